@@ -1,0 +1,42 @@
+# make book   build the study into _build/html           make test   run the test suite
+# make serve  open the built site on localhost           make clean  remove what these made
+# Every target sets up what it needs (.venv and system tools) and is safe to run twice.
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+PORT ?= 8000
+WORKERS ?= 2
+VENV := .venv
+READY := $(VENV)/.ready
+HTML := _build/html
+
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: book test serve clean
+.DELETE_ON_ERROR:
+
+book: $(READY)
+	$(VENV)/bin/jupyter-book build book/ -W -n --keep-going
+	@echo "$(abspath $(HTML))/index.html"
+
+test: $(READY)
+	$(VENV)/bin/python -m pytest -q -n $(WORKERS)
+
+serve:
+	@test -f $(HTML)/index.html || { echo "No site yet. Run: make book" >&2; exit 1; }
+	@echo "http://127.0.0.1:$(PORT)/ (Ctrl-C stops it)"
+	@$(PYTHON) -m http.server $(PORT) --bind 127.0.0.1 --directory $(HTML)
+
+clean:
+	rm -rf $(VENV) _build .pytest_cache .ruff_cache .hypothesis *.egg-info
+
+# Rebuilt from nothing when a pin changes: an environment that was only updated may differ from the
+# pinned one. torch comes first and alone: asked for together with others it may be exchanged for
+# a build with several GB of CUDA libraries.
+$(READY): pyproject.toml constraints.txt tools/system-tools
+	@PYTHON=$(PYTHON) tools/system-tools
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Python 3.11 or later is needed. Run: make PYTHON=/path/to/python3.11 ..." >&2; exit 1; }
+	$(PYTHON) -m venv --clear $(VENV)
+	$(VENV)/bin/pip install -q "$$(grep '^torch==' constraints.txt)"
+	$(VENV)/bin/pip install -q -c constraints.txt -e '.[book,test]'
+	@touch $@

@@ -1,0 +1,88 @@
+"""What a chapter needs to show a result: inline numbers, numbered figures, numbered tables.
+
+A chapter computes a result in a code cell, glues it under a name, and the prose refers to the
+name; no number is typed. The recipes are in CONTRIBUTING.md.
+
+Figures are legible in both themes by one rule: they are drawn with dark ink on a transparent
+ground (`use_book_style`), and in the dark theme the style sheet inverts their lightness and turns
+the hue back (``filter: invert(1) hue-rotate(180deg)``), so that black ink becomes white and a
+colour keeps its name. Draw nothing that relies on white paper, and no photographs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import matplotlib as mpl
+import pandas as pd
+from IPython.display import Markdown
+from matplotlib.figure import Figure
+from matplotlib_inline.backend_inline import set_matplotlib_formats
+from myst_nb import glue
+
+__all__ = ["glue_figure", "glue_table", "glue_value", "use_book_style"]
+
+STYLE = {
+    "figure.figsize": (7.0, 4.0),
+    "figure.facecolor": "none",
+    "axes.facecolor": "none",
+    "savefig.facecolor": "none",
+    "savefig.transparent": True,
+    "legend.framealpha": 0.0,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.alpha": 0.3,
+    "font.size": 11.0,
+    # The same figure gives the same bytes, so that a rebuilt site differs only where results do.
+    "svg.hashsalt": "flexlib",
+}
+
+
+def use_book_style() -> None:
+    """Set matplotlib to the book's style and notebooks to SVG output."""
+    mpl.rcParams.update(STYLE)
+    set_matplotlib_formats("svg", bbox_inches="tight", metadata={"Date": None})
+
+
+def glue_value(name: str, value: Any) -> None:
+    """Name a number or a text for use in prose: ``{glue:text}`name``` or ``{glue:text}`name:.1f```.
+
+    A number keeps its precision; the format in the role rounds it where it is read.
+    """
+    glue(name, value.item() if hasattr(value, "item") else value, display=False)
+
+
+def glue_figure(name: str, figure: Figure) -> None:
+    """Name a figure for a ``{glue:figure}`` directive and close it, so that it shows only there."""
+    import matplotlib.pyplot as plt
+
+    glue(name, figure, display=False)
+    plt.close(figure)
+
+
+def glue_table(name: str, table: pd.DataFrame, formats: Mapping[str, str] | None = None) -> None:
+    """Name a table for a ``{table}`` directive that holds ``{glue:md}``.
+
+    Args:
+        name: the name to glue under.
+        table: the rows as they are to be read; the index is not shown.
+        formats: a format specification for a column, as in ``{"pass_at_1": ".1%"}``. Missing
+            values are shown as a dash.
+
+    Raises:
+        KeyError: a format names a column that the table lacks.
+    """
+    formats = dict(formats or {})
+    if unknown := set(formats) - set(table.columns):
+        raise KeyError(f"no such column: {', '.join(sorted(map(str, unknown)))}")
+    cells = {
+        column: ["–" if pd.isna(v) else format(v, formats.get(column, "")) for v in table[column]]
+        for column in table.columns
+    }
+    numeric = [pd.api.types.is_numeric_dtype(table[column]) for column in table.columns]
+    markdown = pd.DataFrame(cells).to_markdown(
+        index=False, disable_numparse=True, colalign=["right" if n else "left" for n in numeric]
+    )
+    glue(name, Markdown(markdown), display=False)

@@ -1,0 +1,103 @@
+"""Sphinx extension: notebooks are re-executed when what they read has changed, pages are offline.
+
+Jupyter Book re-executes a notebook only when its own code changes. A page of this book also
+depends on the package and on the data, so a digest of both is kept beside the execution cache, and
+the cache is emptied when it no longer matches.
+"""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import platform
+import shutil
+import subprocess
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from sphinx.application import Sphinx
+from sphinx.config import Config
+from sphinx.environment import BuildEnvironment
+
+ROOT = Path(__file__).resolve().parents[2]
+READ_BY_NOTEBOOKS = ("flexlib", "data")
+
+
+def digest(root: Path) -> str:
+    """SHA-256 over the paths and the content of all files that notebooks may read."""
+    total = hashlib.sha256()
+    for folder in READ_BY_NOTEBOOKS:
+        for path in sorted((root / folder).rglob("*")):
+            if path.is_file() and "__pycache__" not in path.parts:
+                total.update(f"{path.relative_to(root)}\0".encode())
+                total.update(hashlib.sha256(path.read_bytes()).digest())
+    return total.hexdigest()
+
+
+def forget_stale_executions(app: Sphinx, config: Config) -> None:
+    """Empty the execution cache if it was filled with another package or other data."""
+    cache = Path(config.nb_execution_cache_path or Path(app.outdir).parent / ".jupyter_cache")
+    stamp = cache.with_name(".inputs.sha256")
+    if not stamp.exists() or stamp.read_text() != digest(ROOT):
+        shutil.rmtree(cache, ignore_errors=True)
+        stamp.parent.mkdir(parents=True, exist_ok=True)
+        stamp.write_text(digest(ROOT))
+
+
+def reread_stale_pages(
+    app: Sphinx, env: BuildEnvironment, added: set[str], changed: set[str], removed: set[str]
+) -> list[str]:
+    """Name every page if the saved pages show outputs of another package or other data.
+
+    The digest is saved with the pages, not with the execution cache: after a build that failed half
+    way the two differ.
+    """
+    known, env.flexlib_inputs = getattr(env, "flexlib_inputs", None), digest(ROOT)
+    return [] if known == env.flexlib_inputs else sorted(env.found_docs)
+
+
+def forget_pages_with_warnings(app: Sphinx, exception: Exception | None) -> None:
+    """Read all pages again after a build with warnings; else the next build would not see them."""
+    if app._warncount:
+        Path(app.doctreedir, "environment.pickle").unlink(missing_ok=True)
+
+
+def commit(root: Path) -> str:
+    """Short id of the checked-out commit, with ``+`` if files differ from it; else "unknown"."""
+    command = ["git", "-C", str(root), "describe", "--always", "--abbrev=10", "--dirty=+"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+
+
+def footer() -> str:
+    """One line of HTML: when, from what and with what the site was built."""
+    packages = []
+    for name in ("torch", "transformers", "peft"):
+        try:
+            packages.append(f"{name} {version(name)}")
+        except PackageNotFoundError:
+            packages.append(f"no {name}")
+    return (
+        f"Built {datetime.date.today().isoformat()} from commit <code>{commit(ROOT)}</code> with "
+        f"Python {platform.python_version()}, {', '.join(packages)} on {platform.system()} "
+        f"{platform.machine()}. How to cite and what was run: "
+        '<a href="provenance.html">Provenance</a>.'
+    )
+
+
+def configure(app: Sphinx, config: Config) -> None:
+    """Write the footer and drop the scripts that Jupyter Book adds to every page unasked."""
+    config.html_theme_options["extra_footer"] = footer()
+    # Jupyter Book loads every script it finds; MathJax is for pages with formulas only.
+    config.html_js_files = [name for name in config.html_js_files if name != config.mathjax_path]
+
+
+def setup(app: Sphinx) -> dict[str, bool]:
+    """Register with Sphinx (``sphinx.extra_extensions`` in _config.yml)."""
+    app.connect("config-inited", configure)
+    app.connect("config-inited", forget_stale_executions)
+    app.connect("env-get-outdated", reread_stale_pages)
+    app.connect("build-finished", forget_pages_with_warnings)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
