@@ -11,7 +11,7 @@ HTML := _build/html
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: book test serve clean
+.PHONY: book test serve clean constraints
 .DELETE_ON_ERROR:
 
 book: $(READY)
@@ -40,3 +40,14 @@ $(READY): pyproject.toml constraints.txt tools/system-tools
 	$(VENV)/bin/pip install -q "$$(grep '^torch==' constraints.txt)"
 	$(VENV)/bin/pip install -q -c constraints.txt -e '.[book,test]'
 	@touch $@
+
+# New pins: solve the ranges of pyproject.toml afresh. torch's pin is the one that is kept; change it
+# by hand. A local version such as 2.13.0+cpu is no part of a pin.
+constraints:
+	$(PYTHON) -m venv --clear $(VENV)-new
+	$(VENV)-new/bin/pip install -q "$$(grep '^torch==' constraints.txt)"
+	$(VENV)-new/bin/pip install -q -e '.[book,test]'
+	{ echo '# The versions that the study was run with (Python 3.11). Written by `make constraints`.'; \
+	  $(VENV)-new/bin/pip freeze --exclude-editable | sed 's/+.*//' | sort -f; } > constraints.txt.new
+	mv constraints.txt.new constraints.txt
+	rm -rf $(VENV)-new

@@ -1,0 +1,160 @@
+"""Headless Chromium over its debugging pipe: what a page requests and complains about.
+
+The Chrome DevTools Protocol, JSON messages ended by a NUL byte, is spoken on file descriptors 3
+and 4 of the browser (``--remote-debugging-pipe``), so no driver and no web socket is needed.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import select
+import shutil
+import subprocess
+import tempfile
+import time
+from dataclasses import dataclass, field
+
+PROGRAM = shutil.which("chromium") or shutil.which("chromium-browser")
+
+# Nothing but the page itself may ask for anything, and no name resolves.
+FLAGS = (
+    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-sync "
+    "--disable-background-networking --disable-component-update --disable-dev-shm-usage "
+    "--remote-debugging-pipe"
+).split() + ["--host-resolver-rules=MAP * ~NOTFOUND"]
+
+
+@dataclass
+class Visit:
+    """What happened while one page loaded."""
+
+    requests: list[str] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
+
+
+class Chromium:
+    """A browser with one tab. Use as a context manager."""
+
+    def __enter__(self) -> Chromium:
+        self._profile = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
+        to_browser, self._out = os.pipe()
+        self._in, from_browser = os.pipe()
+
+        def place_pipes() -> None:
+            # Copies first: either end may itself lie on descriptor 3 or 4.
+            reader, writer = os.dup(to_browser), os.dup(from_browser)
+            os.dup2(reader, 3)
+            os.dup2(writer, 4)
+
+        self._process = subprocess.Popen(
+            [PROGRAM, *FLAGS, f"--user-data-dir={self._profile.name}"],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            preexec_fn=place_pipes,
+            close_fds=False,
+        )
+        os.close(to_browser)
+        os.close(from_browser)
+        self._buffer, self._events, self._last_id, self._session = b"", [], 0, None
+        target = self.call("Target.createTarget", url="about:blank")["targetId"]
+        attached = self.call("Target.attachToTarget", targetId=target, flatten=True)
+        self._session = attached["sessionId"]
+        for domain in ("Page", "Network", "Runtime", "Log"):
+            self.call(f"{domain}.enable")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.kill()
+        self._process.wait()
+        os.close(self._out)
+        os.close(self._in)
+        self._profile.cleanup()
+
+    def call(self, method: str, **params: object) -> dict:
+        """Send one command and return its result; events that arrive meanwhile are kept."""
+        self._last_id += 1
+        message = {"id": self._last_id, "method": method, "params": params}
+        if self._session:
+            message["sessionId"] = self._session
+        os.write(self._out, json.dumps(message).encode() + b"\0")
+        while True:
+            answer = self._receive(timeout=60)
+            if answer is None:
+                raise TimeoutError(f"Chromium did not answer {method}")
+            if answer.get("id") == self._last_id:
+                if "error" in answer:
+                    raise RuntimeError(f"{method}: {answer['error']}")
+                return answer["result"]
+            self._events.append(answer)
+
+    def visit(self, url: str, quiet: float = 0.5, timeout: float = 60) -> Visit:
+        """Open a page and wait until it has loaded and has been silent for ``quiet`` seconds."""
+        self._events.clear()
+        self.call("Page.navigate", url=url)
+        seen, loaded, deadline = Visit(), False, time.monotonic() + timeout
+        while True:
+            event = self._events.pop(0) if self._events else self._receive(timeout=quiet)
+            if event is None:
+                if loaded:
+                    return seen
+                if time.monotonic() > deadline:
+                    raise TimeoutError(f"{url} did not finish loading")
+                continue
+            method, params = event.get("method"), event.get("params", {})
+            if method == "Page.loadEventFired":
+                loaded = True
+            elif method == "Network.requestWillBeSent":
+                seen.requests.append(params["request"]["url"])
+            elif method == "Network.loadingFailed":
+                seen.failures.append(f"{params['type']}: {params['errorText']}")
+            elif method == "Runtime.exceptionThrown":
+                details = params["exceptionDetails"]
+                thrown = details.get("exception", {}).get("description", "")
+                seen.errors.append(f"{details['text']} {thrown}")
+            elif method == "Runtime.consoleAPICalled" and params["type"] in ("error", "assert"):
+                seen.errors.append(str([a.get("value", a.get("description")) for a in params["args"]]))
+            elif method == "Log.entryAdded" and params["entry"]["level"] == "error":
+                entry = params["entry"]
+                seen.errors.append(f"{entry['text']} {entry.get('url', '')}")
+
+    def evaluate(self, script: str) -> object:
+        """The value of a JavaScript expression in the page."""
+        return self.call("Runtime.evaluate", expression=script, returnByValue=True)["result"].get(
+            "value"
+        )
+
+    def resize(self, width: int, height: int = 900) -> None:
+        """Show pages as on a screen of this many CSS pixels."""
+        self.call(
+            "Emulation.setDeviceMetricsOverride",
+            width=width,
+            height=height,
+            deviceScaleFactor=1,
+            mobile=width < 600,
+        )
+
+    def prefer(self, scheme: str) -> None:
+        """Make the reader's system ``light`` or ``dark``."""
+        feature = {"name": "prefers-color-scheme", "value": scheme}
+        self.call("Emulation.setEmulatedMedia", features=[feature])
+
+    def screenshot(self, path: str | os.PathLike, full_page: bool = True) -> None:
+        """Write a PNG of the page."""
+        data = self.call("Page.captureScreenshot", captureBeyondViewport=full_page)["data"]
+        with open(path, "wb") as file:
+            file.write(base64.b64decode(data))
+
+    def _receive(self, timeout: float) -> dict | None:
+        while b"\0" not in self._buffer:
+            if not select.select([self._in], [], [], timeout)[0]:
+                return None
+            chunk = os.read(self._in, 1 << 20)
+            if not chunk:
+                raise ConnectionError("Chromium has ended")
+            self._buffer += chunk
+        message, _, self._buffer = self._buffer.partition(b"\0")
+        return json.loads(message)
