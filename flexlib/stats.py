@@ -308,26 +308,35 @@ def best_of_many(
     return pd.DataFrame(rows, columns=["baseline", "typical", "best"])
 
 
+_ANSWERS = {"claim": ("reproduced", "not reproduced"), "question": ("yes", "no")}
+
+
 def decide(
     estimate: float, low: float, high: float, adjusted_p: float, n: int, *, claim: Mapping
 ) -> str:
-    """The pre-registered verdict on a claim: 'reproduced', 'not reproduced' or 'cannot tell'.
+    """The pre-registered verdict: 'reproduced', 'not reproduced' or 'cannot tell' of a claim,
+    'yes', 'no' or 'cannot tell' of a question.
 
-    ``claim`` is an entry of data/claims.yml. *Reproduced*: the adjusted p-value is at most alpha
-    and the estimate points the claimed way (either way for a two-sided claim). *Not reproduced*:
-    the interval excludes every effect of at least ``smallest_effect`` the claimed way, or the
-    effect is significant the other way. *Cannot tell*: anything else, and n < ``minimum_n``.
+    ``claim`` is an entry of data/claims.yml; estimate and interval are in the units of its metric.
+    It holds if the adjusted p-value is at most alpha and the estimate points the claimed way
+    (either way for a two-sided claim). It fails if the interval excludes every effect of at least
+    ``smallest_effect`` the claimed way, or if the effect is significant the other way. An
+    *equivalent* claim holds if the interval lies within +-smallest_effect and fails if it lies
+    outside. Anything else, and n < ``minimum_n``, cannot be told.
     """
-    if n < claim["minimum_n"]:
-        return "cannot tell"
+    holds, fails = _ANSWERS[claim["kind"]]
     smallest, direction = claim["smallest_effect"], claim["direction"]
     significant = adjusted_p <= claim["alpha"]
+    within = -smallest < low and high < smallest
+    if n < claim["minimum_n"]:
+        return "cannot tell"
+    if direction == "equivalent":
+        outside = low >= smallest or high <= -smallest
+        return holds if within else fails if outside else "cannot tell"
     if direction == "two-sided":
-        if significant:
-            return "reproduced"
-        return "not reproduced" if -smallest < low and high < smallest else "cannot tell"
+        return holds if significant else fails if within else "cannot tell"
     if direction == "less":
         estimate, low, high = -estimate, -high, -low
     if significant:
-        return "reproduced" if estimate > 0 else "not reproduced"
-    return "not reproduced" if high < smallest else "cannot tell"
+        return holds if estimate > 0 else fails
+    return fails if high < smallest else "cannot tell"

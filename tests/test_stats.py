@@ -250,7 +250,13 @@ def test_best_of_many_refuses(change):
         stats.best_of_many(**arguments)
 
 
-CLAIM = {"minimum_n": 5, "alpha": 0.05, "smallest_effect": 0.02, "direction": "greater"}
+CLAIM = {
+    "kind": "claim",
+    "minimum_n": 5,
+    "alpha": 0.05,
+    "smallest_effect": 0.02,
+    "direction": "greater",
+}
 
 
 @pytest.mark.parametrize(
@@ -266,8 +272,17 @@ CLAIM = {"minimum_n": 5, "alpha": 0.05, "smallest_effect": 0.02, "direction": "g
         ("two-sided", -0.10, -0.15, -0.05, 0.01, 5, "reproduced"),
         ("two-sided", 0.00, -0.01, 0.01, 0.90, 5, "not reproduced"),
         ("two-sided", 0.01, -0.03, 0.05, 0.60, 5, "cannot tell"),
+        ("equivalent", 0.01, 0.005, 0.015, 0.01, 5, "reproduced"),
+        ("equivalent", 0.01, -0.02, 0.04, 0.60, 5, "cannot tell"),
+        ("equivalent", 0.05, 0.03, 0.07, 0.01, 5, "not reproduced"),
     ],
 )
 def test_decide_by_the_registered_rule(direction, estimate, low, high, p, n, verdict):
     claim = CLAIM | {"direction": direction}
     assert stats.decide(estimate, low, high, p, n, claim=claim) == verdict
+
+
+def test_a_question_is_answered_yes_or_no():
+    claim = CLAIM | {"kind": "question"}
+    assert stats.decide(0.10, 0.05, 0.15, 0.01, 5, claim=claim) == "yes"
+    assert stats.decide(0.00, -0.01, 0.01, 0.90, 5, claim=claim) == "no"
