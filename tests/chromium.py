@@ -15,15 +15,12 @@ import subprocess
 import tempfile
 import time
 from dataclasses import dataclass, field
+from typing import Self
 
 PROGRAM = shutil.which("chromium") or shutil.which("chromium-browser")
 
 # Nothing but the page itself may ask for anything, and no name resolves.
-FLAGS = (
-    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-sync "
-    "--disable-background-networking --disable-component-update --disable-dev-shm-usage "
-    "--remote-debugging-pipe"
-).split() + ["--host-resolver-rules=MAP * ~NOTFOUND"]
+FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync", "--disable-background-networking", "--disable-component-update", "--disable-dev-shm-usage", "--remote-debugging-pipe"] + ["--host-resolver-rules=MAP * ~NOTFOUND"]
 
 
 @dataclass
@@ -38,7 +35,7 @@ class Visit:
 class Chromium:
     """A browser with one tab. Use as a context manager."""
 
-    def __enter__(self) -> Chromium:
+    def __enter__(self) -> Self:
         self._profile = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
         to_browser, self._out = os.pipe()
         self._in, from_browser = os.pipe()
@@ -54,7 +51,7 @@ class Chromium:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
-            preexec_fn=place_pipes,
+            preexec_fn=place_pipes,  # noqa: PLW1509 - the tests start no threads
             close_fds=False,
         )
         os.close(to_browser)

@@ -33,6 +33,7 @@ STYLE = {
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.grid": True,
+    "axes.axisbelow": True,
     "grid.alpha": 0.3,
     "font.size": 11.0,
     # The same figure gives the same bytes, so that a rebuilt site differs only where results do.

@@ -19,8 +19,12 @@ from sphinx.application import Sphinx
 from sphinx.config import Config
 from sphinx.environment import BuildEnvironment
 
-ROOT = Path(__file__).resolve().parents[2]
 READ_BY_NOTEBOOKS = ("flexlib", "data")
+
+
+def project_of(app: Sphinx) -> Path:
+    """The project's folder: the one that holds ``book/``."""
+    return Path(app.srcdir).parent
 
 
 def digest(root: Path) -> str:
@@ -38,10 +42,11 @@ def forget_stale_executions(app: Sphinx, config: Config) -> None:
     """Empty the execution cache if it was filled with another package or other data."""
     cache = Path(config.nb_execution_cache_path or Path(app.outdir).parent / ".jupyter_cache")
     stamp = cache.with_name(".inputs.sha256")
-    if not stamp.exists() or stamp.read_text() != digest(ROOT):
+    now = digest(project_of(app))
+    if not stamp.exists() or stamp.read_text() != now:
         shutil.rmtree(cache, ignore_errors=True)
         stamp.parent.mkdir(parents=True, exist_ok=True)
-        stamp.write_text(digest(ROOT))
+        stamp.write_text(now)
 
 
 def reread_stale_pages(
@@ -52,8 +57,9 @@ def reread_stale_pages(
     The digest is saved with the pages, not with the execution cache: after a build that failed half
     way the two differ.
     """
-    known, env.flexlib_inputs = getattr(env, "flexlib_inputs", None), digest(ROOT)
-    return [] if known == env.flexlib_inputs else sorted(env.found_docs)
+    known, now = getattr(env, "flexlib_inputs", None), digest(project_of(app))
+    env.flexlib_inputs = now
+    return [] if known == now else sorted(env.found_docs)
 
 
 def forget_pages_with_warnings(app: Sphinx, exception: Exception | None) -> None:
@@ -71,7 +77,7 @@ def commit(root: Path) -> str:
         return "unknown"
 
 
-def footer() -> str:
+def footer(root: Path) -> str:
     """One line of HTML: when, from what and with what the site was built."""
     packages = []
     for name in ("torch", "transformers", "peft"):
@@ -80,7 +86,7 @@ def footer() -> str:
         except PackageNotFoundError:
             packages.append(f"no {name}")
     return (
-        f"Built {datetime.date.today().isoformat()} from commit <code>{commit(ROOT)}</code> with "
+        f"Built {datetime.date.today().isoformat()} from commit <code>{commit(root)}</code> with "
         f"Python {platform.python_version()}, {', '.join(packages)} on {platform.system()} "
         f"{platform.machine()}. How to cite and what was run: "
         '<a href="provenance.html">Provenance</a>.'
@@ -89,7 +95,7 @@ def footer() -> str:
 
 def configure(app: Sphinx, config: Config) -> None:
     """Write the footer and drop the scripts that Jupyter Book adds to every page unasked."""
-    config.html_theme_options["extra_footer"] = footer()
+    config.html_theme_options["extra_footer"] = footer(project_of(app))
     # Jupyter Book loads every script it finds; MathJax is for pages with formulas only.
     config.html_js_files = [name for name in config.html_js_files if name != config.mathjax_path]
 

@@ -1,0 +1,28 @@
+"""What all tests share: quiet, offline, one thread a process, and where the benchmark data lies."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+# Before torch, transformers or matplotlib are imported. Tests run in several processes, so that
+# more threads in each only get in each other's way.
+os.environ.update(
+    OMP_NUM_THREADS="1",
+    TOKENIZERS_PARALLELISM="false",
+    HF_HUB_OFFLINE="1",
+    HF_DATASETS_OFFLINE="1",
+    MPLBACKEND="agg",
+)
+
+
+@pytest.fixture(scope="session")
+def benchmark_data() -> Path:
+    """The folder with HumanEval, MBPP and MultiPL-E, which are not part of the project."""
+    default = Path(__file__).parents[2] / "shared" / "data"
+    folder = Path(os.environ.get("FLEX_BENCHMARK_DATA", default))
+    if not folder.is_dir():
+        pytest.skip(f"no benchmark data in {folder}: set FLEX_BENCHMARK_DATA")
+    return folder
