@@ -21,7 +21,7 @@ from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.proportion import confint_proportions_2indep, proportions_ztest
 
 from flexlib.errors import FlexError
-from flexlib.metrics import clopper_pearson_interval
+from flexlib.metrics import clopper_pearson_interval, solve_matrix
 
 
 @dataclass(frozen=True)
@@ -340,3 +340,62 @@ def decide(
     if significant:
         return holds if estimate > 0 else fails
     return fails if high < smallest else "cannot tell"
+
+
+def assess(
+    claims: pd.DataFrame, verdicts: pd.DataFrame, *, seed: int, n_resamples: int = 10_000
+) -> pd.DataFrame:
+    """The state of every registered claim, given what is in the store.
+
+    ``claims`` comes from `flexlib.paper.claims`, ``verdicts`` from `flexlib.store.verdicts` for one
+    profile. A claim is tested if its metric is pass@1 and both arms have runs on its
+    benchmark; p-values are adjusted by Holm's procedure over the whole family, those of claims not
+    yet run counting as 1. Seeds are paired where both arms have the same ones.
+
+    Returns a row a claim: ``id, difference, low, high, p_value, adjusted_p, tasks, seeds,
+    detectable, verdict``; ``seeds`` is the smaller number of trained seeds, ``detectable`` the
+    difference that would have been seen with 80 % power, ``verdict`` 'not run' where untested.
+    """
+    results: dict[str, Bootstrap] = {}
+    for claim in claims.itertuples():
+        on_benchmark = verdicts[verdicts["benchmark"] == claim.benchmark]
+        if claim.metric == "pass@1" and {claim.treatment, claim.control} <= set(
+            on_benchmark["arm"]
+        ):
+            treatment = solve_matrix(verdicts, claim.treatment, claim.benchmark)
+            control = solve_matrix(verdicts, claim.control, claim.benchmark)
+            if not treatment.index.equals(control.index):
+                raise FlexError(
+                    f"{claim.id}: {claim.treatment} and {claim.control} were graded on different "
+                    "problems; regrade one"
+                )
+            paired = treatment.shape[1] > 1 and treatment.columns.equals(control.columns)
+            results[claim.id] = paired_bootstrap(
+                treatment, control, seed=seed, paired_seeds=paired, n_resamples=n_resamples
+            )
+    adjusted: dict[str, float] = {}
+    for _, family in claims.groupby("family", sort=False):
+        adjusted |= holm({i: results[i].p_value if i in results else 1.0 for i in family["id"]})
+    rows = []
+    for claim in claims.to_dict("records"):
+        result = results.get(claim["id"])
+        if result is None:
+            rows.append({"id": claim["id"], "verdict": "not run"})
+            continue
+        # A base model is decoded greedily, once: only arms that train have seeds to count.
+        seeds = result.seeds[0] if claim["control"] == "base" else min(result.seeds)
+        interval = {"difference": result.estimate, "low": result.low, "high": result.high}
+        rows.append(
+            {
+                "id": claim["id"],
+                **interval,
+                "p_value": result.p_value,
+                "adjusted_p": adjusted[claim["id"]],
+                "tasks": result.tasks,
+                "seeds": seeds,
+                "detectable": float(result.draws.std() * norm.ppf([0.975, 0.8]).sum()),
+                "verdict": decide(*interval.values(), adjusted[claim["id"]], seeds, claim=claim),
+            }
+        )
+    columns = ["id", "difference", "low", "high", "p_value", "adjusted_p", "tasks", "seeds"]
+    return pd.DataFrame(rows, columns=[*columns, "detectable", "verdict"])

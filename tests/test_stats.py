@@ -3,6 +3,7 @@
 from itertools import product
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy.stats import binom, binomtest, multinomial, multivariate_normal, norm
 
@@ -286,3 +287,63 @@ def test_a_question_is_answered_yes_or_no():
     claim = CLAIM | {"kind": "question"}
     assert stats.decide(0.10, 0.05, 0.15, 0.01, 5, claim=claim) == "yes"
     assert stats.decide(0.00, -0.01, 0.01, 0.90, 5, claim=claim) == "no"
+
+
+def simulated_verdicts(rates, n_tasks=300, seeds=6, benchmark="nanobench-java"):
+    """A verdict table in which each arm passes each task with a rate of its own."""
+    rng = np.random.default_rng(5)
+    difficulty = rng.random(n_tasks)
+    rows = []
+    for arm, rate in rates.items():
+        for seed in range(1 if arm == "base" else seeds):
+            passed = difficulty + 0.1 * rng.standard_normal(n_tasks) < rate
+            rows.append(
+                pd.DataFrame(
+                    {"task_id": [f"t{i}" for i in range(n_tasks)], "passed": passed}
+                ).assign(arm=arm, seed=seed)
+            )
+    table = pd.concat(rows, ignore_index=True)
+    verdict = np.where(table["passed"], "pass", "wrong")
+    return table.assign(
+        verdict=verdict, sample=0, run_id="r", detail="", language="java", benchmark=benchmark
+    )
+
+
+def registered(**changes):
+    fields = CLAIM | {
+        "id": "A",
+        "treatment": "lora",
+        "control": "base",
+        "family": "f",
+        "metric": "pass@1",
+        "benchmark": "nanobench-java",
+    }
+    return [fields | change for change in ({}, changes)]
+
+
+def test_assess_tests_what_was_run_and_says_what_was_not():
+    claims = pd.DataFrame(registered(id="B", treatment="fourier")).set_index("id", drop=False)
+    table = stats.assess(claims, simulated_verdicts({"base": 0.3, "lora": 0.5}), seed=1)
+    table = table.set_index("id")
+    assert table.loc["A", "verdict"] == "reproduced" and table.loc["B", "verdict"] == "not run"
+    assert table.loc["A", "difference"] == pytest.approx(0.2, abs=0.05)
+    assert table.loc["A", ["tasks", "seeds"]].tolist() == [300, 6]
+    # Two claims in the family: the one not run still counts in the adjustment.
+    assert table.loc["A", "adjusted_p"] == pytest.approx(2 * table.loc["A", "p_value"])
+
+
+def test_assess_without_an_effect_claims_none():
+    claims = pd.DataFrame(registered(id="B", control="fourier")).set_index("id", drop=False)
+    verdicts = simulated_verdicts({"base": 0.4, "lora": 0.4, "fourier": 0.4}, n_tasks=3000)
+    table = stats.assess(claims, verdicts, seed=1).set_index("id")
+    assert table.loc["B", "verdict"] == "not reproduced"
+    assert (table["low"] < 0.02).all() and (table["detectable"] > 0).all()
+
+
+def test_assess_of_an_empty_store_and_of_unlike_problems():
+    claims = pd.DataFrame(registered(id="B")).set_index("id", drop=False)
+    verdicts = simulated_verdicts({"base": 0.4, "lora": 0.4}, n_tasks=20)
+    assert set(stats.assess(claims, verdicts.iloc[:0], seed=1)["verdict"]) == {"not run"}
+    fewer = verdicts[(verdicts["arm"] == "base") | (verdicts["task_id"] != "t3")]
+    with pytest.raises(FlexError, match="different problems"):
+        stats.assess(claims, fewer, seed=1)
