@@ -20,7 +20,18 @@ from typing import Self
 PROGRAM = shutil.which("chromium") or shutil.which("chromium-browser")
 
 # Nothing but the page itself may ask for anything, and no name resolves.
-FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync", "--disable-background-networking", "--disable-component-update", "--disable-dev-shm-usage", "--remote-debugging-pipe"] + ["--host-resolver-rules=MAP * ~NOTFOUND"]
+FLAGS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-sync",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-dev-shm-usage",
+    "--remote-debugging-pipe",
+] + ["--host-resolver-rules=MAP * ~NOTFOUND"]
 
 
 @dataclass
@@ -113,7 +124,9 @@ class Chromium:
                 thrown = details.get("exception", {}).get("description", "")
                 seen.errors.append(f"{details['text']} {thrown}")
             elif method == "Runtime.consoleAPICalled" and params["type"] in ("error", "assert"):
-                seen.errors.append(str([a.get("value", a.get("description")) for a in params["args"]]))
+                seen.errors.append(
+                    str([a.get("value", a.get("description")) for a in params["args"]])
+                )
             elif method == "Log.entryAdded" and params["entry"]["level"] == "error":
                 entry = params["entry"]
                 seen.errors.append(f"{entry['text']} {entry.get('url', '')}")

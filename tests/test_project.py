@@ -40,7 +40,9 @@ def project() -> dict:
 def requirements(project) -> dict[str, Requirement]:
     groups = [project["dependencies"], *project["optional-dependencies"].values()]
     return {
-        canonicalize_name(r.name): r for group in groups for r in (Requirement(text) for text in group)
+        canonicalize_name(r.name): r
+        for group in groups
+        for r in (Requirement(text) for text in group)
     }
 
 
@@ -88,9 +90,13 @@ def test_environment_yml_has_every_tool_that_the_makefile_installs():
 def imported_modules() -> set[str]:
     """Top-level names of the modules that the package, its tests and the book import."""
     names: set[str] = set()
-    sources = [p.read_text() for folder in ("flexlib", "tests") for p in (ROOT / folder).rglob("*.py")]
+    sources = [
+        p.read_text() for folder in ("flexlib", "tests") for p in (ROOT / folder).rglob("*.py")
+    ]
     for page in (ROOT / "book").glob("*.md"):
-        sources += re.findall(r"^```\{code-cell\}.*?\n(?::.*\n)*(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL)
+        sources += re.findall(
+            r"^```\{code-cell\}.*?\n(?::.*\n)*(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL
+        )
     for source in sources:
         for node in ast.walk(ast.parse(source)):
             if isinstance(node, ast.Import):
@@ -104,7 +110,9 @@ def imported_modules() -> set[str]:
 def test_requirements_are_what_is_imported(requirements, pins):
     owners = packages_distributions()
     imported = {
-        canonicalize_name(owner) for name in imported_modules() for owner in owners.get(name, [name])
+        canonicalize_name(owner)
+        for name in imported_modules()
+        for owner in owners.get(name, [name])
     }
     assert imported <= set(pins), "imported but in no pinned environment"
     unused = set(requirements) - imported - set(NOT_IMPORTED)

@@ -1,7 +1,9 @@
 """What a chapter needs to show a result: inline numbers, numbered figures, numbered tables.
 
 A chapter computes a result in a code cell, glues it under a name, and the prose refers to the
-name; no number is typed. The recipes are in CONTRIBUTING.md.
+name; no number is typed. The recipes are in CONTRIBUTING.md. Figures and tables are displayed by
+their cell as well, so that the notebook shows them when it is run by itself; on the page, where they
+stand with their caption, the tag ``remove-output`` drops this copy.
 
 Figures are legible in both themes by one rule: they are drawn with dark ink on a transparent
 ground (`use_book_style`), and in the dark theme the style sheet inverts their lightness and turns
@@ -56,19 +58,19 @@ def glue_value(name: str, value: Any) -> None:
 
 
 def glue_figure(name: str, figure: Figure) -> None:
-    """Name a figure for a ``{glue:figure}`` directive and close it, so that it shows only there."""
+    """Display a figure, name it for a ``{glue:figure}`` directive, and close it."""
     import matplotlib.pyplot as plt
 
-    glue(name, figure, display=False)
+    glue(name, figure, display=True)
     plt.close(figure)
 
 
 def glue_table(name: str, table: pd.DataFrame, formats: Mapping[str, str] | None = None) -> None:
-    """Name a table for a ``{table}`` directive that holds ``{glue:md}``.
+    """Display a table and name it for a ``{table}`` directive that holds ``{glue:md}``.
 
     Args:
         name: the name to glue under.
-        table: the rows as they are to be read; the index is not shown.
+        table: the rows as they are to be read; the index is not shown, text may hold Markdown.
         formats: a format specification for a column, as in ``{"pass_at_1": ".1%"}``. Missing
             values are shown as a dash.
 
@@ -79,11 +81,14 @@ def glue_table(name: str, table: pd.DataFrame, formats: Mapping[str, str] | None
     if unknown := set(formats) - set(table.columns):
         raise KeyError(f"no such column: {', '.join(sorted(map(str, unknown)))}")
     cells = {
-        column: ["–" if pd.isna(v) else format(v, formats.get(column, "")) for v in table[column]]
+        column: [
+            "–" if pd.isna(v) else format(v, formats.get(column, "")).replace("|", r"\|")
+            for v in table[column]
+        ]
         for column in table.columns
     }
     numeric = [pd.api.types.is_numeric_dtype(table[column]) for column in table.columns]
     markdown = pd.DataFrame(cells).to_markdown(
         index=False, disable_numparse=True, colalign=["right" if n else "left" for n in numeric]
     )
-    glue(name, Markdown(markdown), display=False)
+    glue(name, Markdown(markdown), display=True)

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import click
 import jupytext
 import nbformat
-from papermill.exceptions import PapermillException
 from papermill.iorw import LocalHandler
 
 
@@ -21,15 +21,19 @@ class MystHandler(LocalHandler):
         """Return the notebook at ``path`` as JSON.
 
         Raises:
-            PapermillException: the file is missing, or is a page without code rather than a notebook.
+            click.ClickException: the file is missing, or is a page without code. papermill's command
+                line prints it without a traceback.
         """
         if not path.endswith(".md"):
             return super().read(path)
         if not Path(path).is_file():
-            raise PapermillException(f"there is no notebook {path}")
+            raise click.ClickException(f"there is no notebook {path}")
         notebook = jupytext.read(path)
         if "kernelspec" not in notebook.metadata:
-            raise PapermillException(f"{path} is a page, not a notebook: it names no kernel")
+            raise click.ClickException(f"{path} is a page, not a notebook: it names no kernel")
         # papermill asks for the language, which MyST front matter leaves to the kernel.
         notebook.metadata.kernelspec.setdefault("language", "python")
         return nbformat.writes(notebook)
+
+
+handler = MystHandler()

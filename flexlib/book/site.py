@@ -14,7 +14,9 @@ import shutil
 import subprocess
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
+from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.config import Config
 from sphinx.environment import BuildEnvironment
@@ -100,10 +102,23 @@ def configure(app: Sphinx, config: Config) -> None:
     config.html_js_files = [name for name in config.html_js_files if name != config.mathjax_path]
 
 
+def offer_notebook(
+    app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: nodes.document | None
+) -> None:
+    """Put the executed notebook beside the page's source, for the theme's download button."""
+    notebook = Path(app.outdir).parent / "jupyter_execute" / f"{page}.ipynb"
+    if doctree is not None and notebook.exists():
+        target = Path(app.outdir, "_sources", notebook.name)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(notebook, target)
+        context["ipynb_source"] = notebook.name
+
+
 def setup(app: Sphinx) -> dict[str, bool]:
     """Register with Sphinx (``sphinx.extra_extensions`` in _config.yml)."""
     app.connect("config-inited", configure)
     app.connect("config-inited", forget_stale_executions)
     app.connect("env-get-outdated", reread_stale_pages)
+    app.connect("html-page-context", offer_notebook)
     app.connect("build-finished", forget_pages_with_warnings)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
