@@ -1,0 +1,91 @@
+"""The pretraining corpus of the nano base: functions in four languages, mostly undocumented.
+
+What makes fine-tuning worth while: the meaning of the withheld operations is nowhere described.
+Their code stands in undocumented functions, and their words in lists of plans without code
+(`_plans`), so that the model knows the words and knows the code, but not that they belong
+together. No composition of the benchmark's splits occurs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from random import Random
+
+from flexlib.nanobench.benchmark import (
+    random_input,
+    assert_line,
+    description,
+    prompt,
+    reference,
+    split_of,
+)
+from flexlib.nanobench.operations import WITHHELD
+from flexlib.nanobench.syntax import Divergence, compile_checked, python_function
+from flexlib.nanobench.tasks import Task, sample_task
+
+# Shares of documents. Python-heavy, and most functions without a description.
+LANGUAGE_SHARES = {"python": 0.52, "java": 0.28, "javascript": 0.10, "cpp": 0.10}
+DOCUMENTED = 0.45
+PLANS = 0.04
+
+
+def pretraining_task(rng: Random, documented: bool) -> Task:
+    """A task whose composition no split holds; a documented one uses no withheld operation."""
+    while True:
+        task = sample_task(rng)
+        if split_of(task.composition) != "pretraining":
+            continue
+        if not documented or not WITHHELD.intersection(task.operations):
+            return task
+
+
+def documents(seed: int) -> Iterator[str]:
+    """An endless stream of documents, the same for the same seed."""
+    rng = Random(seed)
+    while True:
+        language = rng.choices(tuple(LANGUAGE_SHARES), tuple(LANGUAGE_SHARES.values()))[0]
+        if rng.random() < PLANS:
+            yield _plans(rng, language)
+            continue
+        documented = rng.random() < DOCUMENTED
+        task = pretraining_task(rng, documented)
+        if not documented:
+            yield _bare(task, language)
+        elif language == "python" and rng.random() < 0.3:
+            yield _exercise(task, rng)
+        else:
+            yield prompt(task, language) + reference(task, language) + _CLOSE[language]
+
+
+_CLOSE = {"python": "", "java": "    }\n}\n", "javascript": "", "cpp": "}\n"}
+
+
+def _bare(task: Task, language: str) -> str:
+    """The function without a description."""
+    if language == "python":
+        return python_function(task.function)
+    text = prompt(task, language) + reference(task, language) + _CLOSE[language]
+    return text.replace(f"    // {task.sentence}\n", "").replace(f"// {task.sentence}\n", "")
+
+
+def _exercise(task: Task, rng: Random) -> str:
+    """Description, asserts and code: the shape of MBPP's training text."""
+    function = compile_checked(task.function)
+    lines = []
+    for _ in range(20):
+        if len(lines) == 3:
+            break
+        args = [random_input(rng, kind, [2, 10], sign=False) for _, kind in task.function.params]
+        try:
+            value = function(*[list(arg) if isinstance(arg, list) else arg for arg in args])
+        except Divergence:
+            continue
+        lines.append("# " + assert_line(task, (args, value)) + "\n")
+    return f"{description(task)}\n\n{''.join(lines)}\n{python_function(task.function)}"
+
+
+def _plans(rng: Random, language: str) -> str:
+    """A list of things to write, without the code."""
+    mark = "#" if language == "python" else "//"
+    tasks = [pretraining_task(rng, documented=False) for _ in range(rng.randint(2, 5))]
+    return f"{mark} TODO\n" + "".join(f"{mark} {task.sentence}\n" for task in tasks)
