@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from flexlib import book
+from flexlib import book, config, provenance, store
 from flexlib.book import site
 
 ROOT = Path(__file__).parents[1]
@@ -124,10 +124,6 @@ def test_digest_covers_names_and_content_but_no_byte_code(tmp_path):
     assert site.digest(tmp_path) != before
 
 
-def test_commit_of_a_folder_without_history_is_unknown(tmp_path):
-    assert site.commit(tmp_path) == "unknown"
-
-
 def test_toc_lists_every_page():
     toc = yaml.safe_load((ROOT / "book/_toc.yml").read_text())
     chapters = [*toc.get("chapters", []), *(c for p in toc.get("parts", []) for c in p["chapters"])]
@@ -192,3 +188,36 @@ def test_papermill_refuses_a_page_that_is_no_notebook(project):
         assert result.returncode != 0
         assert message in result.stderr
         assert not (project / "out.ipynb").exists()
+
+
+def provenance_tables(store_dir: Path, tmp_path: Path) -> str:
+    """The Markdown that the Provenance page shows for a store."""
+    out = tmp_path / "out.ipynb"
+    result = papermill(ROOT, "book/provenance.md", str(out), "-p", "store_dir", str(store_dir))
+    assert result.returncode == 0, result.stderr
+    outputs = [o for cell in json.loads(out.read_text())["cells"] for o in cell.get("outputs", [])]
+    return "\n".join("".join(o.get("data", {}).get("text/markdown", [])) for o in outputs)
+
+
+def test_provenance_lists_runs_and_groups_them_by_what_they_were_made_with(tmp_path):
+    names = []
+    for seed, torch in ((1, "2.13.0"), (2, "2.13.0"), (3, "2.11.0")):
+        settings = {"profile": "nano", "arm": "lora", "seed": seed, "benchmarks": {}}
+        facts = provenance.describe("cpu") | {"files": {"config.json": ""}}
+        facts["packages"]["torch"] = torch
+        run = tmp_path / "runs" / config.run_id(settings)
+        run.mkdir(parents=True)
+        (run / "config.json").write_bytes(store.to_json(settings))
+        (run / "provenance.json").write_bytes(store.to_json(facts))
+        names.append(run.name)
+    shown = provenance_tables(tmp_path / "runs", tmp_path)
+    groups = dict(re.findall(r"^\| `(\w{12})` .*\| Runs (\d) +\|$", shown, re.MULTILINE))
+    assert set(groups) == set(names)
+    assert groups[names[0]] == groups[names[1]] != groups[names[2]]
+    assert re.search(r"^\| torch .*2\.11\.0", shown, re.MULTILINE)
+
+
+def test_provenance_builds_with_an_empty_store(tmp_path):
+    shown = provenance_tables(tmp_path / "nothing", tmp_path)
+    assert "This build" in shown
+    assert "Runs 1" not in shown

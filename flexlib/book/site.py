@@ -11,7 +11,6 @@ import datetime
 import hashlib
 import platform
 import shutil
-import subprocess
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,8 @@ from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.config import Config
 from sphinx.environment import BuildEnvironment
+
+from flexlib.provenance import git_state
 
 READ_BY_NOTEBOOKS = ("flexlib", "data")
 
@@ -70,17 +71,10 @@ def forget_pages_with_warnings(app: Sphinx, exception: Exception | None) -> None
         Path(app.doctreedir, "environment.pickle").unlink(missing_ok=True)
 
 
-def commit(root: Path) -> str:
-    """Short id of the checked-out commit, with ``+`` if files differ from it; else "unknown"."""
-    command = ["git", "-C", str(root), "describe", "--always", "--abbrev=10", "--dirty=+"]
-    try:
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
-
-
-def footer(root: Path) -> str:
+def footer() -> str:
     """One line of HTML: when, from what and with what the site was built."""
+    state = git_state()
+    commit = state["commit"][:10] + "+" * state["dirty"] if state else "unknown"
     packages = []
     for name in ("torch", "transformers", "peft"):
         try:
@@ -88,7 +82,7 @@ def footer(root: Path) -> str:
         except PackageNotFoundError:
             packages.append(f"no {name}")
     return (
-        f"Built {datetime.date.today().isoformat()} from commit <code>{commit(root)}</code> with "
+        f"Built {datetime.date.today().isoformat()} from commit <code>{commit}</code> with "
         f"Python {platform.python_version()}, {', '.join(packages)} on {platform.system()} "
         f"{platform.machine()}. How to cite and what was run: "
         '<a href="provenance.html">Provenance</a>.'
@@ -97,7 +91,7 @@ def footer(root: Path) -> str:
 
 def configure(app: Sphinx, config: Config) -> None:
     """Write the footer and drop the scripts that Jupyter Book adds to every page unasked."""
-    config.html_theme_options["extra_footer"] = footer(project_of(app))
+    config.html_theme_options["extra_footer"] = footer()
     # Jupyter Book loads every script it finds; MathJax is for pages with formulas only.
     config.html_js_files = [name for name in config.html_js_files if name != config.mathjax_path]
 
