@@ -1,0 +1,167 @@
+"""Training texts: MBPP-shaped records as token ids with labels.
+
+One record becomes, as in the released code::
+
+    <text>
+
+    # assert ...
+    # assert ...
+
+    <code><EOS>
+
+The released loss is on every token (``loss_on="all"``); ``"completion"`` leaves out the tokens that
+end before the code begins.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from flexlib.config import digest_of
+from flexlib.errors import FlexError
+
+IGNORED = -100  # the label that torch's cross-entropy skips
+
+Record = dict[str, Any]  # at least task_id, text, code, test_list
+Example = dict[str, list[int]]  # input_ids and labels, of one length
+
+DATASETS = ("nanobench", "mbpp")
+MBPP_HUB_ID = "google-research-datasets/mbpp"
+# The official splits by task id (google-research/mbpp): 374 and 90 problems.
+MBPP_SPLITS = {"train": range(601, 975), "validation": range(511, 601)}
+
+
+def load_records(dataset: str, split: str, data_dir: Path | None = None) -> list[Record]:
+    """The records of a training set, in the order of their file.
+
+    Args:
+        dataset: one of ``DATASETS``.
+        split: ``"train"`` or ``"validation"``.
+        data_dir: a folder with ``mbpp/mbpp.jsonl``; without it, MBPP comes from the hub.
+
+    Raises:
+        FlexError: unknown dataset; files missing or incomplete; hub out of reach.
+    """
+    if dataset == "nanobench":
+        from flexlib.nanobench import load_split
+
+        return load_split(split)
+    if dataset == "mbpp":
+        records = _mbpp_from_folder(data_dir) if data_dir else _mbpp_from_hub(split)
+        return _checked_mbpp(records, split)
+    raise FlexError(f"unknown dataset {dataset!r}; the datasets are {', '.join(DATASETS)}")
+
+
+def training_text(record: Record) -> tuple[str, str]:
+    """Prompt and code of a record; their concatenation is the training text, without EOS."""
+    asserts = "\n".join(f"# {line}" for test in record["test_list"] for line in test.splitlines())
+    return f"{record['text']}\n\n{asserts}\n\n", record["code"]
+
+
+def digest(records: Mapping[str, Sequence[Record]]) -> str:
+    """sha256 of the training texts by split: what else a record holds is of no consequence."""
+    return digest_of({split: [training_text(r) for r in rows] for split, rows in records.items()})
+
+
+def encode(record: Record, tokenizer: Any, *, loss_on: str, max_length: int) -> Example:
+    """One record as ids and labels.
+
+    The text is tokenised whole, so that the ids are those of the released loop, and cut at
+    ``max_length``; a text that was cut gets no EOS, since it does not end there. A token that
+    straddles prompt and code counts as code.
+    """
+    prompt, code = training_text(record)
+    encoded = tokenizer(prompt + code, return_offsets_mapping=True)
+    ids, offsets = encoded["input_ids"], encoded["offset_mapping"]
+    ids, ends = list(ids), [end for _, end in offsets]
+    if ids[-1] != tokenizer.eos_token_id:
+        ids.append(tokenizer.eos_token_id)
+        ends.append(len(prompt) + len(code) + 1)
+    labels = [
+        token if loss_on == "all" or end > len(prompt) else IGNORED
+        for token, end in zip(ids, ends, strict=True)
+    ]
+    return {"input_ids": ids[:max_length], "labels": labels[:max_length]}
+
+
+def encode_all(
+    records: Sequence[Record], tokenizer: Any, *, loss_on: str, max_length: int
+) -> list[Example]:
+    """All records as examples.
+
+    Raises:
+        FlexError: no record, or one without a token to learn from.
+    """
+    if not records:
+        raise FlexError(
+            "the training set is empty; check training.dataset and training.train_limit"
+        )
+    examples = [encode(r, tokenizer, loss_on=loss_on, max_length=max_length) for r in records]
+    for record, example in zip(records, examples, strict=True):
+        if all(label == IGNORED for label in example["labels"][1:]):
+            raise FlexError(
+                f"training record {record['task_id']} has no token to learn from within "
+                f"{max_length} tokens; raise training.max_length"
+            )
+    return examples
+
+
+def collator(pad_token_id: int) -> Callable[[Sequence[Example]], dict[str, Any]]:
+    """A function that right-pads examples to the longest: ids, mask, labels as (batch, length)."""
+    import torch
+
+    def collate(examples: Sequence[Example]) -> dict[str, torch.Tensor]:
+        length = max(len(e["input_ids"]) for e in examples)
+        rows = [(e, length - len(e["input_ids"])) for e in examples]
+        return {
+            "input_ids": torch.tensor([e["input_ids"] + [pad_token_id] * n for e, n in rows]),
+            "attention_mask": torch.tensor([[1] * (length - n) + [0] * n for _, n in rows]),
+            "labels": torch.tensor([e["labels"] + [IGNORED] * n for e, n in rows]),
+        }
+
+    return collate
+
+
+def _mbpp_from_folder(data_dir: Path) -> list[Record]:
+    path = Path(data_dir) / "mbpp" / "mbpp.jsonl"
+    try:
+        with path.open(encoding="utf-8") as lines:
+            return [json.loads(line) for line in lines if line.strip()]
+    except FileNotFoundError:
+        raise FlexError(f"no {path}; --data-dir must hold mbpp/mbpp.jsonl") from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise FlexError(f"{path} is no JSON-lines file ({error}); download it again") from None
+
+
+def _mbpp_from_hub(split: str) -> list[Record]:
+    try:
+        import datasets
+    except ImportError:
+        raise FlexError(
+            "MBPP comes from the hub through the package datasets: install it, or name a folder "
+            "with mbpp/mbpp.jsonl by --data-dir"
+        ) from None
+    try:
+        return list(datasets.load_dataset(MBPP_HUB_ID, "full", split=split))
+    except (OSError, ValueError) as error:  # what datasets raises without network or cached copy
+        raise FlexError(
+            f"cannot fetch {MBPP_HUB_ID} from the hub ({type(error).__name__}); connect, or name a "
+            "folder with mbpp/mbpp.jsonl by --data-dir"
+        ) from None
+
+
+def _checked_mbpp(records: list[Record], split: str) -> list[Record]:
+    chosen = [r for r in records if r.get("task_id") in MBPP_SPLITS[split]]
+    if len(chosen) != len(MBPP_SPLITS[split]):
+        raise FlexError(
+            f"MBPP's {split} split has {len(MBPP_SPLITS[split])} problems, found {len(chosen)}; "
+            "download it again"
+        )
+    for record in chosen:
+        missing = {"text", "code", "test_list"} - record.keys()
+        if missing:
+            raise FlexError(f"MBPP problem {record['task_id']} lacks {', '.join(sorted(missing))}")
+    return chosen

@@ -1,0 +1,168 @@
+"""Base models: where they lie, which they are, and loading them."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from flexlib.config import Precision
+from flexlib.errors import FlexError
+from flexlib.store import ROOT
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedModel
+
+# What makes a model folder the model that it is; a model card or an optimiser state beside it does not.
+_IDENTITY = ("config.json", "*.safetensors", "pytorch_model*.bin", "tokenizer*", "special_tokens*")
+_HUB_FILES = [*_IDENTITY, "*.json"]
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Without the progress bars and the remarks of transformers and peft, of which none matters here:
+    the pipeline has its own progress line, and errors are exceptions."""
+    from transformers.utils import logging
+
+    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)
+            yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if bars:
+            logging.enable_progress_bar()
+
+
+def locate(base_model: str, *, revision: str | None = None, folder: Path | None = None) -> Path:
+    """The folder of a base model.
+
+    Args:
+        base_model: a folder, absolute or below the repository or the current one, or a hub id.
+        revision: of the hub id; the newest without it.
+        folder: a local copy that takes precedence (``--base-model``).
+
+    Raises:
+        FlexError: there is no such folder, it holds no model, or the hub is out of reach.
+    """
+    candidates = [folder] if folder else [Path(base_model), ROOT / base_model]
+    for candidate in candidates:
+        if candidate.is_dir():
+            _check_folder(candidate)
+            return candidate
+    if folder or base_model.count("/") != 1 or base_model.startswith((".", "/", "~")):
+        raise FlexError(f"no model folder {folder or base_model}; name one by --base-model")
+    return _from_hub(base_model, revision)
+
+
+def digest(folder: Path) -> str:
+    """sha256 over the names and contents of the files that make the model."""
+    total = hashlib.sha256()
+    for path in sorted({p for pattern in _IDENTITY for p in folder.glob(pattern)}):
+        with path.open("rb") as file:
+            total.update(
+                f"{path.name} {hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode()
+            )
+    return total.hexdigest()
+
+
+def load_tokenizer(folder: Path) -> Any:
+    """The fast tokenizer of a model folder, with a padding token.
+
+    Raises:
+        FlexError: there is none, or it has no end-of-text token.
+    """
+    from transformers import AutoTokenizer
+
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder)
+    except Exception as error:  # transformers raises many kinds for a damaged folder
+        raise FlexError(f"{folder} holds no tokenizer that loads: {_one_line(error)}") from error
+    if tokenizer.eos_token_id is None:
+        raise FlexError(f"the tokenizer in {folder} names no eos_token; add it to its config")
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token  # padding is masked, so any token serves
+    return tokenizer
+
+
+def load_model(folder: Path, precision: Precision, device: torch.device | str) -> PreTrainedModel:
+    """A causal language model in evaluation mode.
+
+    Raises:
+        FlexError: the folder holds no causal language model that loads.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    dtype = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
+    try:
+        with quiet():
+            model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype)
+    except torch.OutOfMemoryError:
+        raise
+    except Exception as error:  # transformers raises many kinds for a damaged folder
+        raise FlexError(f"{folder} holds no causal model that loads: {_one_line(error)}") from error
+    return model.to(device).eval()
+
+
+def with_adapter(model: PreTrainedModel, adapter: Path, *, merge: bool) -> Any:
+    """The model with a LoRA adapter, as an extra branch or folded into its weights."""
+    from peft import PeftModel
+
+    with quiet():
+        model = PeftModel.from_pretrained(model, adapter).eval()
+    return model.merge_and_unload() if merge else model
+
+
+def pick_device(device: str | None = None) -> str:
+    """``device``, or the first GPU, or the CPU."""
+    import torch
+
+    if device is None:
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        raise FlexError("no CUDA GPU is visible to torch; leave --device out or say --device cpu")
+    return device
+
+
+def _check_folder(folder: Path) -> None:
+    if not (folder / "config.json").is_file():
+        raise FlexError(f"{folder} is no model folder: it has no config.json")
+    if not any(folder.glob("*.safetensors")) and not any(folder.glob("pytorch_model*.bin")):
+        raise FlexError(f"{folder} is no model folder: it has no *.safetensors")
+
+
+def _from_hub(base_model: str, revision: str | None) -> Path:
+    import httpx
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNotFoundError
+
+    way_out = "or name a local copy by --base-model DIR"
+    try:
+        folder = Path(snapshot_download(base_model, revision=revision, allow_patterns=_HUB_FILES))
+    except GatedRepoError:
+        raise FlexError(
+            f"{base_model} is gated: accept its licence on the hub and log in, {way_out}"
+        ) from None
+    except RepositoryNotFoundError:
+        raise FlexError(
+            f"the hub has no public model {base_model}; check the id, {way_out}"
+        ) from None
+    except (OSError, HfHubHTTPError, httpx.HTTPError) as error:
+        raise FlexError(
+            f"cannot fetch {base_model} from the hub ({type(error).__name__}): connect, {way_out}"
+        ) from None
+    _check_folder(folder)
+    return folder
+
+
+def _one_line(error: Exception) -> str:
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= 200 else text[:197] + "..."

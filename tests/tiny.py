@@ -1,0 +1,79 @@
+"""A random Llama of 40 k parameters with a tokenizer of its own: the pipeline in a second or two."""
+
+from __future__ import annotations
+
+import multiprocessing
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+
+WORDS = [
+    "def add_one(n: int) -> int:\n    return n + 1\n",
+    'def double(xs: list) -> list:\n    """Double all numbers of xs.\n    """\n',
+    "import java.util.*;\nclass Problem {\n    public static long addOne(long n) {\n",
+    "Write a function to find the sum.\n\n# assert total([1, 2]) == 3\n\n",
+]
+
+
+def make_base(folder: Path) -> Path:
+    """Save the model and its tokenizer into a folder, the same bytes each time."""
+    import torch
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.train_from_iterator(
+        WORDS,
+        trainers.BpeTrainer(
+            vocab_size=320,
+            special_tokens=["<pad>", "<s>", "</s>"],
+            initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+            show_progress=False,
+        ),
+    )
+    PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, pad_token="<pad>", bos_token="<s>", eos_token="</s>"
+    ).save_pretrained(folder)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = LlamaForCausalLM(
+            LlamaConfig(
+                vocab_size=320,
+                hidden_size=32,
+                intermediate_size=64,
+                num_hidden_layers=2,
+                num_attention_heads=4,
+                max_position_embeddings=512,
+                tie_word_embeddings=True,
+                pad_token_id=0,
+                bos_token_id=1,
+                eos_token_id=2,
+                initializer_range=0.2,  # wide, so that its greedy texts differ and sometimes end
+            )
+        )
+    model.save_pretrained(folder)
+    return folder
+
+
+def records(count: int) -> list[dict]:
+    """MBPP-shaped records."""
+    return [
+        {
+            "task_id": i,
+            "text": f"Write a function to add {i} to n.",
+            "code": f"def add_{i}(n: int) -> int:\n    return n + {i}\n",
+            "test_list": [f"assert add_{i}(1) == {1 + i}", f"assert add_{i}(2) == {2 + i}"],
+        }
+        for i in range(count)
+    ]
+
+
+def child(target, *args) -> BaseProcess:
+    """Start ``target`` in a process to be killed. torch is imported once, in the fork server: ten
+    seconds less for every child."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["flexlib.train", "flexlib.generate", "flexlib.run"])
+    process = context.Process(target=target, args=args)
+    process.start()
+    return process
