@@ -193,9 +193,7 @@ def power(
     ax.axhline(0.8, color="0.4", lw=0.8)
     for name, difference in marks:
         ax.axvline(100 * difference, color="0.4", lw=0.8, ls=":")
-        ax.annotate(
-            name, (100 * difference, 0.01), rotation=90, ha="right", va="bottom", fontsize=9
-        )
+        ax.annotate(name, (100 * difference, 1.0), rotation=90, ha="right", va="top", fontsize=9)
     ax.set_ylim(0, 1.02)
     ax.set_xlabel("true gain (points)")
     ax.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
@@ -238,18 +236,20 @@ def selection_gain(
     """Gain by selection alone: ``correlation, median, low, high``, a line for each ``search``."""
     _need(table, "correlation", "median", "low", "high", "search")
     ax = _axes(ax)
-    for i, name in enumerate(_in_order(table["search"])):
+    names = _in_order(table["search"])
+    for i, name in enumerate(names):
         rows = table[table["search"] == name]
-        color, style = COLORS[i % 7], LINES[i % 7]
-        ax.plot(
-            rows["correlation"], rows["median"], ls=style, marker=MARKERS[i % 7], color=color,
-            label=name,
+        # Side by side, so that the intervals can be told apart.
+        x = rows["correlation"] + 0.015 * (i - (len(names) - 1) / 2)
+        width = np.abs(rows[["low", "high"]].to_numpy().T - rows["median"].to_numpy())
+        ax.errorbar(
+            x, rows["median"], yerr=width, ls=LINES[i % 7], marker=MARKERS[i % 7],
+            color=COLORS[i % 7], elinewidth=1, capsize=2, label=name,
         )  # fmt: skip
-        ax.fill_between(rows["correlation"], rows["low"], rows["high"], color=color, alpha=0.12)
     if published is not None:
         ax.axhline(published, color="0.3", lw=1.2)
-        left = table["correlation"].min()
-        ax.annotate("published", (left, published), va="bottom", fontsize=9)
+        right = table["correlation"].max() + 0.03
+        ax.annotate("published", (right, published), ha="right", va="bottom", fontsize=9)
     ax.axhline(0, color="0.4", lw=0.8)
     ax.yaxis.set_major_formatter(FuncFormatter(lambda d, _: f"{100 * d:+.0f}"))
     ax.set_xlabel("correlation of two configurations' verdicts on a problem")
