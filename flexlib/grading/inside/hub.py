@@ -20,7 +20,10 @@ import socket
 import sys
 import time
 
+import java
 import nest
+import python_candidate
+import python_judge
 import wire
 
 OUTPUT_LIMIT = 8 << 20
@@ -39,7 +42,7 @@ LIMITS = {
 class Nest:
     """The hub's handle on one running program."""
 
-    def __init__(self, hub, request: dict, *descriptors: int):
+    def __init__(self, hub, request: dict, *descriptors: int) -> None:
         """Start ``request`` with standard input empty, output to us, ``descriptors`` as 3, 4, ..."""
         self.hub = hub
         self.output, output = os.pipe()
@@ -54,6 +57,7 @@ class Nest:
         os.close(status)
         os.set_blocking(self.output, False)
         self.open = {self.output, self.status}
+        self.held: list[int] = []
 
     def read_output(self) -> None:
         try:
@@ -81,6 +85,13 @@ class Nest:
     def _finish(self, descriptor: int) -> None:
         os.close(descriptor)
         self.open.discard(descriptor)
+        if descriptor == self.status:
+            self.let_go()
+
+    def let_go(self) -> None:
+        """Close our copies of the program's ends, so that the judge sees them closed."""
+        while self.held:
+            os.close(self.held.pop())
 
     @property
     def ended(self) -> bool:
@@ -142,6 +153,10 @@ class Hub:
             nest.serve_nests(requests, config["run_candidate"])
         requests.close()
         self.trusted.add(pid)
+        self.languages = {name: kind(self) for name, kind in LANGUAGES.items()}
+
+    def open_nest(self, request: dict, *descriptors: int) -> Nest:
+        return Nest(self, request, *descriptors)
 
     def probe(self) -> str | None:
         """What keeps this machine from opening a nest, if anything does."""
@@ -190,6 +205,7 @@ class Hub:
                     return None, None
                 if running.ended and gone_at is None:
                     gone_at = time.monotonic()
+                    running.let_go()
                     if verdict is None:
                         return None, None
             if verdict in ready:
@@ -256,14 +272,33 @@ class Hub:
             return "runtime_error", running.how_it_ended()
         return word["verdict"], word["detail"]
 
-    def python(self, job: dict) -> tuple[str, str]:
-        """Grade one Python program."""
-        import python_judge
+    def grade(self, job: dict) -> dict:
+        start = time.monotonic()
+        try:
+            (job["prompt"] + job["completion"] + job["tests"]).encode()
+        except UnicodeEncodeError:
+            return {"verdict": "compile_error", "detail": "no Unicode text", "seconds": 0.0}
+        language = self.languages[job["language"]]
+        verdict, detail = language.grade(job)
+        seconds = time.monotonic() - start
+        return {"verdict": verdict, "detail": detail, "seconds": seconds}
 
+
+class Python:
+    """Candidate and judge are forks: of the nursery, which knows no test, and of the hub."""
+
+    def __init__(self, hub: Hub):
+        self.hub = hub
+
+    def prepare(self) -> None:
+        """Start what the next program will need, while no program is timed."""
+
+    def grade(self, job: dict) -> tuple[str, str]:
+        hub = self.hub
         ours, theirs = socket.socketpair()
         verdict, say = os.pipe()
-        limits = self.limits(job["timeout"])
-        running = Nest(self, {"mode": "fork", "limits": limits}, theirs.fileno())
+        limits = hub.limits(job["timeout"])
+        running = Nest(hub, {"mode": "fork", "limits": limits}, theirs.fileno())
         theirs.close()
         pid = os.fork()
         if not pid:
@@ -276,22 +311,16 @@ class Hub:
                 word = {"verdict": "harness_error", "detail": f"the judge failed: {error!r}"}
             os.write(say, (json.dumps(word) + "\n").encode())
             os._exit(0)
-        self.trusted.add(pid)
+        hub.trusted.add(pid)
         ours.close()
         os.close(say)
-        word, overstepped = self.watch(running, verdict, job, limits)
+        word, overstepped = hub.watch(running, verdict, job, limits)
         os.close(verdict)
-        result = self.conclude(running, word, overstepped, job)
+        result = hub.conclude(running, word, overstepped, job)
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
-        self.trusted.discard(pid)
+        hub.trusted.discard(pid)
         return result
-
-    def grade(self, job: dict) -> dict:
-        start = time.monotonic()
-        verdict, detail = getattr(self, job["language"])(job)
-        seconds = time.monotonic() - start
-        return {"verdict": verdict, "detail": detail, "seconds": seconds}
 
 
 def _become_judge(timeout: float) -> None:
@@ -301,6 +330,9 @@ def _become_judge(timeout: float) -> None:
     for descriptor in (1, 2):
         os.dup2(0, descriptor)
     sys.stdout = open(1, "w", encoding="utf-8", errors="replace", closefd=False)
+
+
+LANGUAGES = {"python": Python, "java": java.Java}
 
 
 def preload() -> None:
@@ -316,8 +348,6 @@ def preload() -> None:
 
 def main() -> None:
     import gc
-
-    import python_candidate
 
     nest.make_dumpable()
     commands, answers = os.dup(0), os.dup(1)
@@ -336,6 +366,7 @@ def main() -> None:
         except wire.Gone:
             os._exit(0)
         wire.send(answers, hub.grade(job))
+        hub.languages[job["language"]].prepare()
 
 
 if __name__ == "__main__":
