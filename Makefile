@@ -6,19 +6,20 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 PORT ?= 8000
 WORKERS ?= 2
 VENV := .venv
-READY := $(VENV)/.ready
+PINNED := $(VENV)/.torch-installed
+READY := $(VENV)/.installed
 HTML := _build/html
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: book test serve clean constraints
+.PHONY: book test serve clean constraints system-tools
 .DELETE_ON_ERROR:
 
-book: $(READY)
+book: $(READY) | system-tools
 	$(VENV)/bin/jupyter-book build book/ -W -n --keep-going
 	@echo "$(abspath $(HTML))/index.html"
 
-test: $(READY)
+test: $(READY) | system-tools
 	$(VENV)/bin/python -m pytest -q -n $(WORKERS)
 
 serve:
@@ -29,15 +30,20 @@ serve:
 clean:
 	rm -rf $(VENV) _build .pytest_cache .ruff_cache .hypothesis *.egg-info
 
+system-tools:
+	@PYTHON=$(PYTHON) tools/system-tools
+
 # Rebuilt from nothing when a pin changes: an environment that was only updated may differ from the
 # pinned one. torch comes first and alone: asked for together with others it may be exchanged for
 # a build with several GB of CUDA libraries.
-$(READY): pyproject.toml constraints.txt tools/system-tools
-	@PYTHON=$(PYTHON) tools/system-tools
+$(PINNED): constraints.txt | system-tools
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "Python 3.11 or later is needed. Run: make PYTHON=/path/to/python3.11 ..." >&2; exit 1; }
 	$(PYTHON) -m venv --clear $(VENV)
 	$(VENV)/bin/pip install -q "$$(grep '^torch==' constraints.txt)"
+	@touch $@
+
+$(READY): $(PINNED) pyproject.toml
 	$(VENV)/bin/pip install -q -c constraints.txt -e '.[book,test]'
 	@touch $@
 

@@ -96,3 +96,16 @@ def test_figures_are_turned_round_in_the_dark_theme_only(browser, page):
     browser.visit(page.as_uri())
     assert browser.evaluate("document.documentElement.dataset.theme") == "dark"
     assert set(browser.evaluate(filters)) <= {"invert(1) hue-rotate(180deg)"}
+
+
+def test_search_finds_a_page_and_its_notebook_can_be_fetched(browser):
+    if not PAGES:
+        pytest.skip("no built site: run make book first")
+    browser.visit(f"{(HTML / 'search.html').as_uri()}?q=provenance")
+    found = "[...document.querySelectorAll('#search-results li a')].map(a => a.textContent)"
+    assert "Provenance" in browser.evaluate(found)
+    browser.visit((HTML / "provenance.html").as_uri())
+    downloads = "[...document.querySelectorAll('.dropdown-download-buttons a')].map(a => a.href)"
+    files = [Path(url.removeprefix("file://")) for url in browser.evaluate(downloads)]
+    assert {file.name for file in files} == {"provenance.ipynb", "provenance.md"}
+    assert all(file.is_file() for file in files)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 import re
+import shutil
+import subprocess
 import sys
 import tomllib
 from importlib.metadata import packages_distributions
@@ -117,6 +119,45 @@ def test_requirements_are_what_is_imported(requirements, pins):
     assert imported <= set(pins), "imported but in no pinned environment"
     unused = set(requirements) - imported - set(NOT_IMPORTED)
     assert not unused, f"required but not imported: {sorted(unused)}"
+
+
+@pytest.fixture
+def bare_path(tmp_path) -> Path:
+    """A PATH on which only what any shell script needs can be found."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    for program in ("bash", "env", "id", "true"):
+        (folder / program).symlink_to(shutil.which(program))
+    return folder
+
+
+def system_tools(path: Path) -> subprocess.CompletedProcess:
+    environment = {"PATH": str(path), "PYTHON": sys.executable}
+    command = [ROOT / "tools/system-tools", "chromium"]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+
+
+def test_missing_tools_without_apt_are_named_in_one_line(bare_path):
+    result = system_tools(bare_path)
+    assert result.returncode == 1
+    assert result.stdout == ""
+    assert result.stderr.count("\n") == 1
+    for package in ("chromium", "default-jdk-headless", "bubblewrap", "nodejs", "g++"):
+        assert package in result.stderr
+
+
+def test_missing_tools_are_installed_with_apt_where_allowed(bare_path, tmp_path):
+    log = tmp_path / "calls"
+    for program, then in (("apt-get", f'echo "$@" >> {log}'), ("sudo", 'shift; exec "$@"')):
+        (bare_path / program).write_text(f"#!/usr/bin/env bash\n{then}\n")
+        (bare_path / program).chmod(0o755)
+    (bare_path / "javac").symlink_to(bare_path / "true")
+    assert system_tools(bare_path).returncode == 0
+    update, install = log.read_text().splitlines()
+    assert update.startswith("update")
+    assert install.startswith("install -y")
+    assert "bubblewrap" in install
+    assert "jdk" not in install
 
 
 def test_version_is_the_same_everywhere(project):
