@@ -118,7 +118,20 @@ final class Units {
     }
 
     private Unit build(String prompt, String tests) throws IOException, Unfit {
-        Parsed trusted = new Parsed(prompt + "\n" + tests, prompt.length() + 1);
+        String closing = "";
+        Parsed trusted = null;
+        for (Unfit reason = null; trusted == null; closing += "}") {
+            try { // some tests close the method, some leave it to the completion
+                String before = prompt + closing + "\n";
+                trusted = new Parsed(before + tests, prompt.length(), before.length());
+                break;
+            } catch (Unfit error) {
+                reason = reason == null ? error : reason;
+                if (closing.length() == 4) {
+                    throw new Unfit("the prompt and the tests do not parse: " + reason.getMessage());
+                }
+            }
+        }
         if (trusted.open == null) {
             throw new Unfit("the Java prompt must end inside the method that the completion writes");
         }
@@ -128,7 +141,7 @@ final class Units {
         Unit unit = new Unit();
         unit.mainClass = trusted.mainClass;
         unit.emptyTests = trusted.withoutBodies();
-        String source = prompt + trusted.stub() + "\n" + tests;
+        String source = prompt + trusted.stub() + closing + "\n" + tests;
         unit.lines = source.split("\n", -1);
         List<File> path = new ArrayList<>(libraries);
         for (String part : System.getProperty("java.class.path").split(":")) {
@@ -145,7 +158,7 @@ final class Units {
     Map<String, byte[]> candidate(Unit unit, String prompt, String completion)
             throws IOException, Unfit {
         String source = prompt + completion + "\n" + unit.emptyTests;
-        Parsed parsed = new Parsed(source, prompt.length() + completion.length() + 1);
+        Parsed parsed = new Parsed(source, prompt.length(), prompt.length() + completion.length() + 1);
         if (parsed.main == null || !unit.mainClass.equals(parsed.mainClass)) {
             throw new Unfit("the completion changes where the tests stand (it closes their class,"
                     + " or comments them out)");
@@ -196,7 +209,7 @@ final class Units {
         String mainClass;
         final List<Tree> testMembers = new ArrayList<>();
 
-        Parsed(String source, int testsAt) throws IOException, Unfit {
+        Parsed(String source, int promptEnd, int testsAt) throws IOException, Unfit {
             this.source = source;
             this.testsAt = testsAt;
             DiagnosticCollector<JavaFileObject> problems = new DiagnosticCollector<>();
@@ -223,8 +236,8 @@ final class Units {
                             main = method;
                             mainClass = owner;
                         }
-                    } else if (method.getBody() != null && start(method.getBody()) < testsAt
-                            && end(method.getBody()) >= testsAt) {
+                    } else if (method.getBody() != null && start(method.getBody()) < promptEnd
+                            && end(method.getBody()) > promptEnd) {
                         open = method;
                         openClass = owner;
                     }
