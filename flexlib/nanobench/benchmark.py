@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -34,6 +35,7 @@ from flexlib.nanobench.tasks import Task, sample_task
 
 SEED = 20260406
 SIZES = {"train": 374, "validation": 90, "test": 500}
+REPEATS = 3  # training tasks of one composition, at most; the other splits repeat none
 FOLDER = Path(__file__).parents[2] / "data" / "nano" / "nanobench"
 
 # Where decoding stops, as MultiPL-E and the HumanEval papers do.
@@ -48,11 +50,11 @@ STOP = {
 def split_of(composition: str) -> str:
     """The only split that may hold this composition: train, validation, test or pretraining."""
     bucket = int.from_bytes(hashlib.sha256(composition.encode()).digest()[:4], "big") % 100
-    if bucket < 15:
+    if bucket < 18:
         return "test"
-    if bucket < 20:
+    if bucket < 24:
         return "validation"
-    return "train" if bucket < 32 else "pretraining"
+    return "train" if bucket < 40 else "pretraining"
 
 
 # Prompts, references and tests as text -------------------------------------------------------
@@ -229,16 +231,18 @@ def build(seed: int = SEED) -> dict[str, list[dict]]:
     """The three splits as lists of flat records, the same for the same seed, byte for byte."""
     rng = Random(seed)
     splits: dict[str, list[dict]] = {name: [] for name in SIZES}
-    seen: set[str] = set()
+    seen: Counter[str] = Counter()
     while any(len(splits[name]) < size for name, size in SIZES.items()):
         task = sample_task(rng)
         split = split_of(task.composition)
-        if len(splits.get(split, ())) >= SIZES.get(split, 0) or task.composition in seen:
+        if len(splits.get(split, ())) >= SIZES.get(split, 0) or len(task.operations) < 2:
+            continue
+        if seen[task.composition] == (REPEATS if split == "train" else 1):
             continue
         tests = make_tests(task, rng)
-        if tests is None or len(task.operations) < 2:
+        if tests is None:
             continue
-        seen.add(task.composition)
+        seen[task.composition] += 1
         splits[split].append(_record(task, f"NanoBench/{split}/{len(splits[split])}", *tests))
     return splits
 

@@ -29,11 +29,11 @@ class PretrainConfig:
     """What determines the nano base, byte for byte on one machine."""
 
     seed: int = 1
-    tokens: int = 26_000_000
+    tokens: int = 14_000_000
     block: int = 256  # tokens in a training sequence
-    batch: int = 32  # sequences in a step
+    batch: int = 16  # sequences in a step
     learning_rate: float = 3e-3
-    warmup_steps: int = 100
+    warmup_steps: int = 200
     weight_decay: float = 0.1
     hidden: int = 192
     layers: int = 6
@@ -127,12 +127,13 @@ def pretrain(
             warmup_steps=config.warmup_steps,
             lr_scheduler_type="cosine_with_min_lr",
             lr_scheduler_kwargs={"min_lr_rate": 0.02},
+            optim="adamw_torch_fused",
             weight_decay=config.weight_decay,
             adam_beta2=0.95,
             max_grad_norm=1.0,
             bf16=True,
             use_cpu=not torch.cuda.is_available(),
-            save_steps=100,
+            save_steps=200,
             save_total_limit=2,
             logging_steps=50,
             report_to=[],

@@ -205,7 +205,8 @@ def _reduction_code(name: str, value: Expr):
         case "count":
             return (Let("count", INT, Lit(0)),), (Set("count", "+=", Lit(1)),), (), count
         case "product":
-            return (Let("product", INT, Lit(1)),), (Set("product", "*=", value),), (), Var("product")
+            # Not named "product": a withheld word must not stand in code.
+            return (Let("total", INT, Lit(1)),), (Set("total", "*=", value),), (), total
         case "last":
             return (Let("last", INT, Lit(0)),), (Set("last", "=", value),), (), Var("last")
         case "alternating":
@@ -534,11 +535,11 @@ FRAMES: dict[Callable[[_Sampler], Task], int] = {
     _quantify: 9,
     _branch: 8,
     _sequence: 8,
-    _repeat: 4,
-    _reshape: 4,
+    _repeat: 5,
+    _reshape: 7,
     _compare: 3,
-    _rewrite: 6,
-    _tally: 6,
+    _rewrite: 11,
+    _tally: 8,
 }
 
 
