@@ -31,7 +31,8 @@ FLAGS = [
     "--disable-component-update",
     "--disable-dev-shm-usage",
     "--remote-debugging-pipe",
-] + ["--host-resolver-rules=MAP * ~NOTFOUND"]
+    "--host-resolver-rules=MAP * ~NOTFOUND",
+]
 
 
 @dataclass
@@ -152,11 +153,12 @@ class Chromium:
         feature = {"name": "prefers-color-scheme", "value": scheme}
         self.call("Emulation.setEmulatedMedia", features=[feature])
 
-    def screenshot(self, path: str | os.PathLike, full_page: bool = True) -> None:
-        """Write a PNG of the page."""
-        data = self.call("Page.captureScreenshot", captureBeyondViewport=full_page)["data"]
+    def screenshot(self, path: str | os.PathLike) -> None:
+        """Write a PNG of the whole page."""
+        width, height = self.evaluate("[innerWidth, document.documentElement.scrollHeight]")
+        self.resize(width, height)
         with open(path, "wb") as file:
-            file.write(base64.b64decode(data))
+            file.write(base64.b64decode(self.call("Page.captureScreenshot")["data"]))
 
     def _receive(self, timeout: float) -> dict | None:
         while b"\0" not in self._buffer:
