@@ -45,7 +45,7 @@ def make_base(folder: Path) -> Path:
                 num_hidden_layers=2,
                 num_attention_heads=4,
                 max_position_embeddings=512,
-                tie_word_embeddings=True,
+                tie_word_embeddings=False,
                 pad_token_id=0,
                 bos_token_id=1,
                 eos_token_id=2,

@@ -1,0 +1,133 @@
+"""Training texts are MBPP's, as released, and labels mark what is learnt."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import tiny
+
+from flexlib import data, models
+from flexlib.errors import FlexError
+
+RECORD = {
+    "task_id": 601,
+    "text": "Write a function to add one.",
+    "code": "def add_one(n):\n    return n + 1",
+    "test_list": ["assert add_one(1) == 2", "assert add_one(-1) == 0"],
+}
+TEXT = """Write a function to add one.
+
+# assert add_one(1) == 2
+# assert add_one(-1) == 0
+
+def add_one(n):
+    return n + 1"""
+
+
+@pytest.fixture(scope="module")
+def tokenizer(tmp_path_factory):
+    return models.load_tokenizer(tiny.make_base(tmp_path_factory.mktemp("base")))
+
+
+def labelled(tokenizer, example) -> str:
+    return tokenizer.decode([t for t in example["labels"] if t != data.IGNORED])
+
+
+def test_text_is_task_asserts_code():
+    assert "".join(data.training_text(RECORD)) == TEXT
+
+
+def test_every_line_of_an_assert_is_a_comment():
+    prompt, _ = data.training_text({**RECORD, "test_list": ["assert f(1,\r\n2) == 3"]})
+    assert prompt.endswith("\n\n# assert f(1,\n# 2) == 3\n\n")
+
+
+def test_loss_on_all_labels_every_token_and_eos(tokenizer):
+    example = data.encode(RECORD, tokenizer, loss_on="all", max_length=512)
+    assert example["labels"] == example["input_ids"]
+    assert tokenizer.decode(example["input_ids"]) == TEXT + tokenizer.eos_token
+
+
+def test_loss_on_completion_labels_the_code_and_eos(tokenizer):
+    whole = data.encode(RECORD, tokenizer, loss_on="all", max_length=512)
+    example = data.encode(RECORD, tokenizer, loss_on="completion", max_length=512)
+    assert example["input_ids"] == whole["input_ids"]
+    assert labelled(tokenizer, example).lstrip("\n") == RECORD["code"] + tokenizer.eos_token
+
+
+def test_a_long_text_is_cut_and_then_has_no_end(tokenizer):
+    example = data.encode(RECORD, tokenizer, loss_on="all", max_length=10)
+    assert len(example["input_ids"]) == len(example["labels"]) == 10
+    assert tokenizer.eos_token_id not in example["input_ids"]
+
+
+def test_a_record_without_a_token_to_learn_is_refused(tokenizer):
+    with pytest.raises(FlexError, match="record 601 has no token to learn"):
+        data.encode_all([RECORD], tokenizer, loss_on="completion", max_length=10)
+
+
+def test_no_records_are_refused(tokenizer):
+    with pytest.raises(FlexError, match="empty"):
+        data.encode_all([], tokenizer, loss_on="all", max_length=10)
+
+
+def test_collator_pads_to_the_longest():
+    rows = [{"input_ids": [5, 6, 7], "labels": [-100, 6, 7]}, {"input_ids": [8], "labels": [8]}]
+    batch = data.collator(pad_token_id=0)(rows)
+    assert batch["input_ids"].tolist() == [[5, 6, 7], [8, 0, 0]]
+    assert batch["attention_mask"].tolist() == [[1, 1, 1], [1, 0, 0]]
+    assert batch["labels"].tolist() == [[-100, 6, 7], [8, -100, -100]]
+
+
+def test_digest_follows_the_text_alone():
+    split = {"train": [RECORD]}
+    assert data.digest(split) == data.digest({"train": [{**RECORD, "note": "new"}]})
+    assert data.digest(split) != data.digest({"train": [{**RECORD, "code": "pass"}]})
+
+
+def test_mbpp_splits_are_the_official_ones(benchmark_data):
+    train = data.load_records("mbpp", "train", benchmark_data)
+    validation = data.load_records("mbpp", "validation", benchmark_data)
+    assert [r["task_id"] for r in train] == list(range(601, 975))
+    assert [r["task_id"] for r in validation] == list(range(511, 601))
+    assert "".join(data.training_text(train[0])).startswith("Write a function to find the longest")
+
+
+def mbpp_folder(tmp_path, content: str):
+    (tmp_path / "mbpp").mkdir()
+    (tmp_path / "mbpp" / "mbpp.jsonl").write_text(content)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (json.dumps(RECORD) + "\n", "374 problems, found 1"),
+        ('{"task_id": 601, "te', "no JSON-lines file"),
+        (
+            "\n".join(json.dumps({"task_id": i, "text": "", "code": ""}) for i in range(601, 975)),
+            "problem 601 lacks test_list",
+        ),
+    ],
+    ids=["too few", "cut short", "missing column"],
+)
+def test_damaged_mbpp_is_refused(tmp_path, content, message):
+    with pytest.raises(FlexError, match=message):
+        data.load_records("mbpp", "train", mbpp_folder(tmp_path, content))
+
+
+def test_missing_mbpp_folder_is_refused(tmp_path):
+    with pytest.raises(FlexError, match="--data-dir must hold mbpp/mbpp.jsonl"):
+        data.load_records("mbpp", "train", tmp_path)
+
+
+def test_mbpp_without_network_names_the_way_out():
+    """The suite runs with the hub switched off."""
+    with pytest.raises(FlexError, match="cannot fetch .*--data-dir"):
+        data.load_records("mbpp", "train")
+
+
+def test_unknown_dataset_is_refused():
+    with pytest.raises(FlexError, match="unknown dataset 'apps'; the datasets are nanobench, mbpp"):
+        data.load_records("apps", "train")
