@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from flexlib.benchmarks import LANGUAGES
 from flexlib.errors import FlexError
-from flexlib.nanobench import benchmark, corpus
+from flexlib.nanobench import analysis, benchmark, corpus
 from flexlib.nanobench.mutants import mutants
 from flexlib.nanobench.operations import OPERATIONS, WITHHELD
 from flexlib.nanobench.syntax import (
@@ -38,7 +38,7 @@ ALL = [record for records in SPLITS.values() for record in records]
 def passes(program: str) -> bool:
     """Run our own rendering in this process (never a model's output)."""
     try:
-        exec(program, {})
+        exec(program, {})  # noqa: S102
     except AssertionError:
         return False
     return True
@@ -179,6 +179,13 @@ def test_visible_tests_are_not_among_the_hidden():
             assert f"candidate{call} ==" not in record["tests_python"]
 
 
+def differs(function, args, expected) -> bool:
+    try:
+        return function(*args) != expected
+    except Exception:  # noqa: BLE001 - a mutant may fail in any way
+        return True
+
+
 def test_hidden_tests_kill_the_mutants_that_random_inputs_kill():
     rng = Random(5)
     killable = missed = 0
@@ -191,29 +198,27 @@ def test_hidden_tests_kill_the_mutants_that_random_inputs_kill():
         tasks += 1
         hidden, _ = made
         fresh = [
-            [benchmark.random_input(rng, kind, [5, 10], sign=False) for _, kind in task.function.params]
+            [
+                benchmark.random_input(rng, kind, [5, 10], sign=False)
+                for _, kind in task.function.params
+            ]
             for _ in range(40)
         ]
         reference = compile_checked(task.function)
         for mutant in mutants(task.function):
             function = compile_checked(mutant)
-
-            def differs(args, expected):
-                try:
-                    return function(*args) != expected
-                except Exception:
-                    return True
-
             killed_by_fresh = False
             for args in fresh:
                 try:
                     expected = reference(*json.loads(json.dumps(args)))
                 except Divergence:
                     continue
-                killed_by_fresh |= differs(json.loads(json.dumps(args)), expected)
+                killed_by_fresh |= differs(function, json.loads(json.dumps(args)), expected)
             if killed_by_fresh:
                 killable += 1
-                missed += not any(differs(json.loads(json.dumps(a)), e) for a, e in hidden)
+                missed += not any(
+                    differs(function, json.loads(json.dumps(a)), e) for a, e in hidden
+                )
     assert killable > 150
     # Fresh inputs can find what the 80 at the making did not, but seldom.
     assert missed / killable < 0.02
@@ -224,9 +229,7 @@ def test_hidden_tests_kill_the_mutants_that_random_inputs_kill():
 
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_problems_have_the_shape_of_multipl_e(language):
-    for problem, record in zip(
-        benchmark.problems(language), SPLITS["test"], strict=True
-    ):
+    for problem, record in zip(benchmark.problems(language), SPLITS["test"], strict=True):
         assert problem.prompt.endswith("\n")
         reference = record[f"reference_{language}"]
         # No stop string cuts the reference, but what follows it is cut.
@@ -351,3 +354,31 @@ def test_values_in_multipl_e_spelling():
     assert Renderer("javascript").value(True) == "true"
     assert Renderer("python").value("ab") == '"ab"'
     assert LIST == "list"
+
+
+# What a completion shows -------------------------------------------------------------------------
+
+
+def test_references_bind_their_own_constants_and_names():
+    for record in SPLITS["test"]:
+        for language in LANGUAGES:
+            reference = record[f"reference_{language}"]
+            assert analysis.binds_constants(record, language, reference)
+            assert analysis.binds_names(record, language, reference)
+
+
+def test_a_changed_constant_or_name_is_noticed():
+    record = next(r for r in SPLITS["test"] if "nums" in r["code"].split("\n")[0])
+    reference = record["reference_python"]
+    assert not analysis.binds_names(record, "python", reference.replace("nums", "values"))
+    assert not analysis.binds_constants(record, "python", reference + "    x = 77\n")
+
+
+def test_task_table_groups_by_what_pretraining_withheld():
+    table = analysis.task_table()
+    withheld = {r["task_id"] for r in SPLITS["test"] if set(r["operations"]) & WITHHELD}
+    assert set(table.loc[table["group"] == analysis.WITHHELD, "task_id"]) == withheld
+    assert len(table) == 500
+    operations = analysis.operation_table()
+    assert operations["withheld"].sum() == len(WITHHELD)
+    assert (operations["test"] > 0).all()

@@ -17,8 +17,12 @@ def add_parser(commands) -> None:
     pretrain.add_argument(
         "--work", type=Path, default=Path(".flexlib-work/nano-base"), help="corpus and checkpoints"
     )
-    pretrain.add_argument("--out", type=Path, help="model folder to write (default: data/nano/base)")
-    pretrain.add_argument("--tokens", type=int, help="corpus size; the shipped base has the default")
+    pretrain.add_argument(
+        "--out", type=Path, help="model folder to write (default: data/nano/base)"
+    )
+    pretrain.add_argument(
+        "--tokens", type=int, help="corpus size; the shipped base has the default"
+    )
     pretrain.add_argument("--seed", type=int, help="seed of corpus and weights")
     pretrain.add_argument("--threads", type=int, help="torch threads")
     pretrain.set_defaults(command=_pretrain)

@@ -12,10 +12,10 @@ from collections.abc import Iterator
 from random import Random
 
 from flexlib.nanobench.benchmark import (
-    random_input,
     assert_line,
     description,
     prompt,
+    random_input,
     reference,
     split_of,
 )

@@ -109,7 +109,13 @@ MAPS = (
     _op("negate", "negated", build=lambda x: Bin("-", Lit(0), x)),
     _op("cube", "cubed", build=lambda x: Bin("*", Bin("*", x, x), x), withheld=True),
     _op("halve", "halved", build=lambda x: Bin("//", x, Lit(2)), withheld=True),
-    _op("cap", "capped at {k}", build=lambda x, k: Call("min", (x, Lit(k))), k=(5, 15), withheld=True),
+    _op(
+        "cap",
+        "capped at {k}",
+        build=lambda x, k: Call("min", (x, Lit(k))),
+        k=(5, 15),
+        withheld=True,
+    ),
     _op("last_digit", "cut to the last digit", build=lambda x: Bin("%", x, Lit(10)), withheld=True),
     _op(
         "mirror",

@@ -1,4 +1,4 @@
-"""Pretraining of the nano base: a Llama of 2.9 M parameters on the four-language corpus.
+"""Pretraining of the nano base: a Llama of 2.4 M parameters on the four-language corpus.
 
 `flexlib pretrain` makes the tokenizer, the packed corpus and the model in a work folder, resumes
 where it was stopped, and exports weights (fp16), tokenizer and training log to data/nano/base.
@@ -36,8 +36,8 @@ class PretrainConfig:
     warmup_steps: int = 200
     weight_decay: float = 0.1
     hidden: int = 192
-    layers: int = 6
-    heads: int = 6
+    layers: int = 5
+    heads: int = 4
     intermediate: int = 512
 
 

@@ -37,13 +37,13 @@ class Bin:
     """A binary operation; `op` is Python's spelling."""
 
     op: str
-    left: "Expr"
-    right: "Expr"
+    left: Expr
+    right: Expr
 
 
 @dataclass(frozen=True)
 class Not:
-    arg: "Expr"
+    arg: Expr
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Call:
     """A built-in of `BUILTINS`, by its neutral name."""
 
     name: str
-    args: tuple["Expr", ...]
+    args: tuple[Expr, ...]
 
 
 Expr = Var | Lit | Bin | Not | Call
@@ -96,8 +96,8 @@ class Do:
 @dataclass(frozen=True)
 class If:
     test: Expr
-    then: tuple["Stmt", ...]
-    orelse: tuple["Stmt", ...] = ()
+    then: tuple[Stmt, ...]
+    orelse: tuple[Stmt, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ class ForEach:
     var: str
     type: str
     over: str
-    body: tuple["Stmt", ...]
+    body: tuple[Stmt, ...]
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,7 @@ class ForIndex:
     start: int
     step: int
     over: tuple[str, ...]
-    body: tuple["Stmt", ...]
+    body: tuple[Stmt, ...]
 
 
 @dataclass(frozen=True)
@@ -127,13 +127,13 @@ class ForRange:
 
     var: str
     to: str
-    body: tuple["Stmt", ...]
+    body: tuple[Stmt, ...]
 
 
 @dataclass(frozen=True)
 class While:
     test: Expr
-    body: tuple["Stmt", ...]
+    body: tuple[Stmt, ...]
 
 
 @dataclass(frozen=True)
@@ -515,7 +515,7 @@ def compile_checked(function: Function):
         return True
 
     namespace = {"_div": _div, "_mod": _mod, "_int": _int, "_tick": tick}
-    exec(python_function(function, checked=True), namespace)  # our own rendering, not a candidate
+    exec(python_function(function, checked=True), namespace)  # noqa: S102 - our own rendering
     return namespace[function.name]
 
 

@@ -71,10 +71,38 @@ PARAMETER_NAMES = {
     INT: ("n", "num", "amount", "limit", "m", "size"),
     STR: ("s", "text", "word", "line", "phrase", "label"),
 }
-_SECOND_LIST = ("ys", "others", "weights", "marks")
+SECOND_LIST = ("ys", "others", "weights", "marks")
 # Names that say nothing: what a function does is in its description or in its code.
-_VERBS = "solve compute get make find run apply build process check handle eval".split()
-_NOUNS = "it value result answer item data task output step case entry part unit thing".split()
+_VERBS = [
+    "solve",
+    "compute",
+    "get",
+    "make",
+    "find",
+    "run",
+    "apply",
+    "build",
+    "process",
+    "check",
+    "handle",
+    "eval",
+]
+_NOUNS = [
+    "it",
+    "value",
+    "result",
+    "answer",
+    "item",
+    "data",
+    "task",
+    "output",
+    "step",
+    "case",
+    "entry",
+    "part",
+    "unit",
+    "thing",
+]
 
 
 class _Slot:
@@ -180,7 +208,7 @@ def _source(draw: _Sampler) -> _Source:
             Var("x"),
             lambda body: (ForIndex("i", 0, 2, (xs,), (item, *body)),),
         )
-    ys = draw.rng.choice(_SECOND_LIST)
+    ys = draw.rng.choice(SECOND_LIST)
     pairing = draw.slot("pairing", PAIRINGS)
     pair = pairing(Call("at", (Var(xs), Var("i"))), Call("at", (Var(ys), Var("i"))))
     return _Source(
@@ -223,7 +251,9 @@ def _reduction_code(name: str, value: Expr):
 
 
 def _which(test: _Slot | None, change: _Slot | None) -> str:
-    return (f" that are {test.words}" if test else "") + (f", each {change.words}" if change else "")
+    return (f" that are {test.words}" if test else "") + (
+        f", each {change.words}" if change else ""
+    )
 
 
 def _reduce(draw: _Sampler) -> Task:
@@ -417,9 +447,13 @@ def _repeat(draw: _Sampler) -> Task:
     else:
         draw.mark("rest")
         body = [While(Bin(">=", number, Lit(bound)), (shrink,))]
-        sentence = f"Return what is left of {n} when it is {step.words} until it is below {bound}{tail}."
+        sentence = (
+            f"Return what is left of {n} when it is {step.words} until it is below {bound}{tail}."
+        )
         result = number
-    return draw.task(sentence, ((n, INT),), INT, [*body, Return(change(result) if change else result)])
+    return draw.task(
+        sentence, ((n, INT),), INT, [*body, Return(change(result) if change else result)]
+    )
 
 
 # Programs on a whole list --------------------------------------------------------------------
@@ -511,7 +545,9 @@ def _tally(draw: _Sampler) -> Task:
         test = draw.slot("char_predicate", CHAR_PREDICATES)
         core, after = _quantifier_core(name, test(Var("c")))
         verb = draw.rng.choice(("Check", "Return"))
-        sentence = f"{verb} whether {_QUANTIFIERS[name].format(f'the characters of {s}')} {test.words}."
+        sentence = (
+            f"{verb} whether {_QUANTIFIERS[name].format(f'the characters of {s}')} {test.words}."
+        )
         body = [ForEach("c", CHAR, s, (core,)), Return(Lit(after))]
         return draw.task(sentence, ((s, STR),), BOOL, body)
     draw.mark("tally")
