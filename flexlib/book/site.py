@@ -1,8 +1,8 @@
-"""Sphinx extension: notebooks are re-executed when what they read has changed, pages are offline.
+"""Sphinx extension: no stale output, no unseen warning, a footer, and notebooks to download.
 
-Jupyter Book re-executes a notebook only when its own code changes. A page of this book also
-depends on the package and on the data, so a digest of both is kept beside the execution cache, and
-the cache is emptied when it no longer matches.
+Jupyter Book executes a notebook again only when its own code changes. A page of this book also
+depends on the package and on the data, so a digest of both is kept with the executions and with the
+pages, and what does not match it is made again.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import datetime
 import hashlib
 import platform
 import shutil
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,7 @@ from sphinx.application import Sphinx
 from sphinx.config import Config
 from sphinx.environment import BuildEnvironment
 
-from flexlib.provenance import git_state
+from flexlib.provenance import git_state, package_versions
 
 READ_BY_NOTEBOOKS = ("flexlib", "data")
 
@@ -73,19 +72,13 @@ def forget_pages_with_warnings(app: Sphinx, exception: Exception | None) -> None
 
 def footer() -> str:
     """One line of HTML: when, from what and with what the site was built."""
-    state = git_state()
+    state, packages = git_state(), package_versions()
     commit = state["commit"][:10] + "+" * state["dirty"] if state else "unknown"
-    packages = []
-    for name in ("torch", "transformers", "peft"):
-        try:
-            packages.append(f"{name} {version(name)}")
-        except PackageNotFoundError:
-            packages.append(f"no {name}")
+    versions = ", ".join(f"{name} {packages[name]}" for name in ("torch", "transformers", "peft"))
     return (
-        f"Built {datetime.date.today().isoformat()} from commit <code>{commit}</code> with "
-        f"Python {platform.python_version()}, {', '.join(packages)} on {platform.system()} "
-        f"{platform.machine()}. How to cite and what was run: "
-        '<a href="provenance.html">Provenance</a>.'
+        f"Built {datetime.date.today().isoformat()} from commit <code>{commit}</code> with Python "
+        f"{platform.python_version()}, {versions} on {platform.system()} {platform.machine()}. "
+        'How to cite, and what was run: <a href="provenance.html">Provenance</a>.'
     )
 
 
@@ -109,7 +102,7 @@ def offer_notebook(
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
-    """Register with Sphinx (``sphinx.extra_extensions`` in _config.yml)."""
+    """Register with Sphinx (``extensions`` in _config.yml)."""
     app.connect("config-inited", configure)
     app.connect("config-inited", forget_stale_executions)
     app.connect("env-get-outdated", reread_stale_pages)
