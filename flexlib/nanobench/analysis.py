@@ -67,7 +67,8 @@ def binds_names(record: dict, language: str, completion: str) -> bool:
     """Whether a completion uses all parameters, and no parameter name of another task."""
     own = set(_parameters(record))
     # A name after a dot is a method's; the dots of a JavaScript spread follow no word.
-    words = set(re.findall(r"(?<!\w\.)(?<!\w)[A-Za-z_]\w*", completion))
+    code = re.sub(r"'[^']*'|\"[^\"]*\"", "", completion)
+    words = set(re.findall(r"(?<!\w\.)(?<!\w)[A-Za-z_]\w*", code))
     return own <= words and not (words & (_parameter_names() - own))
 
 
