@@ -93,9 +93,7 @@ def imported_modules() -> set[str]:
     """Top-level names of the modules that the package, its tests and the book import."""
     names: set[str] = set()
     sources = [
-        p.read_text()
-        for folder in ("flexlib/grading", "tests")
-        for p in (ROOT / folder).rglob("*.py")
+        p.read_text() for folder in ("flexlib", "tests") for p in (ROOT / folder).rglob("*.py")
     ]
     for page in (ROOT / "book").glob("*.md"):
         sources += re.findall(
