@@ -97,7 +97,7 @@ class Worker(threading.Thread):
         trouble = ""
         for _ in range(2):  # a hub that broke is replaced once: the next program finds a new one
             if program.language not in self.sandboxes:
-                tools = tools_for(program.language, self.unsafe)
+                tools = tools_for(program.language)
                 self.sandboxes[program.language] = Sandbox(tools, self.unsafe)
             try:
                 answer = self.sandboxes[program.language].grade(job, 4 * timeout + COMPILE_PATIENCE)

@@ -13,10 +13,19 @@ from flexlib.grading.sandbox import INSIDE, Tools, cache_folder, digest
 
 JAVATUPLES = ("/usr/share/java/javatuples.jar", "/usr/share/java/javatuples-1.2.jar")
 
+# Small and quick to start: one thread for garbage, no statistics file, no attaching.
+QUICK_JVM = "-XX:+UseSerialGC -XX:-UsePerfData -Xshare:auto -XX:+DisableAttachMechanism".split()
 
-def tools_for(language: str, unsafe: bool = False) -> Tools:
+
+def tools_for(language: str) -> Tools:
     """What the sandbox of ``language`` needs. Raises FlexError when it is not installed."""
-    return {"python": Tools, "java": java_tools}[language]()
+    makers = {
+        "python": Tools,
+        "java": java_tools,
+        "javascript": javascript_tools,
+        "cpp": cpp_tools,
+    }
+    return makers[language]()
 
 
 def find(command: str, package: str) -> Path:
@@ -63,10 +72,45 @@ def java_tools() -> Tools:
         binds[real] = "/flex/libraries/javatuples.jar"
         library = "/flex/libraries/javatuples.jar"
     path = ":".join(part for part in (f"{here}/classes", library) if part)
+    start = [f"{inside_home}/bin/java", *QUICK_JVM, "-cp", path]
     config = {
-        "java": f"{inside_home}/bin/java",
-        "libraries": library,
-        "judge_options": ["-cp", path],
-        "candidate_options": ["-cp", path],
+        "judge": [*start, "-Xmx384m", "flex.Judge", library],
+        "candidate": [*start, "-Xmx512m", "-XX:MaxMetaspaceSize=128m", "-ea", "flex.Candidate"],
     }
     return Tools(binds, {"java": config})
+
+
+def javascript_tools() -> Tools:
+    """Node, 18 or newer."""
+    node = find("node", "nodejs")
+    version = _run([str(node), "--version"], "node --version").strip()
+    if int(version.lstrip("v").split(".")[0]) < 18:
+        raise FlexError(f"Node 18 or newer is needed, {node} is {version}")
+    binds, inside = {}, str(node)
+    if not inside.startswith("/usr/"):
+        inside = "/flex/node"
+        binds[str(node)] = inside
+    code = "/flex/code"
+    config = {
+        "judge": [inside, f"{code}/judge.js"],
+        "candidate": [inside, "--max-old-space-size=512", f"{code}/candidate.js"],
+    }
+    return Tools(binds, {"javascript": config})
+
+
+def cpp_tools() -> Tools:
+    """g++, and our header compiled ahead: it includes the standard library."""
+    compiler = find("g++", "g++")
+    version = _run([str(compiler), "--version"], "g++ --version")
+    if not str(compiler).startswith("/usr/"):
+        raise FlexError(f"g++ must be the system's, below /usr, not {compiler}")
+    header = INSIDE / "flex.h"
+    name = "cpp-" + digest(version, header.read_bytes())
+
+    def make(folder: Path) -> None:
+        shutil.copyfile(header, folder / "flex.h")
+        command = [str(compiler), "-std=c++17", "-w", "-x", "c++-header", str(folder / "flex.h")]
+        _run(command, "compiling the grader's C++ header")
+
+    config = {"compile": [str(compiler), "-std=c++17", "-w", "-pipe", "-include", "/flex/cpp/flex.h"]}
+    return Tools({str(cache_folder(name, make)): "/flex/cpp"}, {"cpp": config})

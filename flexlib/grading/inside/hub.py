@@ -20,13 +20,15 @@ import socket
 import sys
 import time
 
-import java
+import cpp
 import nest
 import python_candidate
 import python_judge
+import warm
 import wire
 
 OUTPUT_LIMIT = 8 << 20
+HEAP_FULL = b"JavaScript heap out of memory"
 GRACE = 2.0  # seconds for the judge to notice that the candidate has gone
 TICK = 0.2  # seconds between two looks at the memory
 
@@ -48,7 +50,7 @@ class Nest:
         self.output, output = os.pipe()
         self.status, status = os.pipe()
         self.pid, self.code, self.error, self.was_running = None, None, None, False
-        self.printed, self.tail = 0, b""
+        self.printed, self.head, self.tail = 0, b"", b""
         self._lines = b""
         passed = [hub.null, output, output, *descriptors]
         text = json.dumps(request | {"unsafe": hub.unsafe}).encode()
@@ -67,6 +69,7 @@ class Nest:
         if not data:
             self._finish(self.output)
         self.printed += len(data)
+        self.head += data[: max(0, 4000 - len(self.head))]
         self.tail = (self.tail + data)[-2000:]
 
     def read_status(self) -> None:
@@ -269,6 +272,8 @@ class Hub:
                 return "harness_error", "the judge ended without a word"
             return "runtime_error", running.how_it_ended()
         if word["verdict"] == "gone":
+            if HEAP_FULL in running.tail:
+                return "out_of_memory", running.how_it_ended()
             return "runtime_error", running.how_it_ended()
         return word["verdict"], word["detail"]
 
@@ -281,7 +286,7 @@ class Hub:
         language = self.languages[job["language"]]
         verdict, detail = language.grade(job)
         seconds = time.monotonic() - start
-        return {"verdict": verdict, "detail": detail, "seconds": seconds}
+        return {"verdict": verdict, "detail": " ".join(detail.split())[:500], "seconds": seconds}
 
 
 class Python:
@@ -302,7 +307,7 @@ class Python:
         theirs.close()
         pid = os.fork()
         if not pid:
-            _become_judge(job["timeout"])
+            _become_judge()
             try:
                 word = python_judge.judge(
                     ours.fileno(), job["prompt"], job["completion"], job["tests"]
@@ -323,16 +328,20 @@ class Python:
         return result
 
 
-def _become_judge(timeout: float) -> None:
-    """Tests that loop or fill the memory, by what a candidate answered, end themselves."""
+def _become_judge() -> None:
     nest.libc.prctl(nest.PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    resource.setrlimit(resource.RLIMIT_AS, (2 << 30, 2 << 30))
+    nest.limit_judge()
     for descriptor in (1, 2):
         os.dup2(0, descriptor)
     sys.stdout = open(1, "w", encoding="utf-8", errors="replace", closefd=False)
 
 
-LANGUAGES = {"python": Python, "java": java.Java}
+LANGUAGES = {
+    "python": Python,
+    "java": warm.Java,
+    "javascript": warm.JavaScript,
+    "cpp": cpp.Cpp,
+}
 
 
 def preload() -> None:

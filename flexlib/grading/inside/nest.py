@@ -200,6 +200,12 @@ def serve_nests(requests, run) -> None:
             os.close(fd)
 
 
+def limit_judge() -> None:
+    """Tests that fill the memory with what a candidate answered end themselves."""
+    resource.setrlimit(resource.RLIMIT_AS, (2 << 30, 2 << 30))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
 def make_dumpable() -> None:
     """Own /proc/self again after a change of uid, or the namespaces' maps cannot be written."""
     libc.prctl(PR_SET_DUMPABLE, 1, 0, 0, 0)

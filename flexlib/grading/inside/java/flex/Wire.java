@@ -252,7 +252,7 @@ final class Wire {
             case "java.lang.Long": return in.readLong();
             case "java.lang.Float": return in.readFloat();
             case "java.lang.Double": return in.readDouble();
-            case "java.lang.String": return readText(in);
+            case "java.lang.String": return readText(in).intern(); // literals of both sides are one
             case "java.math.BigInteger": return new BigInteger(readText(in));
             case "java.math.BigDecimal": return new BigDecimal(readText(in));
             case "java.util.Optional": return Optional.ofNullable(read(in));

@@ -1,0 +1,120 @@
+"""Grade Java and JavaScript: a warm judge for all programs, a fresh machine for each candidate.
+
+The judge is trusted and lives as long as the hub. It takes a program as five texts (prompt,
+completion, tests, and the paths of two pipes) and says one line of JSON when the candidate may
+start (or that it does not compile), and one with the verdict. The candidate's machine is started
+ahead, in a nest, while no program is timed; it learns of its program over the pipes.
+
+This file runs inside the sandbox and imports only the standard library.
+"""
+
+import json
+import os
+import select
+import struct
+import subprocess
+import time
+
+COMPILE_SECONDS = 30.0
+HEAR_SECONDS = 2.0
+
+
+class Candidate:
+    """A virtual machine in a nest, started ahead."""
+
+    def __init__(self, hub, command, limits):
+        to_read, self.to_write = os.pipe()
+        self.to_read, to_write = os.pipe()
+        environment = {"PATH": "/usr/bin:/bin", "HOME": "/tmp", "LANG": "C.UTF-8"}
+        request = {"mode": "exec", "argv": command, "environment": environment, "limits": limits}
+        self.nest = hub.open_nest(request, to_read, to_write)
+        os.close(to_read)
+        os.close(to_write)
+        self.nest.held = [self.to_read, self.to_write]
+
+    def paths(self):
+        return [f"/proc/{os.getpid()}/fd/{fd}" for fd in (self.to_read, self.to_write)]
+
+
+class Warm:
+    def __init__(self, hub, name, **limits):
+        """``limits`` are those in which a candidate of the language ``name`` differs."""
+        self.hub, self.name = hub, name
+        self.limits = hub.limits(600.0, address_space=0, **limits)
+        self.judge = self.ahead = None
+
+    def start_judge(self):
+        command = self.hub.config[self.name]["judge"]
+        self.judge = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        )
+        self.hub.trusted.add(self.judge.pid)
+
+    def stop_judge(self):
+        self.hub.trusted.discard(self.judge.pid)
+        self.judge.kill()
+        self.judge.wait()
+        self.judge.stdout.close()
+        try:
+            self.judge.stdin.close()
+        except BrokenPipeError:
+            pass
+        self.judge = None
+
+    def prepare(self):
+        """Start what the next program will need, while no program is timed."""
+        if self.judge is None:
+            self.start_judge()
+        if self.ahead is None:
+            self.ahead = Candidate(self.hub, self.hub.config[self.name]["candidate"], self.limits)
+
+    def hear(self, seconds):
+        """The judge's next line, or None when it ends or takes longer than ``seconds``."""
+        until = time.monotonic() + seconds
+        word, descriptor = b"", self.judge.stdout.fileno()
+        while not word.endswith(b"\n"):
+            left = until - time.monotonic()
+            if left <= 0 or not select.select([descriptor], [], [], left)[0]:
+                return None
+            part = os.read(descriptor, 1)  # what follows the line is for another reader
+            if not part:
+                return None
+            word += part
+        return json.loads(word)
+
+    def grade(self, job):
+        self.prepare()
+        candidate = self.ahead
+        parts = [job["prompt"], job["completion"], job["tests"], *candidate.paths()]
+        try:
+            for part in parts:
+                data = part.encode()
+                self.judge.stdin.write(struct.pack(">I", len(data)) + data)
+            self.judge.stdin.flush()
+        except BrokenPipeError:
+            self.stop_judge()
+            return "harness_error", "the judge had ended"
+        word = self.hear(COMPILE_SECONDS)
+        if word is None:
+            self.stop_judge()
+            return "compile_error", "the compiler came to no end"
+        if word["verdict"] != "compiled":
+            return word["verdict"], word["detail"]
+        self.ahead = None
+        heard, overstepped = self.hub.watch(
+            candidate.nest, self.judge.stdout.fileno(), job, self.limits
+        )
+        result = self.hub.conclude(candidate.nest, heard, overstepped, job)
+        if heard is None and self.hear(HEAR_SECONDS) is None:  # the word owed for a stopped program
+            self.stop_judge()
+        return result
+
+
+class Java(Warm):
+    def __init__(self, hub):
+        super().__init__(hub, "java", memory=5 << 28, processes=256)
+
+
+class JavaScript(Warm):
+    def __init__(self, hub):
+        super().__init__(hub, "javascript", memory=5 << 28)
