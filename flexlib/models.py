@@ -140,9 +140,8 @@ def _check_folder(folder: Path) -> None:
 
 
 def _from_hub(base_model: str, revision: str | None) -> Path:
-    import httpx
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNotFoundError
+    from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
 
     way_out = "or name a local copy by --base-model DIR"
     try:
@@ -155,10 +154,10 @@ def _from_hub(base_model: str, revision: str | None) -> Path:
         raise FlexError(
             f"the hub has no public model {base_model}; check the id, {way_out}"
         ) from None
-    except (OSError, HfHubHTTPError, httpx.HTTPError) as error:
+    except Exception as error:  # the hub's HTTP client has exceptions of its own
         raise FlexError(
             f"cannot fetch {base_model} from the hub ({type(error).__name__}): connect, {way_out}"
-        ) from None
+        ) from error
     _check_folder(folder)
     return folder
 
