@@ -69,7 +69,7 @@ def train(
     model = add_lora(models.load_model(base, settings.precision, device), config.lora)
     model.config.use_cache = False
 
-    resume_from = _last_complete_checkpoint(checkpoints)
+    resume_from = last_complete_checkpoint(checkpoints)
     trainer = FlexTrainer(
         model=model,
         args=training_arguments(
@@ -266,7 +266,7 @@ class ProgressLine(TrainerCallback):
         self.bar.close()
 
 
-def _last_complete_checkpoint(folder: Path) -> str | None:
+def last_complete_checkpoint(folder: Path) -> str | None:
     """The newest checkpoint that was written to its end; those that were not are removed."""
     complete = {}
     for checkpoint in folder.glob("checkpoint-*"):
