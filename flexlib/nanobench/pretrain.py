@@ -1,7 +1,8 @@
 """Pretraining of the nano base: a Llama of 2.4 M parameters on the four-language corpus.
 
 `flexlib pretrain` makes the tokenizer, the packed corpus and the model in a work folder, resumes
-where it was stopped, and exports weights (fp16), tokenizer and training log to data/nano/base.
+where it was stopped, and exports weights (fp16), tokenizer, training log and model card to
+data/nano/base.
 """
 
 from __future__ import annotations
@@ -11,22 +12,27 @@ import json
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+import transformers
 from tqdm import tqdm
 from transformers import LlamaConfig, LlamaForCausalLM, Trainer, TrainingArguments
-from transformers.trainer_utils import get_last_checkpoint
 
-from flexlib.nanobench.corpus import documents
+from flexlib import store
+from flexlib.errors import FlexError
+from flexlib.nanobench import corpus
 from flexlib.nanobench.tokenizer import train_tokenizer
+from flexlib.train import MarkComplete, ProgressLine, last_complete_checkpoint
 
 BASE = Path(__file__).parents[2] / "data" / "nano" / "base"
+_TOKENIZER_DOCUMENTS = 20_000
 
 
 @dataclass(frozen=True)
 class PretrainConfig:
-    """What determines the nano base, byte for byte on one machine."""
+    """What determines the nano base (but for rounding: the number of threads does so too)."""
 
     seed: int = 1
     tokens: int = 14_000_000
@@ -64,13 +70,58 @@ class _InOrder(Trainer):
         return torch.utils.data.SequentialSampler(self.train_dataset)
 
 
-def write_corpus(path: Path, tokenizer, config: PretrainConfig) -> int:
-    """Write `config.tokens` packed tokens (uint16) to `path`; return the number of documents."""
+def pretrain(
+    work: Path, out: Path = BASE, config: PretrainConfig | None = None, save_steps: int = 200
+) -> None:
+    """Pretrain, or go on pretraining, in the folder `work`, and export to `out`.
+
+    Raises:
+        FlexError: `work` was begun with another configuration, or the disk is full.
+    """
+    config = config or PretrainConfig()
+    work.mkdir(parents=True, exist_ok=True)
+    with store.full_disk_is_an_error(work):
+        _claim(work, config)
+        documents = corpus.documents(config.seed)
+        tokenizer = train_tokenizer(itertools.islice(documents, _TOKENIZER_DOCUMENTS))
+        facts = _write_corpus(work / "corpus.bin", tokenizer, config)
+        torch.manual_seed(config.seed)
+        trainer = _trainer(work, new_model(tokenizer, config), config, save_steps)
+        started = time.time()
+        trainer.train(resume_from_checkpoint=last_complete_checkpoint(work / "checkpoints"))
+        facts |= {
+            "parameters": trainer.model.num_parameters(),
+            "threads": torch.get_num_threads(),
+            "seconds_last_process": round(time.time() - started),
+        }
+        curve = [
+            {"step": row["step"], "loss": round(row["loss"], 4)}
+            for row in trainer.state.log_history
+            if "loss" in row
+        ]
+        export(trainer.model, tokenizer, out, asdict(config) | facts | {"curve": curve})
+
+
+def _claim(work: Path, config: PretrainConfig) -> None:
+    """A work folder belongs to one configuration."""
+    mine, text = work / "config.json", store.to_json(asdict(config))
+    if not mine.exists():
+        store.write_atomically(mine, text)
+    elif mine.read_bytes() != text:
+        raise FlexError(
+            f"{work} was begun with another configuration; choose another --work folder"
+        )
+
+
+def _write_corpus(path: Path, tokenizer: Any, config: PretrainConfig) -> dict[str, int]:
+    """Write `config.tokens` packed tokens (uint16) to `path`, once; returns what is in it."""
+    meta = path.with_suffix(".json")
+    if meta.exists():
+        return json.loads(meta.read_text())
     written = count = 0
-    partial = path.with_suffix(".partial")
-    stream = documents(config.seed)
-    bar = tqdm(total=config.tokens, desc="corpus", unit="token", unit_scale=True)
-    with partial.open("wb") as file:
+    stream = corpus.documents(config.seed)
+    bar = tqdm(total=config.tokens, desc="corpus", unit="token", unit_scale=True, disable=None)
+    with path.open("wb") as file, bar:
         while written < config.tokens:
             texts = list(itertools.islice(stream, 2000))
             ids = tokenizer(texts)["input_ids"]
@@ -78,29 +129,15 @@ def write_corpus(path: Path, tokenizer, config: PretrainConfig) -> int:
             flat = flat[: config.tokens - written]
             file.write(flat.tobytes())
             written += len(flat)
-            count += len(texts)
+            count += int(np.sum(flat == tokenizer.eos_token_id))
             bar.update(len(flat))
-    bar.close()
-    partial.rename(path)
-    return count
+    store.write_atomically(meta, store.to_json({"documents": count}))
+    return {"documents": count}
 
 
-def pretrain(
-    work: Path, out: Path = BASE, config: PretrainConfig | None = None, max_steps: int = -1
-) -> None:
-    """Pretrain, or go on pretraining, in the folder `work`, and export to `out`.
-
-    A work folder belongs to one configuration; its checkpoints are continued.
-    """
-    config = config or PretrainConfig()
-    work.mkdir(parents=True, exist_ok=True)
-    tokenizer = train_tokenizer(itertools.islice(documents(config.seed), 20_000))
-    corpus = work / "corpus.bin"
-    meta = work / "corpus.json"
-    if not (corpus.exists() and meta.exists()):
-        meta.write_text(json.dumps({"documents": write_corpus(corpus, tokenizer, config)}))
-    torch.manual_seed(config.seed)
-    model = LlamaForCausalLM(
+def new_model(tokenizer: Any, config: PretrainConfig) -> LlamaForCausalLM:
+    """A Llama with random weights, its embeddings tied."""
+    return LlamaForCausalLM(
         LlamaConfig(
             vocab_size=len(tokenizer),
             hidden_size=config.hidden,
@@ -115,14 +152,17 @@ def pretrain(
             pad_token_id=tokenizer.pad_token_id,
         )
     )
-    data = PackedTokens(corpus, config.block)
+
+
+def _trainer(
+    work: Path, model: LlamaForCausalLM, config: PretrainConfig, save_steps: int
+) -> Trainer:
     trainer = _InOrder(
         model,
         TrainingArguments(
             output_dir=str(work / "checkpoints"),
             per_device_train_batch_size=config.batch,
             num_train_epochs=1,
-            max_steps=max_steps,
             learning_rate=config.learning_rate,
             warmup_steps=config.warmup_steps,
             lr_scheduler_type="cosine_with_min_lr",
@@ -133,29 +173,50 @@ def pretrain(
             max_grad_norm=1.0,
             bf16=True,
             use_cpu=not torch.cuda.is_available(),
-            save_steps=200,
+            save_steps=save_steps,
             save_total_limit=2,
-            logging_steps=50,
-            report_to=[],
+            logging_steps=10,
+            report_to="none",
+            disable_tqdm=True,
             seed=config.seed,
             dataloader_drop_last=True,
         ),
-        train_dataset=data,
+        train_dataset=PackedTokens(work / "corpus.bin", config.block),
+        callbacks=[MarkComplete(), ProgressLine("pretrain")],
     )
-    started = time.time()
-    trainer.train(resume_from_checkpoint=get_last_checkpoint(str(work / "checkpoints")))
-    export(trainer.model, tokenizer, out)
-    _write_log(out, trainer.state.log_history, config, json.loads(meta.read_text()), started)
+    trainer.remove_callback(transformers.PrinterCallback)
+    return trainer
 
 
-def export(model: LlamaForCausalLM, tokenizer, out: Path) -> None:
-    """Save weights in fp16 with config and tokenizer, as `from_pretrained` reads them."""
+def export(model: LlamaForCausalLM, tokenizer: Any, out: Path, facts: dict[str, Any]) -> None:
+    """Save weights in fp16, config and tokenizer as `from_pretrained` reads them, log and card."""
     out.mkdir(parents=True, exist_ok=True)
     model.half().save_pretrained(out)
     tokenizer.save_pretrained(out)
+    (out / "pretraining.json").write_text(json.dumps(facts, indent=1) + "\n")
+    (out / "README.md").write_text(model_card(facts))
 
 
-def _write_log(out: Path, history: list[dict], config: PretrainConfig, meta: dict, started) -> None:
-    curve = [{"step": row["step"], "loss": row["loss"]} for row in history if "loss" in row]
-    record = asdict(config) | meta | {"seconds_last_session": round(time.time() - started)}
-    (out / "pretraining.json").write_text(json.dumps(record | {"curve": curve}, indent=1) + "\n")
+def model_card(facts: dict[str, Any]) -> str:
+    """The card of a base, every figure from the facts of its making."""
+    final = [point["loss"] for point in facts["curve"][-5:]]
+    shares = ", ".join(f"{name} {share:.0%}" for name, share in corpus.LANGUAGE_SHARES.items())
+    changed = "".join(
+        f" --{name} {facts[name]}"
+        for name in ("tokens", "seed")
+        if facts[name] != getattr(PretrainConfig, name)
+    )
+    return f"""# The nano base
+
+A Llama of {facts["parameters"] / 1e6:.1f} M parameters ({facts["layers"]} layers, width {facts["hidden"]}, {facts["heads"]} heads), for the FLeX
+audit's nano profile: a model organism for fine-tuning studies, of no use for real programming.
+
+- **Data:** {facts["tokens"]:,} tokens, {facts["documents"]:,} synthetic documents from `flexlib.nanobench.corpus`
+  ({shares}); {corpus.DOCUMENTED:.0%} of the functions
+  have a description; the operations that NanoBench calls withheld are never described. No text by people.
+- **Training:** next token, packed to {facts["block"]} tokens, {facts["batch"]} sequences a step, AdamW at {facts["learning_rate"]} with cosine decay,
+  bf16 autocast; final loss {sum(final) / len(final):.3f} nats a token; the curve is in `pretraining.json`.
+- **Made by:** `flexlib pretrain{changed}` (seed {facts["seed"]}, last process: {facts["threads"]} threads,
+  {facts["seconds_last_process"]} seconds; it resumes when interrupted).
+- **Weights:** fp16, tied embeddings. Licence: as the repository.
+"""

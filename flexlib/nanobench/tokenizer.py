@@ -44,5 +44,4 @@ def train_tokenizer(documents: Iterable[str]) -> PreTrainedTokenizerFast:
         pad_token=PAD,
         padding_side="left",
         clean_up_tokenization_spaces=False,
-        model_max_length=512,
     )
