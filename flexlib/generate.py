@@ -239,4 +239,5 @@ def _read_whole_lines(path: Path) -> Iterator[Completion]:
     if len(whole) < len(content):
         with path.open("r+b") as file:
             file.truncate(len(whole))
-    yield from map(json.loads, whole.decode().splitlines())
+    # Only \n ends a row: splitlines would also cut at the U+2028 that a model may write.
+    yield from map(json.loads, whole.decode().split("\n")[:-1])

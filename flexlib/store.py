@@ -208,7 +208,8 @@ def read_completions(run: Path, benchmark: str) -> list[dict[str, Any]]:
         FlexError: the file is missing or was altered.
     """
     content = _verified(run, f"completions-{benchmark}.jsonl.gz")
-    return [json.loads(line) for line in gzip.decompress(content).decode().splitlines()]
+    # Only \n ends a row: splitlines would also cut at the U+2028 that a model may write.
+    return [json.loads(line) for line in gzip.decompress(content).decode().split("\n") if line]
 
 
 def read_verdicts(run: Path, benchmark: str) -> list[dict[str, str]]:

@@ -13,7 +13,7 @@ import torch
 from flexlib import models
 from flexlib.benchmarks import Problem
 from flexlib.config import BenchmarkSettings
-from flexlib.generate import Sample, cut_at_stop, generate
+from flexlib.generate import Sample, _read_whole_lines, cut_at_stop, generate
 
 GREEDY = BenchmarkSettings("tiny", "python", max_new_tokens=24)
 SAMPLED = dataclasses.replace(GREEDY, samples=2, temperature=0.8, top_p=0.95)
@@ -174,3 +174,10 @@ def test_half_precision_generates(loaded, tmp_path, precision):
     model = models.load_model(Path(loaded[1].name_or_path), precision, "cpu")
     completions = decode((model, loaded[1]), problems(), GREEDY, tmp_path / "out.jsonl")
     assert all(0 < c["tokens"] <= GREEDY.max_new_tokens for c in completions)
+
+
+def test_a_line_separator_in_a_completion_ends_no_row(tmp_path):
+    row = {"task_id": "a", "sample": 0, "completion": "x\u2028y\x85z"}
+    path = tmp_path / "completions.jsonl"
+    path.write_text(json.dumps(row, ensure_ascii=False) + "\n{half", encoding="utf-8")
+    assert list(_read_whole_lines(path)) == [row]
