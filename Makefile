@@ -47,13 +47,14 @@ $(READY): $(PINNED) pyproject.toml
 	$(VENV)/bin/pip install -q -c constraints.txt -e '.[book,test]'
 	@touch $@
 
-# New pins: solve the ranges of pyproject.toml afresh. torch's pin is the one that is kept; change it
-# by hand. A local version such as 2.13.0+cpu is no part of a pin.
+# New pins: solve the ranges of pyproject.toml afresh. Do it on Debian 12: a later patch release of
+# Python admits packages that its 3.11.2 does not. torch's pin is kept; change it by hand. A local
+# version such as 2.13.0+cpu is no part of a pin.
 constraints:
 	$(PYTHON) -m venv --clear $(VENV)-new
 	$(VENV)-new/bin/pip install -q "$$(grep '^torch==' constraints.txt)"
 	$(VENV)-new/bin/pip install -q -e '.[book,test]'
-	{ echo '# The versions that the study was run with (Python 3.11). Written by `make constraints`.'; \
+	{ head -1 constraints.txt; \
 	  $(VENV)-new/bin/pip freeze --exclude-editable | sed 's/+.*//' | sort -f; } > constraints.txt.new
 	mv constraints.txt.new constraints.txt
 	rm -rf $(VENV)-new

@@ -8,18 +8,21 @@ import shutil
 import subprocess
 import sys
 import tomllib
-from importlib.metadata import packages_distributions
+from importlib.metadata import PackageNotFoundError, metadata, packages_distributions
 from pathlib import Path
 
 import pytest
 import yaml
 from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 import flexlib
 
 ROOT = Path(__file__).parents[1]
+
+OLDEST_PYTHON = "3.11.2"  # Debian 12's
 
 # Used without an import in our code, and why.
 NOT_IMPORTED = {
@@ -28,6 +31,7 @@ NOT_IMPORTED = {
     "jupyter-book": "builds the site",
     "pytest-xdist": "make test runs in two processes",
     "ruff": "checks the style",
+    "papermill": "runs one notebook; finds our reader by its entry point",
     "sphinx-book-theme": "the theme",
     "tabulate": "pandas.DataFrame.to_markdown needs it",
 }
@@ -59,6 +63,16 @@ def test_every_requirement_is_pinned_within_its_range(requirements, pins):
     for name, requirement in requirements.items():
         assert name in pins, f"{name} is not in constraints.txt: make constraints"
         assert requirement.specifier.contains(pins[name], prereleases=True)
+
+
+def test_pins_admit_the_oldest_python(pins):
+    for name, pin in pins.items():
+        try:
+            installed = metadata(name)
+        except PackageNotFoundError:
+            continue
+        if Version(installed["Version"]) == pin and installed["Requires-Python"]:
+            assert SpecifierSet(installed["Requires-Python"]).contains(OLDEST_PYTHON), name
 
 
 def test_pins_leave_the_build_of_torch_to_the_machine(pins):
