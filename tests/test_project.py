@@ -11,6 +11,7 @@ import tomllib
 from importlib.metadata import PackageNotFoundError, metadata, packages_distributions
 from pathlib import Path
 
+import jupytext
 import pytest
 import yaml
 from packaging.requirements import Requirement
@@ -110,9 +111,8 @@ def imported_modules() -> set[str]:
         p.read_text() for folder in ("flexlib", "tests") for p in (ROOT / folder).rglob("*.py")
     ]
     for page in (ROOT / "book").glob("*.md"):
-        sources += re.findall(
-            r"^```\{code-cell\}.*?\n(?::.*\n)*(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL
-        )
+        notebook = jupytext.read(page)
+        sources += [cell.source for cell in notebook.cells if cell.cell_type == "code"]
     for source in sources:
         for node in ast.walk(ast.parse(source)):
             if isinstance(node, ast.Import):
