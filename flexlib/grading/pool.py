@@ -69,7 +69,7 @@ class Worker(threading.Thread):
                 number, program = item
                 try:
                     self.done.put((number, self.judge(program)))
-                except Exception as error:  # for the caller, who raises it
+                except Exception as error:  # noqa: BLE001 - for the caller, who raises it
                     self.done.put((number, error))
                     return
         finally:

@@ -190,7 +190,7 @@ class Sandbox:
         else:
             start, self._folder = "/flex/code/hub.py", None
             prefix = sandbox_command(binds, hidden)
-        self._errors = tempfile.TemporaryFile()
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed by close()
         self._process = subprocess.Popen(
             [*prefix, python, "-s", "-S", "-B", start, json.dumps(config)],
             stdin=subprocess.PIPE,

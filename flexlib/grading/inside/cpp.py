@@ -112,7 +112,9 @@ class Cpp:
             compiling = self.start_compiling(f"{prompt} return {call};{closing}\n{tests}")
         serve = f"int main() {{ return flex::serve(&{name}); }}\n"
         try:
-            candidate, said = self.compile(f"{prompt}{completion}\n{tests[: main.start()]}\n{serve}")
+            candidate, said = self.compile(
+                f"{prompt}{completion}\n{tests[: main.start()]}\n{serve}"
+            )
         finally:
             if compiling:
                 self.keep(key, *self.finish_compiling(*compiling))

@@ -312,7 +312,7 @@ class Python:
                 word = python_judge.judge(
                     ours.fileno(), job["prompt"], job["completion"], job["tests"]
                 )
-            except BaseException as error:
+            except BaseException as error:  # noqa: BLE001 - the parent must hear of it
                 word = {"verdict": "harness_error", "detail": f"the judge failed: {error!r}"}
             os.write(say, (json.dumps(word) + "\n").encode())
             os._exit(0)
@@ -333,7 +333,7 @@ def _become_judge() -> None:
     nest.limit_judge()
     for descriptor in (1, 2):
         os.dup2(0, descriptor)
-    sys.stdout = open(1, "w", encoding="utf-8", errors="replace", closefd=False)
+    sys.stdout = open(1, "w", errors="replace", closefd=False)  # noqa: SIM115
 
 
 LANGUAGES = {

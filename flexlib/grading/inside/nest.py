@@ -47,8 +47,9 @@ def _new_namespaces() -> None:
 
 
 def _mount(kind: str, target: str, options: str = "") -> None:
-    result = libc.mount(b"nest", target.encode(), kind.encode(), MS_NOSUID | MS_NODEV,
-                        options.encode())
+    result = libc.mount(
+        b"nest", target.encode(), kind.encode(), MS_NOSUID | MS_NODEV, options.encode()
+    )
     _checked(result, f"mount {kind} on {target}")
 
 

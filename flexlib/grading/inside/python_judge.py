@@ -8,6 +8,8 @@ functions of the prompt, ``assert`` and every builtin are out of the candidate's
 This file runs inside the sandbox and imports only the standard library.
 """
 
+# ruff: noqa: BLE001, S102, S112 - runs tests, and whatever they raise is a verdict
+
 import ast
 import builtins
 import itertools
@@ -317,7 +319,7 @@ def judge(descriptor: int, prompt: str, completion: str, tests: str) -> dict:
         own = defined_names(helpers)
         answer = link.ask(do="names", names=names_to_ask(tree, own))
         found = answer.get("names")
-        for name, data in (found.items() if isinstance(found, dict) else ()):
+        for name, data in found.items() if isinstance(found, dict) else ():
             if name not in own:
                 space[name] = link.unpack(data)
         for statement in tree.body:

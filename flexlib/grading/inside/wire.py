@@ -44,7 +44,7 @@ def send(descriptor: int, message) -> None:
     view = memoryview(struct.pack(">I", len(body)) + body)
     try:
         while view:
-            view = view[os.write(descriptor, view):]
+            view = view[os.write(descriptor, view) :]
     except OSError:
         raise Gone from None
 
@@ -198,6 +198,8 @@ PAIR_BUILDERS = {
     "O": collections.OrderedDict,
     "C": lambda pairs: collections.Counter(dict(pairs)),
 }
+
+
 def _builtin_type(name: str) -> type:
     found = getattr(builtins, name)
     if type(found) is not type:
