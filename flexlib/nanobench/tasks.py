@@ -67,11 +67,11 @@ class Task:
 
 
 PARAMETER_NAMES = {
-    LIST: ("xs", "nums", "values", "items", "numbers", "data", "row", "entries"),
-    INT: ("n", "num", "amount", "limit", "m", "size"),
-    STR: ("s", "text", "word", "line", "phrase", "label"),
+    LIST: ("xs", "nums", "values", "items"),
+    INT: ("n", "num", "amount", "limit"),
+    STR: ("s", "text", "word", "line"),
 }
-SECOND_LIST = ("ys", "others", "weights", "marks")
+SECOND_LIST = ("ys", "others")
 # Names that say nothing: what a function does is in its description or in its code.
 _VERBS = [
     "solve",
