@@ -311,6 +311,55 @@ def best_of_many(
 _ANSWERS = {"claim": ("reproduced", "not reproduced"), "question": ("yes", "no")}
 
 
+def arm_rates(verdicts: pd.DataFrame, *, seed: int, n_resamples: int = 10_000) -> pd.DataFrame:
+    """pass@1 of every arm on every benchmark, its interval over tasks and seeds at once.
+
+    ``verdicts`` comes from `flexlib.store.verdicts`. Returns ``arm, benchmark, language, tasks,
+    seeds, pass_at_k, low, high``.
+    """
+    rows = []
+    keys = ["arm", "benchmark", "language"]
+    for (arm, benchmark, language), _ in verdicts.groupby(keys, sort=False, observed=True):
+        matrix = solve_matrix(verdicts, arm, benchmark)
+        result = paired_bootstrap(matrix, seed=seed, n_resamples=n_resamples)
+        rows.append((arm, benchmark, language, *matrix.shape, *_interval(result)))
+    return pd.DataFrame(rows, columns=[*keys, "tasks", "seeds", "pass_at_k", "low", "high"])
+
+
+def gains(
+    verdicts: pd.DataFrame,
+    treatment: str,
+    control: str,
+    groups: pd.Series,
+    *,
+    seed: int,
+    n_resamples: int = 10_000,
+) -> pd.DataFrame:
+    """Paired differences, treatment minus control, on each benchmark: all tasks, then by group.
+
+    ``groups`` maps task_id (its index) to a group. Returns ``benchmark, language, group, tasks,
+    difference, low, high``; the first group is "all tasks".
+    """
+    rows = []
+    for (benchmark, language), _ in verdicts.groupby(["benchmark", "language"], sort=False):
+        first, second = (solve_matrix(verdicts, arm, benchmark) for arm in (treatment, control))
+        if not first.index.equals(second.index):
+            raise FlexError(f"{treatment} and {control} were graded on different problems")
+        of = first.index.map(groups)
+        for group in ("all tasks", *sorted(set(groups))):
+            chosen = np.full(len(of), True) if group == "all tasks" else of == group
+            result = paired_bootstrap(
+                first[chosen], second[chosen], seed=seed, n_resamples=n_resamples
+            )
+            rows.append((benchmark, language, group, int(chosen.sum()), *_interval(result)))
+    columns = ["benchmark", "language", "group", "tasks", "difference", "low", "high"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def _interval(result: Bootstrap) -> tuple[float, float, float]:
+    return result.estimate, result.low, result.high
+
+
 def decide(
     estimate: float, low: float, high: float, adjusted_p: float, n: int, *, claim: Mapping
 ) -> str:

@@ -347,3 +347,23 @@ def test_assess_of_an_empty_store_and_of_unlike_problems():
     fewer = verdicts[(verdicts["arm"] == "base") | (verdicts["task_id"] != "t3")]
     with pytest.raises(FlexError, match="different problems"):
         stats.assess(claims, fewer, seed=1)
+
+
+def test_arm_rates_and_gains_are_means_over_tasks_and_seeds():
+    verdicts = simulated_verdicts({"base": 0.3, "lora": 0.5})
+    rates = stats.arm_rates(verdicts, seed=1, n_resamples=500).set_index("arm")
+    by_hand = verdicts.groupby("arm")["passed"].mean()
+    assert rates["pass_at_k"].to_dict() == pytest.approx(by_hand.to_dict())
+    assert rates.loc["lora", ["tasks", "seeds"]].tolist() == [300, 6]
+
+    groups = pd.Series({f"t{i}": "even" if i % 2 == 0 else "odd" for i in range(300)})
+    gains = stats.gains(verdicts, "lora", "base", groups, seed=1, n_resamples=500)
+    gains = gains.set_index("group")
+    assert gains["tasks"].to_dict() == {"all tasks": 300, "even": 150, "odd": 150}
+    evens = verdicts[verdicts["task_id"].map(groups) == "even"].groupby("arm")["passed"].mean()
+    assert gains.loc["even", "difference"] == pytest.approx(evens["lora"] - evens["base"])
+    assert gains.loc["all tasks", "difference"] == pytest.approx(
+        (gains.loc["even", "difference"] + gains.loc["odd", "difference"]) / 2
+    )
+    assert (gains["low"] <= gains["difference"]).all()
+    assert (gains["difference"] <= gains["high"]).all()
