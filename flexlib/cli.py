@@ -168,7 +168,7 @@ def _regrade(args: argparse.Namespace) -> int:
         programs += result.programs
         changed += len(result.changes)
         outcome = f"{len(result.changes)} changed" if result.changes else "unchanged"
-        print(f"{result.run_id} {result.benchmark}: {outcome} of {result.programs} verdicts")
+        print(f"{result.run_id} {result.benchmark}: {result.programs} verdicts, {outcome}")
         for task_id, sample, old, new in result.changes:
             print(f"  {task_id} sample {sample}: {old} -> {new}")
         sys.stdout.flush()

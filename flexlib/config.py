@@ -55,7 +55,7 @@ class TrainingSettings:
     weight_decay: float = 0.01
     max_grad_norm: float = 1.0
     precision: Precision = "fp32"
-    evaluations: int = 12  # validation losses, evenly spaced over training, after the one at step 0
+    evaluations: int = 6  # validation losses, evenly spaced over training, after the one at step 0
     digest: str | None = None  # sha256 of the training and validation records
 
 
@@ -185,11 +185,20 @@ def _build(profile: str, arm: str, seed: int, limit: int | None, table: dict) ->
     """Check a merged table and turn it into a RunConfig. The table's sections are the dataclasses,
     but for ``decoding``, which holds what all benchmarks share."""
     table = dict(table)
-    decoding, tables = table.pop("decoding", {}), table.pop("benchmarks", {})
+    sections = {
+        name: table.pop(name, {}) for name in ("decoding", "benchmarks", "training", "lora")
+    }
+    for name, section in sections.items():
+        if not isinstance(section, dict):
+            raise FlexError(f"{name!r} is a section; the parameters are {', '.join(keys())}")
+    tables = sections["benchmarks"]
     languages = _coerce(table.pop("languages", []), tuple[str, ...], "languages")
-    training, lora = table.pop("training", {}), table.pop("lora", {})
     trained = _coerce(table.pop("trained", True), bool, "trained")
     base_model = _coerce(table.pop("base_model", None), str, "base_model")
+    if base_model.startswith(("/", "~")):
+        raise FlexError(
+            "base_model is the name that results are published under; give the folder by --base-model"
+        )
     base_revision = _coerce(table.pop("base_revision", None), str | None, "base_revision")
     table.pop("description", None)
     if table:
@@ -206,8 +215,8 @@ def _build(profile: str, arm: str, seed: int, limit: int | None, table: dict) ->
             raise FlexError(
                 f"unknown language {language!r}; profile {profile} has {', '.join(sorted(offered))}"
             )
-    training = _dataclass(TrainingSettings, training, "training")
-    lora = _dataclass(LoraSettings, lora, "lora")
+    training = _dataclass(TrainingSettings, sections["training"], "training")
+    lora = _dataclass(LoraSettings, sections["lora"], "lora")
     if limit is not None and limit < 1:
         raise FlexError(f"--limit must be 1 or more, not {limit}")
     return RunConfig(
@@ -218,7 +227,9 @@ def _build(profile: str, arm: str, seed: int, limit: int | None, table: dict) ->
         base_revision=base_revision,
         limit=limit,
         benchmarks=tuple(
-            _dataclass(BenchmarkSettings, {**decoding, **t, "name": name}, f"benchmarks.{name}")
+            _dataclass(
+                BenchmarkSettings, {**sections["decoding"], **t, "name": name}, f"benchmarks.{name}"
+            )
             for name, t in tables.items()
             if t["language"] in languages
         ),

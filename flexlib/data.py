@@ -15,11 +15,11 @@ end before the code begins.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from flexlib.benchmarks import MBPP_SPLITS, read_rows
 from flexlib.config import digest_of
 from flexlib.errors import FlexError
 
@@ -30,8 +30,6 @@ Example = dict[str, list[int]]  # input_ids and labels, of one length
 
 DATASETS = ("nanobench", "mbpp")
 MBPP_HUB_ID = "google-research-datasets/mbpp"
-# The official splits by task id (google-research/mbpp): 374 and 90 problems.
-MBPP_SPLITS = {"train": range(601, 975), "validation": range(511, 601)}
 
 
 def load_records(dataset: str, split: str, data_dir: Path | None = None) -> list[Record]:
@@ -50,7 +48,7 @@ def load_records(dataset: str, split: str, data_dir: Path | None = None) -> list
 
         return load_split(split)
     if dataset == "mbpp":
-        records = _mbpp_from_folder(data_dir) if data_dir else _mbpp_from_hub(split)
+        records = read_rows("mbpp", data_dir) if data_dir else _mbpp_from_hub(split)
         return _checked_mbpp(records, split)
     raise FlexError(f"unknown dataset {dataset!r}; the datasets are {', '.join(DATASETS)}")
 
@@ -125,17 +123,6 @@ def collator(pad_token_id: int) -> Callable[[Sequence[Example]], dict[str, Any]]
     return collate
 
 
-def _mbpp_from_folder(data_dir: Path) -> list[Record]:
-    path = Path(data_dir) / "mbpp" / "mbpp.jsonl"
-    try:
-        with path.open(encoding="utf-8") as lines:
-            return [json.loads(line) for line in lines if line.strip()]
-    except FileNotFoundError:
-        raise FlexError(f"no {path}; --data-dir must hold mbpp/mbpp.jsonl") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise FlexError(f"{path} is no JSON-lines file ({error}); download it again") from None
-
-
 def _mbpp_from_hub(split: str) -> list[Record]:
     try:
         import datasets
@@ -154,10 +141,11 @@ def _mbpp_from_hub(split: str) -> list[Record]:
 
 
 def _checked_mbpp(records: list[Record], split: str) -> list[Record]:
-    chosen = [r for r in records if r.get("task_id") in MBPP_SPLITS[split]]
-    if len(chosen) != len(MBPP_SPLITS[split]):
+    first, last = MBPP_SPLITS[split]
+    chosen = [r for r in records if first <= r.get("task_id", 0) <= last]
+    if len(chosen) != last - first + 1:
         raise FlexError(
-            f"MBPP's {split} split has {len(MBPP_SPLITS[split])} problems, found {len(chosen)}; "
+            f"MBPP's {split} split has {last - first + 1} problems, found {len(chosen)}; "
             "download it again"
         )
     for record in chosen:

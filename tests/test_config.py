@@ -63,6 +63,7 @@ def test_overrides_win_and_keep_their_types():
         ({"overrides": ["lora.ranks=4"]}, "unknown parameter 'lora.ranks'; lora has .*rank"),
         ({"overrides": ["lora.rank.x=4"]}, "'rank' is a single parameter|must be an integer"),
         ({"overrides": ["lora=4"]}, "'lora' is a section"),
+        ({"arm": "base", "overrides": ["lora=4"]}, "'lora' is a section"),
         ({"overrides": ["training.digest=x"]}, "unknown parameter 'training.digest'"),
         ({"overrides": ["languages=python,cobol"]}, "unknown language 'cobol'.*java.*python"),
         ({"overrides": ["benchmarks.mbpp.samples=2"]}, "unknown benchmark 'mbpp'.*nanobench-java"),
@@ -73,6 +74,7 @@ def test_overrides_win_and_keep_their_types():
         ({"overrides": ["training.betas=0.9"]}, "must be a list such as 0.9,0.999, not 0.9"),
         ({"overrides": ["training.betas=a,b"]}, "must be a number, not 'a'"),
         ({"overrides": ["training.epochs"]}, "--set takes key=value, not 'training.epochs'"),
+        ({"overrides": ["base_model=/home/me/llama"]}, "give the folder by --base-model"),
         ({"limit": 0}, "--limit must be 1 or more, not 0"),
     ],
 )
@@ -104,7 +106,7 @@ def test_id_is_stable():
         training=config.TrainingSettings("nanobench"),
         lora=config.LoraSettings(),
     )
-    assert run_id(fixed) == "1ee7646cfdfd"
+    assert run_id(fixed) == "216ed5774568"
 
 
 def test_id_is_twelve_hex_digits_of_what_changes_the_result():

@@ -94,36 +94,32 @@ def test_mbpp_splits_are_the_official_ones(benchmark_data):
     assert "".join(data.training_text(train[0])).startswith("Write a function to find the longest")
 
 
-def mbpp_folder(tmp_path, content: str):
+def mbpp_folder(tmp_path, rows: list[dict]):
     (tmp_path / "mbpp").mkdir()
-    (tmp_path / "mbpp" / "mbpp.jsonl").write_text(content)
+    (tmp_path / "mbpp" / "mbpp.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
     return tmp_path
 
 
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        (json.dumps(RECORD) + "\n", "374 problems, found 1"),
-        ('{"task_id": 601, "te', "no JSON-lines file"),
-        (
-            "\n".join(json.dumps({"task_id": i, "text": "", "code": ""}) for i in range(601, 975)),
-            "problem 601 lacks test_list",
-        ),
-    ],
-    ids=["too few", "cut short", "missing column"],
-)
-def test_damaged_mbpp_is_refused(tmp_path, content, message):
-    with pytest.raises(FlexError, match=message):
-        data.load_records("mbpp", "train", mbpp_folder(tmp_path, content))
+def test_mbpp_with_a_column_missing_is_refused(tmp_path):
+    rows = [{"task_id": i, "text": "", "code": ""} for i in range(1, 975)]
+    with pytest.raises(FlexError, match="problem 601 lacks test_list"):
+        data.load_records("mbpp", "train", mbpp_folder(tmp_path, rows))
 
 
-def test_missing_mbpp_folder_is_refused(tmp_path):
-    with pytest.raises(FlexError, match="--data-dir must hold mbpp/mbpp.jsonl"):
+def test_mbpp_with_other_problems_is_refused(tmp_path):
+    rows = [{**RECORD, "task_id": i} for i in range(974)]
+    with pytest.raises(FlexError, match="train split has 374 problems, found 373"):
+        data.load_records("mbpp", "train", mbpp_folder(tmp_path, rows))
+
+
+def test_missing_mbpp_is_refused(tmp_path):
+    with pytest.raises(FlexError, match="mbpp.jsonl"):
         data.load_records("mbpp", "train", tmp_path)
 
 
 def test_mbpp_without_network_names_the_way_out():
     """The suite runs with the hub switched off."""
+    pytest.importorskip("datasets")
     with pytest.raises(FlexError, match="cannot fetch .*--data-dir"):
         data.load_records("mbpp", "train")
 

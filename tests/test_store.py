@@ -21,7 +21,13 @@ VERDICTS = [
     {"task_id": "t/1", "sample": 0, "verdict": "wrong", "passed": False, "detail": 'got "1, 2"'},
 ]
 COMPLETIONS = [
-    {"task_id": v["task_id"], "sample": 0, "completion": "é\u2028\x85\n", "tokens": 2, "truncated": False}
+    {
+        "task_id": v["task_id"],
+        "sample": 0,
+        "completion": "é\u2028\x85\n",
+        "tokens": 2,
+        "truncated": False,
+    }
     for v in VERDICTS
 ]
 
