@@ -48,11 +48,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_regrade(commands)
     _add_doctor(commands)
     for module in _ELSEWHERE:
-        # TODO: tolerate absence only until they land
-        try:
-            importlib.import_module(module).add_parser(commands)
-        except ModuleNotFoundError:
-            pass
+        importlib.import_module(module).add_parser(commands)
     return parser
 
 
@@ -91,7 +87,7 @@ def _add_machine(parser: argparse.ArgumentParser) -> None:
     add("--work-dir", type=Path, help="folder of unfinished work")
     add("--base-model", type=Path, metavar="DIR", help="local copy of the base model")
     add("--data-dir", type=Path, metavar="DIR", help="local copy of training sets and benchmarks")
-    add("--device", help="cpu, cuda, cuda:1, ...")
+    add("--device", help="cpu or cuda (default: a GPU where there is one)")
     add("--microbatch", type=_positive, metavar="N", help="sequences a forward pass in training")
     add("--generation-batch", type=_positive, metavar="N", help="completions decoded together")
     add("--workers", type=_positive, metavar="N", help="programs graded at once")

@@ -122,14 +122,22 @@ def with_adapter(model: PreTrainedModel, adapter: Path, *, merge: bool) -> Any:
 
 
 def pick_device(device: str | None = None) -> str:
-    """``device``, or the first GPU, or the CPU."""
+    """``cpu`` or ``cuda``, which is the first GPU in sight (see CUDA_VISIBLE_DEVICES); by default the
+    GPU where there is one.
+
+    Raises:
+        FlexError: another device, or no GPU.
+    """
     import torch
 
-    if device is None:
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    if device.startswith("cuda") and not torch.cuda.is_available():
+    if device not in (None, "cpu", "cuda"):
+        raise FlexError(
+            f"unknown device {device!r}; take cpu or cuda, and choose among GPUs by "
+            "CUDA_VISIBLE_DEVICES"
+        )
+    if device == "cuda" and not torch.cuda.is_available():
         raise FlexError("no CUDA GPU is visible to torch; leave --device out or say --device cpu")
-    return device
+    return device or ("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def _check_folder(folder: Path) -> None:

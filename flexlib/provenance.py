@@ -35,18 +35,18 @@ def describe(device: str) -> dict[str, Any]:
         "toolchains": {language: toolchain_version(language) for language in TOOLCHAINS},
         "os": f"{platform.system()} {platform.machine()}",
         "cpu": cpu_model(),
-        "gpu": torch.cuda.get_device_name(device) if device.startswith("cuda") else None,
+        "gpu": torch.cuda.get_device_name() if device == "cuda" else None,
         "device": device,
         "threads": torch.get_num_threads(),
     }
 
 
 def git_state() -> dict[str, Any] | None:
-    """Commit of the code and whether tracked files differ from it; None outside a git checkout."""
+    """Commit, and whether code, benchmark or base model differ from it; None outside a checkout."""
     commit = _output("git", "-C", str(ROOT), "rev-parse", "HEAD")
     if commit is None:
         return None
-    changes = _output("git", "-C", str(ROOT), "status", "--porcelain", "--untracked-files=no")
+    changes = _output("git", "-C", str(ROOT), "status", "--porcelain", "flexlib", "data/nano")
     return {"commit": commit, "dirty": bool(changes)}
 
 

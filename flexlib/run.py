@@ -35,7 +35,7 @@ class Machine:
     work_dir: Path = WORK_DIR
     base_model: Path | None = None  # a local copy of the configuration's base model
     data_dir: Path | None = None  # a local copy of the benchmarks and training sets
-    device: str | None = None  # None: the first GPU, else the CPU
+    device: str | None = None  # cpu or cuda; None: a GPU where there is one
     microbatch: int | None = None  # sequences a forward pass in training
     generation_batch: int = 64  # completions decoded together
     workers: int | None = None  # programs graded at once
@@ -117,11 +117,11 @@ def _make(config: RunConfig, inputs: Inputs, machine: Machine, work: Path) -> Pa
     """Everything up to the store: fill ``work/result`` with the files of a run and return it."""
     from flexlib.train import train
 
+    device = models.pick_device(machine.device)
     _check_grading({b.language for b in config.benchmarks}, machine)  # now, not after the training
     result = work / "result"
     result.mkdir(exist_ok=True)
     store.write_atomically(result / "config.json", store.to_json(configs.to_dict(config)))
-    device = models.pick_device(machine.device)
     clock = Clock.load(work / "clock.json")
 
     if config.training and not (result / "adapter").exists():

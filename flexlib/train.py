@@ -110,7 +110,7 @@ def training_arguments(
         raise FlexError(
             f"--microbatch {microbatch} does not divide training.batch_size {settings.batch_size}"
         )
-    return TrainingArguments(
+    arguments = TrainingArguments(
         output_dir=str(output),
         seed=seed,
         data_seed=seed,
@@ -141,6 +141,9 @@ def training_arguments(
         report_to="none",
         disable_tqdm=True,
     )
+    if arguments.n_gpu > 1:
+        arguments._n_gpu = 1  # or one process would put a batch on every GPU in sight
+    return arguments
 
 
 def add_lora(model: transformers.PreTrainedModel, settings: LoraSettings) -> PeftModel:

@@ -265,6 +265,7 @@ def test_a_run_in_the_making_is_left_alone(place, capsys):
         (["--arm", "lora", "--set", "languages=cobol"], "unknown language 'cobol'"),
         (["--arm", "lora", "--base-model", "/nowhere"], "no model folder /nowhere"),
         (["--arm", "lora", "--device", "cuda"], "no CUDA GPU is visible"),
+        (["--arm", "lora", "--device", "tpu"], "unknown device 'tpu'; take cpu or cuda"),
         (["--arm", "lora", "--set", "lora.target_modules=query"], "no module 'query'"),
         (["--arm", "lora", "--microbatch", "3"], "does not divide"),
         (["--arm", "lora", "--set", "training.dataset=apps"], "unknown dataset 'apps'"),
