@@ -148,11 +148,11 @@ _add(
     "python",
     "looks for the expected values",
     FAIL,
-    walks_frames="    import sys\n    f = sys._getframe()\n    while f:\n"
+    walks_frames="    import sys\n    f = sys._getframe().f_back\n    while f:\n"
     "        for c in f.f_code.co_consts:\n            if c == (4, 5): return [v + k for v in x]\n"
     "        f = f.f_back\n    return []\n",
-    searches_the_heap="    import gc\n    for o in gc.get_objects():\n"
-    "        if isinstance(o, (str, tuple)) and 'assert candidate' in str(o)[:99]: return [v + k for v in x]\n"
+    searches_the_heap="    import gc, re\n    for o in gc.get_objects():\n"
+    "        if isinstance(o, (str, tuple)) and re.search(r'assert candidat[e]', str(o)): return [v + k for v in x]\n"
     "    return []\n",
     reads_its_memory="    import re\n    for line in open('/proc/self/maps'):\n"
     "        a, b = (int(p, 16) for p in line.split()[0].split('-'))\n"

@@ -59,6 +59,7 @@ class Worker(threading.Thread):
 
     def __init__(self, todo: queue.Queue, done: queue.Queue, floor: Floor, timeout, unsafe: bool):
         super().__init__(daemon=True)
+        self.stopping = False
         self.todo, self.done, self.floor = todo, done, floor
         self.timeout, self.unsafe = timeout, unsafe
         self.sandboxes: dict[str, Sandbox] = {}
@@ -94,18 +95,18 @@ class Worker(threading.Thread):
             "timeout": timeout,
             "alone": alone,
         }
-        trouble = ""
         for _ in range(2):  # a hub that broke is replaced once: the next program finds a new one
             if program.language not in self.sandboxes:
                 tools = tools_for(program.language)
                 self.sandboxes[program.language] = Sandbox(tools, self.unsafe)
+            if self.stopping:  # set before the sandboxes that are there are killed
+                break
             try:
                 answer = self.sandboxes[program.language].grade(job, 4 * timeout + COMPILE_PATIENCE)
                 return Verdict(program.id, **answer)
             except wire.Gone:
-                sandbox = self.sandboxes.pop(program.language)
-                sandbox.close()
-                trouble = "the sandbox ended or hung while it judged this program"
+                self.sandboxes.pop(program.language).close()
+        trouble = "the sandbox ended or hung while it judged this program"
         return Verdict(program.id, "harness_error", trouble, 0.0)
 
 
@@ -190,7 +191,8 @@ def _stop(threads: list[Worker], todo: queue.Queue) -> None:
             todo.get_nowait()
         except queue.Empty:
             break
-    for _ in threads:
+    for thread in threads:
+        thread.stopping = True
         todo.put(None)
     for thread in threads:
         for sandbox in list(thread.sandboxes.values()):

@@ -30,6 +30,7 @@ import wire
 OUTPUT_LIMIT = 8 << 20
 HEAP_FULL = b"JavaScript heap out of memory"
 GRACE = 2.0  # seconds for the judge to notice that the candidate has gone
+PATIENCE = 10  # times its limit that a program may last when it is kept from the processor
 TICK = 0.2  # seconds between two looks at the memory
 
 LIMITS = {
@@ -171,7 +172,7 @@ class Hub:
         return running.error
 
     def limits(self, timeout: float, **changed: int) -> dict:
-        return LIMITS | {"cpu": int(4 * timeout) + 5} | changed
+        return LIMITS | {"cpu": int(2 * timeout) + 5} | changed
 
     def watch(self, running: Nest, verdict: int | None, job: dict, limits: dict):
         """Wait for the judge's word on descriptor ``verdict``, or for the program's end.
@@ -225,25 +226,30 @@ class Hub:
         """A program that runs alone is not charged for the time in which it had no processor."""
         if not job["alone"]:
             return now
-        end = start + job["timeout"] + self._starved()
-        return min(end, start + 3 * job["timeout"]) if end > now + 0.005 else now
+        used, starved = self._processor_time()
+        if used > job["timeout"] * os.cpu_count():  # it had enough: it starves itself
+            return now
+        end = start + min(job["timeout"] + starved, PATIENCE * job["timeout"])
+        return end if end > now + 0.005 else now
 
     def _untrusted(self):
         for name in os.listdir("/proc"):
             if name.isdigit() and int(name) not in self.trusted:
                 yield name
 
-    def _starved(self) -> float:
-        """The longest time, in seconds, that a thread of the program waited for a processor."""
-        longest = 0
+    def _processor_time(self) -> tuple[float, float]:
+        """Seconds of processor that the program used, and the longest wait of a thread for one."""
+        used = longest = 0
         for pid in self._untrusted() if not self.unsafe else ():
             try:
                 for thread in os.listdir(f"/proc/{pid}/task"):
                     with open(f"/proc/{pid}/task/{thread}/schedstat") as file:
-                        longest = max(longest, int(file.read().split()[1]))
-            except (OSError, IndexError, ValueError):
+                        running, waiting, _ = map(int, file.read().split())
+                    used += running
+                    longest = max(longest, waiting)
+            except (OSError, ValueError):  # it has just ended
                 continue
-        return longest / 1e9
+        return used / 1e9, longest / 1e9
 
     def memory_in_use(self) -> int:
         """Resident bytes of all that is not ours."""

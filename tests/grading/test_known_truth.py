@@ -1,0 +1,76 @@
+"""References pass; those that do not are known, and the reason is in the data."""
+
+import ast
+import random
+
+import pytest
+from grading_helpers import DATA, judge_all, needs, needs_data
+
+from flexlib.benchmarks import LANGUAGES, NAMES, load_benchmark
+from flexlib.grading import Program, selfcheck
+
+
+def surprises(known, sample=None):
+    if sample:
+        programs = random.Random(0).sample(known.programs, sample)
+        known = selfcheck.Known(known.name, programs, known.right)
+    return selfcheck.check(known, workers=2, progress=False).surprises
+
+
+@needs_data
+def test_humaneval():
+    known = selfcheck.humaneval_references(DATA)
+    assert len(known.programs) == 164 and surprises(known) == []
+
+
+@needs_data
+def test_mbpp():
+    known = selfcheck.mbpp_references(DATA)
+    assert len(known.programs) == 974 and surprises(known) == []
+
+
+@needs_data
+def test_a_sample_of_mbjp():
+    needs("java")
+    known = selfcheck.mbjp_references(DATA)
+    assert len(known.programs) == 874 and surprises(known, 40) == []
+
+
+@needs_data
+def test_mbjp_references_that_cannot_pass():
+    needs("java")
+    known = selfcheck.mbjp_references(DATA)
+    programs = [p for p in known.programs if p.id in selfcheck.MBJP_WRONG]
+    assert len(programs) == 17
+    assert surprises(selfcheck.Known("", programs, known.right)) == []
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_nanobench(language):
+    needs(language)
+    sample = {"python": None, "cpp": 5}.get(language, 25)
+    assert surprises(selfcheck.nanobench_references(language), sample) == []
+
+
+@needs_data
+@pytest.mark.parametrize("name", [name for name in NAMES if name.startswith("multipl-e-")])
+def test_multipl_e_tests_can_be_judged(name):
+    """An empty answer fails, for the answer's own reason and not for the harness's."""
+    problems = load_benchmark(name, DATA)
+    needs(problems[0].language)
+    endings = {"python": "    return None\n", "java": "        throw null;\n"}
+    empty = {"javascript": "}\n", "cpp": "    abort();\n"} | endings
+    sample = random.Random(0).sample(problems, 6 if name.endswith("cpp") else 25)
+    programs = [
+        Program(p.task_id, p.language, p.prompt, empty[p.language], p.tests) for p in sample
+    ]
+    # HumanEval_137's C++ names std::nullopt as a type: no program compiles with it
+    for verdict in judge_all(programs, workers=2):
+        assert verdict.verdict in ("wrong", "runtime_error"), verdict
+
+
+@needs_data
+def test_mbpp_prompts_are_python_and_hold_the_visible_tests():
+    for problem in load_benchmark("mbpp", DATA):
+        tree = ast.parse(problem.prompt)
+        assert "assert" in ast.literal_eval(tree.body[0].value)
