@@ -35,11 +35,11 @@ class PretrainConfig:
     """What determines the nano base (but for rounding: the number of threads does so too)."""
 
     seed: int = 1
-    tokens: int = 10_000_000
+    tokens: int = 9_000_000
     block: int = 256  # tokens in a training sequence
     batch: int = 16  # sequences in a step
-    learning_rate: float = 1.5e-3
-    warmup_steps: int = 200
+    learning_rate: float = 2e-3
+    warmup_steps: int = 150
     weight_decay: float = 0.1
     hidden: int = 192
     layers: int = 5
