@@ -382,3 +382,8 @@ def test_task_table_groups_by_what_pretraining_withheld():
     operations = analysis.operation_table()
     assert operations["withheld"].sum() == len(WITHHELD)
     assert (operations["test"] > 0).all()
+
+
+def test_no_document_outgrows_a_few_training_sequences():
+    """A long expected value once filled whole batches with consecutive numbers."""
+    assert max(map(len, itertools.islice(corpus.documents(13), 20_000))) < 1000
