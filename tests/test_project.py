@@ -189,4 +189,4 @@ def test_version_is_the_same_everywhere(project):
 def test_no_package_index_is_named():
     for path in ("pyproject.toml", "constraints.txt", "environment.yml", "Makefile", ".ci/run"):
         text = (ROOT / path).read_text()
-        assert not re.search(r"index-url|find-links|https?://(?!127.0.0.1)", text), path
+        assert not re.search(r"index[-_]url|find[-_]links|https?://(?!127.0.0.1)", text), path
