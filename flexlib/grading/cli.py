@@ -17,6 +17,7 @@ from flexlib.grading.pool import grade
 from flexlib.grading.programs import VERDICTS, Program, Verdict
 from flexlib.grading.sandbox import digest
 
+UNFIT_TESTS = "the tests themselves"  # how such a verdict's detail begins
 FORMATS = ("flexlib", "human-eval", "multipl-e")
 
 
@@ -249,6 +250,9 @@ def report(ids: list[str], verdicts: list[Verdict], expected: set[str] | None, k
         if counts[name]:
             print(f"  {name:<14}{counts[name]:>6}")
     print(f"passed {counts['pass']}/{len(verdicts)}")
+    unfit = sum(verdict.detail.startswith(UNFIT_TESTS) for verdict in verdicts)
+    if unfit:
+        print(f"{unfit} of the others no program could pass: the benchmark's own tests are broken")
     if counts["harness_error"]:
         first = next(v for v in verdicts if v.verdict == "harness_error")
         print(

@@ -102,7 +102,9 @@ class Worker(threading.Thread):
             if self.stopping:  # set before the sandboxes that are there are killed
                 break
             try:
-                answer = self.sandboxes[program.language].grade(job, 4 * timeout + COMPILE_PATIENCE)
+                answer = self.sandboxes[program.language].grade(
+                    job, 11 * timeout + COMPILE_PATIENCE
+                )
                 return Verdict(program.id, **answer)
             except wire.Gone:
                 self.sandboxes.pop(program.language).close()

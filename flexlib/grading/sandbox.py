@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -55,6 +56,7 @@ def cache_folder(name: str, make) -> Path:
         return target
     try:
         home.mkdir(parents=True, exist_ok=True)
+        _clear_aside(home)
         fresh = Path(tempfile.mkdtemp(prefix=f".{name}-", dir=home))
     except OSError as error:
         raise FlexError(
@@ -72,6 +74,16 @@ def cache_folder(name: str, make) -> Path:
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
     return target
+
+
+def _clear_aside(home: Path) -> None:
+    """Remove what a process that was killed left half made, an hour ago or more."""
+    for path in home.glob(".*-*"):
+        try:
+            if time.time() - path.stat().st_mtime > 3600:
+                shutil.rmtree(path, ignore_errors=True)
+        except FileNotFoundError:
+            continue
 
 
 def digest(*parts: str | bytes) -> str:

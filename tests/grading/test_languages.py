@@ -92,7 +92,7 @@ PYTHON_FAILS = {
         "def check(c):\n    assert c()\n",
         "harness_error",
     ),
-    "tests that are no Python": ("def f(): pass\n", "assert f(", "harness_error"),
+    "tests that are no Python": ("def f(): pass\n", "assert f(", "compile_error"),
 }
 
 

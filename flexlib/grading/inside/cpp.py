@@ -120,12 +120,10 @@ class Cpp:
                 self.keep(key, *self.finish_compiling(*compiling))
         judge, trouble = self.judges[key]
         self.judges.move_to_end(key)
-        if judge is None:
+        if judge is None:  # types that cannot be carried, or tests that are no C++
             if candidate is not None:
                 os.close(candidate)
-            if NOT_PLAIN in trouble:
-                return self.joint(job, main)
-            return "harness_error", f"the tests do not compile: {first_error(trouble)}"
+            return self.joint(job, main, "" if NOT_PLAIN in trouble else "the tests themselves: ")
         if candidate is None:
             return "compile_error", first_error(said)
         try:
@@ -183,7 +181,7 @@ class Cpp:
         os.close(ended)
         return self.hub.conclude(running, judged(code, text), overstepped, job)
 
-    def joint(self, job, main):
+    def joint(self, job, main, blame=""):
         """Tests and program in one process, where the last line of the tests says a secret word.
 
         Leaving early, one's own ``main`` or ``assert``, and fake output do not make a pass. What
@@ -198,7 +196,7 @@ class Cpp:
         source = f"{job['prompt']}{job['completion']}\n{asserting}{renamed}\n{end}"
         program, said = self.compile(source)
         if program is None:
-            return "compile_error", first_error(said)
+            return "compile_error", blame + first_error(said)
         read, write = os.pipe()
         try:
             running, limits = self.start(program, write)

@@ -23,7 +23,6 @@ import time
 import cpp
 import nest
 import python_candidate
-import python_judge
 import warm
 import wire
 
@@ -50,17 +49,20 @@ class Nest:
         self.hub = hub
         self.output, output = os.pipe()
         self.status, status = os.pipe()
-        self.pid, self.code, self.error, self.was_running = None, None, None, False
+        self.code, self.error, self.was_running = None, None, False
         self.printed, self.head, self.tail = 0, b"", b""
-        self._lines = b""
-        passed = [hub.null, output, output, *descriptors]
-        text = json.dumps(request | {"unsafe": hub.unsafe}).encode()
-        socket.send_fds(hub.nursery, [text], [*passed, status])
+        self.held: list[int] = []
+        passed = [hub.null, output, output, *descriptors, status]
+        answer = hub.ask_nursery(request | {"unsafe": hub.unsafe}, passed)
         os.close(output)
         os.close(status)
         os.set_blocking(self.output, False)
-        self.open = {self.output, self.status}
-        self.held: list[int] = []
+        self.open = {self.output}
+        self.error, self.pid = answer.get("error"), answer.get("pid")
+        self.end = None
+        if self.pid is not None:
+            self.end = os.pidfd_open(self.pid)  # ready to read when the nest's first process ends
+            self.open.add(self.end)
 
     def read_output(self) -> None:
         try:
@@ -73,62 +75,56 @@ class Nest:
         self.head += data[: max(0, 4000 - len(self.head))]
         self.tail = (self.tail + data)[-2000:]
 
-    def read_status(self) -> None:
-        data = os.read(self.status, 4096)
-        if not data:
-            self._finish(self.status)
-        self._lines += data
-        *lines, self._lines = self._lines.split(b"\n")
-        for line in lines:
-            report = json.loads(line)
-            self.pid = report.get("pid", self.pid)
-            self.error = report.get("error", self.error)
-            if "ended" in report or self.code is None:  # a command's own code comes first
-                self.code = report.get("ended", report.get("code"))
-
     def _finish(self, descriptor: int) -> None:
         os.close(descriptor)
         self.open.discard(descriptor)
-        if descriptor == self.status:
-            self.let_go()
+
+    @property
+    def ended(self) -> bool:
+        return self.end not in self.open
+
+    def reap(self) -> None:
+        """Learn how the nest ended, once ``end`` is ready."""
+        self.code = self.hub.ask_nursery({"reap": self.pid}, [])["code"]
+        self._finish(self.end)
+        self.let_go()
+        with os.fdopen(self.status, "rb") as status:
+            for line in status:
+                report = json.loads(line)
+                self.error = report.get("error", self.error)
+                self.code = report.get("ended", self.code)
 
     def let_go(self) -> None:
         """Close our copies of the program's ends, so that the judge sees them closed."""
         while self.held:
             os.close(self.held.pop())
 
-    @property
-    def ended(self) -> bool:
-        return self.code is not None or self.status not in self.open
-
     def await_end(self, seconds: float = 0.5) -> None:
         """Let a program that has left finish ending, so that we learn how."""
-        until = time.monotonic() + seconds
-        while not self.ended and (left := until - time.monotonic()) > 0:
-            if select.select([self.status], [], [], left)[0]:
-                self.read_status()
+        if not self.ended and select.select([self.end], [], [], seconds)[0]:
+            self.reap()
 
     def close(self) -> None:
         """Kill whatever is left, and return when the kernel has cleared it away."""
-        while self.pid is None and self.status in self.open:
-            self.read_status()
         self.was_running = not self.ended
-        if self.status in self.open:
+        if self.pid is None:
+            os.close(self.status)
+        elif not self.ended:
+            signal.pidfd_send_signal(self.end, signal.SIGKILL)
+            select.select([self.end], [], [])
+            self.reap()
+        if self.pid is not None and self.hub.unsafe:
             try:
-                if self.hub.unsafe:
-                    os.killpg(self.pid, signal.SIGKILL)
-                os.kill(self.pid, signal.SIGKILL)
+                os.killpg(self.pid, signal.SIGKILL)
             except ProcessLookupError:
                 pass
-        while self.status in self.open:
-            self.read_status()
-        while self.output in self.open:
+        before = -1
+        while self.output in self.open and self.printed != before:
             before = self.printed
             self.read_output()
-            if self.printed == before:
-                break
         for descriptor in list(self.open):
             self._finish(descriptor)
+        self.let_go()
 
     def how_it_ended(self) -> str:
         if self.was_running:
@@ -159,6 +155,10 @@ class Hub:
         self.trusted.add(pid)
         self.languages = {name: kind(self) for name, kind in LANGUAGES.items()}
 
+    def ask_nursery(self, request: dict, descriptors: list[int]) -> dict:
+        socket.send_fds(self.nursery, [json.dumps(request).encode()], descriptors)
+        return json.loads(self.nursery.recv(1 << 16))
+
     def open_nest(self, request: dict, *descriptors: int) -> Nest:
         return Nest(self, request, *descriptors)
 
@@ -183,7 +183,7 @@ class Hub:
         start = time.monotonic()
         deadline = start + job["timeout"]
         word, look = b"", start + TICK
-        waiting = {running.output, running.status} | ({verdict} if verdict is not None else set())
+        waiting = running.open | ({verdict} if verdict is not None else set())
         gone_at = None
         while waiting:
             now = time.monotonic()
@@ -203,15 +203,6 @@ class Hub:
                 running.read_output()
                 if running.printed > OUTPUT_LIMIT:
                     return None, "output_limit"
-            if running.status in ready:
-                running.read_status()
-                if running.error:
-                    return None, None
-                if running.ended and gone_at is None:
-                    gone_at = time.monotonic()
-                    running.let_go()
-                    if verdict is None:
-                        return None, None
             if verdict in ready:
                 data = os.read(verdict, 1 << 16)
                 if not data:
@@ -219,7 +210,12 @@ class Hub:
                 word += data
                 if word.endswith(b"\n"):
                     return json.loads(word), None
-            waiting &= running.open | ({verdict} if verdict is not None else set())
+            if running.end in ready:
+                running.reap()
+                gone_at = time.monotonic()
+                if verdict is None or running.error:
+                    return None, None
+            waiting = running.open | ({verdict} if verdict is not None else set())
         return None, None
 
     def _extended(self, running: Nest, start: float, job: dict, now: float) -> float:
@@ -295,55 +291,8 @@ class Hub:
         return {"verdict": verdict, "detail": " ".join(detail.split())[:500], "seconds": seconds}
 
 
-class Python:
-    """Candidate and judge are forks: of the nursery, which knows no test, and of the hub."""
-
-    def __init__(self, hub: Hub):
-        self.hub = hub
-
-    def prepare(self) -> None:
-        """Start what the next program will need, while no program is timed."""
-
-    def grade(self, job: dict) -> tuple[str, str]:
-        hub = self.hub
-        ours, theirs = socket.socketpair()
-        verdict, say = os.pipe()
-        limits = hub.limits(job["timeout"])
-        running = Nest(hub, {"mode": "fork", "limits": limits}, theirs.fileno())
-        theirs.close()
-        pid = os.fork()
-        if not pid:
-            _become_judge()
-            try:
-                word = python_judge.judge(
-                    ours.fileno(), job["prompt"], job["completion"], job["tests"]
-                )
-            except BaseException as error:  # noqa: BLE001 - the parent must hear of it
-                word = {"verdict": "harness_error", "detail": f"the judge failed: {error!r}"}
-            os.write(say, (json.dumps(word) + "\n").encode())
-            os._exit(0)
-        hub.trusted.add(pid)
-        ours.close()
-        os.close(say)
-        word, overstepped = hub.watch(running, verdict, job, limits)
-        os.close(verdict)
-        result = hub.conclude(running, word, overstepped, job)
-        os.kill(pid, signal.SIGKILL)
-        os.waitpid(pid, 0)
-        hub.trusted.discard(pid)
-        return result
-
-
-def _become_judge() -> None:
-    nest.libc.prctl(nest.PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    nest.limit_judge()
-    for descriptor in (1, 2):
-        os.dup2(0, descriptor)
-    sys.stdout = open(1, "w", errors="replace", closefd=False)  # noqa: SIM115
-
-
 LANGUAGES = {
-    "python": Python,
+    "python": warm.Python,
     "java": warm.Java,
     "javascript": warm.JavaScript,
     "cpp": cpp.Cpp,

@@ -106,7 +106,7 @@ function judge(prompt, completion, tests, input, output) {
     try {
       script = new vm.Script(tests, { filename: 'tests.js' });
     } catch (error) {
-      return ['harness_error', `the tests are no JavaScript: ${error.message}`];
+      return unfitTests(`${prompt}${completion}\n${tests}`, error);
     }
     script.runInContext(realm);
     return ['pass', ''];
@@ -122,6 +122,16 @@ function judge(prompt, completion, tests, input, output) {
     fs.closeSync(from);
     fs.closeSync(to);
   }
+}
+
+// Tests that are no script by themselves: a flaw of theirs, or a form that we cannot judge.
+function unfitTests(program, error) {
+  try {
+    new vm.Script(program);
+  } catch (_) {
+    return ['compile_error', `the tests themselves: ${error.message}`];
+  }
+  return ['harness_error', `the tests are no script: ${error.message}`];
 }
 
 function failingLine(error, tests) {
@@ -143,7 +153,6 @@ for (;;) {
   } catch (error) {
     process.exit(0);
   }
-  say('compiled', '');
   let word;
   try {
     word = judge(...parts);

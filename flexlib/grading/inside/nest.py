@@ -13,6 +13,7 @@ import json
 import os
 import resource
 import signal
+import socket
 import sys
 
 CLONE_NEWNS, CLONE_NEWIPC = 0x00020000, 0x08000000
@@ -20,6 +21,7 @@ CLONE_NEWUSER, CLONE_NEWPID = 0x10000000, 0x20000000
 MS_NOSUID, MS_NODEV = 2, 4
 PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_NO_NEW_PRIVS = 1, 4, 38
 CAPABILITY_VERSION_3 = 0x20080522
+CLONE = {"x86_64": 56, "aarch64": 220}  # the number of the system call
 
 libc = ctypes.CDLL(None, use_errno=True)
 
@@ -35,10 +37,22 @@ def _write(path: str, text: str) -> None:
         file.write(text)
 
 
-def _new_namespaces() -> None:
-    uid, gid = os.getuid(), os.getgid()
-    flags = CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWIPC
-    _checked(libc.unshare(flags), "unshare")
+def _new_process(closed: bool) -> int:
+    """Fork; the child is the first process of namespaces of its own if ``closed``.
+
+    By the system call itself, because ``unshare`` takes effect for the children only: that would
+    cost another process. The C library's fork handlers, which do not run, are for threads.
+    """
+    if not closed:
+        return os.fork()
+    flags = CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWIPC | signal.SIGCHLD
+    pid = ctypes.PyDLL(None, use_errno=True).syscall(CLONE[os.uname().machine], flags, 0, 0, 0, 0)
+    if pid < 0:
+        _checked(pid, "clone")
+    return pid
+
+
+def _own_user_namespace(uid: int, gid: int) -> None:
     _write("/proc/self/setgroups", "deny")
     _write("/proc/self/uid_map", f"{uid} {uid} 1")
     _write("/proc/self/gid_map", f"{gid} {gid} 1")
@@ -98,41 +112,26 @@ def _place(descriptors: list) -> None:
     os.closerange(len(high), 1024)
 
 
-def open_nest(request: dict, descriptors: list, status: int, run) -> None:
-    """Run ``run(request)`` in a nest and report on it; never returns.
+def _inhabit(request: dict, ids: tuple, descriptors: list, status: int, run) -> None:
+    """In the nest's first process: close it off, then ``run(request)``; never returns.
 
-    ``descriptors`` become 0, 1, 2, ... of the program. ``status`` receives one JSON line with the
-    pid of the nest's first process, and one with how the program ended.
+    ``descriptors`` become 0, 1, 2, ... of the program. ``status`` takes a line of JSON if something
+    is wrong, or with how a command ended.
     """
 
     def report(**line) -> None:
         os.write(status, (json.dumps(line) + "\n").encode())
 
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    closed = not request["unsafe"]
     try:
-        libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-        if closed:
-            _new_namespaces()
-        first = os.fork()
-    except OSError as error:
-        report(error=f"cannot make namespaces for a program: {error}")
-        os._exit(1)
-    if first:
-        for fd in descriptors:  # or the judge would not see that the program has closed its end
-            os.close(fd)
-        report(pid=first)
-        _, how = os.waitpid(first, 0)
-        report(code=os.waitstatus_to_exitcode(how))
-        os._exit(0)
-    try:
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
         os.setsid()
-        if closed:
+        if not request["unsafe"]:
+            _own_user_namespace(*ids)
             _private_folders(request["limits"]["disk"])
         _become_victim_of_choice()
         os.chdir(request.get("folder", "/tmp"))
-        if closed:
+        if not request["unsafe"]:
             _drop_capabilities()
         if request["mode"] == "exec":
             _run_command(request, descriptors, report)
@@ -184,21 +183,31 @@ def serve_nests(requests, run) -> None:
     """The nursery: a process that has never seen a test opens a nest for every request.
 
     Candidates are forked from here, so that no expected value is in their memory, not even one
-    of an earlier program. Ends when the hub does.
+    of an earlier program. Answers with the pid of the nest's first process, or, asked to reap one,
+    with its exit code. Ends when the hub does.
     """
-    import socket
-
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    ids = os.getuid(), os.getgid()
     while True:
         text, descriptors, _, _ = socket.recv_fds(requests, 1 << 16, 16)
         if not text:
             os._exit(0)
-        if not os.fork():
-            requests.close()
-            open_nest(json.loads(text), descriptors[:-1], descriptors[-1], run)
+        request = json.loads(text)
+        if "reap" in request:
+            _, how = os.waitpid(request["reap"], 0)
+            answer = {"code": os.waitstatus_to_exitcode(how)}
+        else:
+            try:
+                pid = _new_process(not request["unsafe"])
+                if not pid:
+                    requests.close()
+                    _inhabit(request, ids, descriptors[:-1], descriptors[-1], run)
+                answer = {"pid": pid}
+            except OSError as error:
+                answer = {"error": f"cannot make namespaces for a program: {error}"}
         for fd in descriptors:
             os.close(fd)
+        requests.send(json.dumps(answer).encode())
 
 
 def limit_judge() -> None:

@@ -14,7 +14,7 @@ import types
 
 import wire
 
-RPC = 3
+READ, WRITE = 3, 4
 
 
 class Peer:
@@ -70,8 +70,8 @@ class Candidate:
         return wire.unpack(data, self.built)
 
     def ask_judge(self, what, handle, args):
-        wire.send(RPC, {"ask": what, "of": handle, "args": self.pack(list(args))})
-        answer = wire.receive(RPC)
+        wire.send(WRITE, {"ask": what, "of": handle, "args": self.pack(list(args))})
+        answer = wire.receive(READ)
         if answer.get("stop"):
             raise StopIteration
         if "raise" in answer:
@@ -151,11 +151,11 @@ def run(request) -> None:
     candidate = Candidate()
     while True:
         try:
-            message = wire.receive(RPC)
+            message = wire.receive(READ)
         except wire.Gone:
             os._exit(0)
         answer = candidate.answer(message)
         try:
-            wire.send(RPC, answer)
+            wire.send(WRITE, answer)
         except wire.TooLarge as error:
-            wire.send(RPC, {"large": str(error)})
+            wire.send(WRITE, {"large": str(error)})

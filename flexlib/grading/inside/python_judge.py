@@ -12,9 +12,16 @@ This file runs inside the sandbox and imports only the standard library.
 
 import ast
 import builtins
+import decimal
 import itertools
+import json
+import os
 import random
+import struct
+import sys
+import warnings
 
+import nest
 import wire
 
 
@@ -36,8 +43,8 @@ class Unjudgeable(BaseException):
 class Link:
     """The judge's end of the wire, and the values that stay on either side of it."""
 
-    def __init__(self, descriptor):
-        self.descriptor = descriptor
+    def __init__(self, to_read, to_write):
+        self.to_read, self.to_write = to_read, to_write
         self.remotes: dict = {}
         self.locals: list = []
         self.classes: dict = {}
@@ -80,9 +87,9 @@ class Link:
     def ask(self, **message):
         """Send a question and return the answer; serves the candidate's own questions meanwhile."""
         try:
-            wire.send(self.descriptor, message)
+            wire.send(self.to_write, message)
             while "ask" in (answer := self._receive()):
-                wire.send(self.descriptor, self._serve(answer))
+                wire.send(self.to_write, self._serve(answer))
         except wire.Gone:
             raise CandidateLeft from None
         if "raised" in answer:
@@ -91,7 +98,7 @@ class Link:
 
     def _receive(self):
         try:
-            answer = wire.receive(self.descriptor)
+            answer = wire.receive(self.to_read)
         except wire.TooLarge as error:
             raise Broken("output_limit", f"answered with {error}") from None
         except wire.WireError as error:
@@ -229,16 +236,20 @@ def raised(answer):
     return error
 
 
-class CountAsserts(ast.NodeTransformer):
-    """Count every assertion that is reached, and know whether there are any."""
-
-    def __init__(self):
-        self.found = 0
-
-    def visit_Assert(self, node):
-        self.found += 1
-        counter = ast.Expr(ast.Call(ast.Name("__reached__", ast.Load()), [], []))
-        return [ast.copy_location(counter, node), node]
+def count_asserts(nodes: list) -> int:
+    """Put a counter before every assertion; how many there are."""
+    found = 0
+    for node in nodes:
+        for field in ("body", "orelse", "finalbody"):
+            statements = getattr(node, field, None)
+            if isinstance(statements, list):
+                for i in reversed(range(len(statements))):
+                    if isinstance(statements[i], ast.Assert):
+                        found += 1
+                        counter = ast.Expr(ast.Call(ast.Name("__reached__", ast.Load()), [], []))
+                        ast.copy_location(counter, statements[i])
+                        statements.insert(i, ast.fix_missing_locations(counter))
+    return found
 
 
 def finished_part(prompt: str) -> ast.Module:
@@ -262,43 +273,34 @@ def defined_names(tree: ast.Module) -> set:
     return {node.name for node in tree.body if isinstance(node, functions)}
 
 
-def names_to_ask(tests: ast.Module, own: set) -> list:
+def names_to_ask(nodes: list, own: set) -> list:
     """The names that the tests use and do not define; builtin ones only if there are no others."""
-    used = {node.id for node in ast.walk(tests) if isinstance(node, ast.Name)}
-    bound = {
-        node.id
-        for node in ast.walk(tests)
-        if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load)
-    }
-    bound |= {node.arg for node in ast.walk(tests) if isinstance(node, ast.arg)}
-    bound |= {
-        (alias.asname or alias.name).split(".")[0]
-        for node in ast.walk(tests)
-        if isinstance(node, (ast.Import, ast.ImportFrom))
-        for alias in node.names
-    }
-    bound |= {
-        node.name
-        for node in ast.walk(tests)
-        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef))
-    }
-    free = used - bound - own - {"__reached__"}
+    used, bound = set(), set(own)
+    for node in nodes:
+        if isinstance(node, ast.Name):
+            (used if isinstance(node.ctx, ast.Load) else bound).add(node.id)
+        elif isinstance(node, ast.arg):
+            bound.add(node.arg)
+        elif isinstance(node, ast.alias):
+            bound.add((node.asname or node.name).split(".")[0])
+        elif isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+            bound.add(node.name)
+    free = used - bound
     ours = {name for name in free if not hasattr(builtins, name)}
     return sorted(ours or free)
 
 
-def judge(descriptor: int, prompt: str, completion: str, tests: str) -> dict:
-    """Run the tests against the candidate at ``descriptor``; the verdict and its detail."""
+def judge(link: Link, prompt: str, completion: str, tests: str) -> dict:
+    """Run the tests against the candidate at ``link``; the verdict and its detail."""
     try:
         tree = ast.parse(tests)
     except (SyntaxError, ValueError) as error:
-        return {"verdict": "harness_error", "detail": f"the tests are not Python: {error}"}
-    counting = CountAsserts()
-    tree = ast.fix_missing_locations(counting.visit(tree))
+        return unfit_tests(prompt + completion + "\n" + tests, error)
+    nodes = list(ast.walk(tree))
+    asserts = count_asserts(nodes)
     helpers = finished_part(prompt)
     shared = [n for n in tree.body if isinstance(n, (ast.Import, ast.ImportFrom, ast.ClassDef))]
     classes = [n.name for n in helpers.body + shared if isinstance(n, ast.ClassDef)]
-    link = Link(descriptor)
     reached = itertools.count()
     space = {"__name__": "tests", "__reached__": lambda: next(reached)}
     random.seed(0)
@@ -317,7 +319,7 @@ def judge(descriptor: int, prompt: str, completion: str, tests: str) -> dict:
             return {"verdict": "harness_error", "detail": f"the prompt fails: {error!r}"}
         link.classes = {name: space[name] for name in classes if name in space}
         own = defined_names(helpers)
-        answer = link.ask(do="names", names=names_to_ask(tree, own))
+        answer = link.ask(do="names", names=names_to_ask(nodes, own))
         found = answer.get("names")
         for name, data in found.items() if isinstance(found, dict) else ():
             if name not in own:
@@ -334,9 +336,18 @@ def judge(descriptor: int, prompt: str, completion: str, tests: str) -> dict:
         return {"verdict": "harness_error", "detail": str(reason)}
     except BaseException as error:
         return failure(error, tests)
-    if counting.found and not next(reached):
+    if asserts and not next(reached):
         return {"verdict": "harness_error", "detail": "no assertion of the tests was reached"}
     return {"verdict": "pass", "detail": ""}
+
+
+def unfit_tests(program: str, error: Exception) -> dict:
+    """Tests that are no Python by themselves: a flaw of theirs, or a form that we cannot judge."""
+    try:
+        ast.parse(program)
+    except (SyntaxError, ValueError):
+        return {"verdict": "compile_error", "detail": f"the tests themselves: {error}"}
+    return {"verdict": "harness_error", "detail": f"the tests are no module: {error}"}
 
 
 def failure(error, tests: str) -> dict:
@@ -361,3 +372,41 @@ def failing_line(error, tests: str) -> str:
         trace = trace.tb_next
     lines = tests.splitlines()
     return lines[number - 1].strip()[:200] if 0 < number <= len(lines) else ""
+
+
+def main() -> None:
+    """Judge program after program: five texts in, a line of JSON out, until the hub is gone."""
+    nest.limit_judge()
+    commands, answers = os.dup(0), os.dup(1)
+    null = os.open("/dev/null", os.O_RDWR)
+    for descriptor in (0, 1, 2):
+        os.dup2(null, descriptor)
+    source = os.fdopen(commands, "rb")
+    while head := source.read(4):
+        parts = [source.read(struct.unpack(">I", head)[0]).decode()]
+        for _ in range(4):
+            parts.append(source.read(struct.unpack(">I", source.read(4))[0]).decode())
+        prompt, completion, tests, read, write = parts
+        link = None
+        try:
+            link = Link(os.open(read, os.O_RDONLY), os.open(write, os.O_WRONLY))
+            word = judge(link, prompt, completion, tests)
+        except BaseException as error:
+            word = {"verdict": "harness_error", "detail": f"the judge failed: {error!r}"}
+        if link is not None:
+            os.close(link.to_read)
+            os.close(link.to_write)
+        restore()
+        os.write(answers, (json.dumps(word) + "\n").encode())
+
+
+def restore() -> None:
+    """Undo what tests commonly change of the process that the next tests will run in."""
+    sys.setrecursionlimit(1000)
+    decimal.setcontext(decimal.Context())
+    warnings.resetwarnings()
+    os.chdir("/")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,9 +1,9 @@
-"""Grade Java and JavaScript: a warm judge for all programs, a fresh machine for each candidate.
+"""Grade Python, Java and JavaScript: a warm judge for all programs, a fresh candidate for each.
 
 The judge is trusted and lives as long as the hub. It takes a program as five texts (prompt,
-completion, tests, and the paths of two pipes) and says one line of JSON when the candidate may
-start (or that it does not compile), and one with the verdict. The candidate's machine is started
-ahead, in a nest, while no program is timed; it learns of its program over the pipes.
+completion, tests, and the paths of two pipes) and says one line of JSON with the verdict; before
+that, in a language that compiles, one when the candidate may start. The candidate's process is
+started ahead, in a nest; it learns of its program over the pipes, at descriptors 3 and 4.
 
 This file runs inside the sandbox and imports only the standard library.
 """
@@ -13,6 +13,7 @@ import os
 import select
 import struct
 import subprocess
+import sys
 import time
 
 COMPILE_SECONDS = 30.0
@@ -20,13 +21,11 @@ HEAR_SECONDS = 2.0
 
 
 class Candidate:
-    """A virtual machine in a nest, started ahead."""
+    """A process in a nest, started ahead."""
 
-    def __init__(self, hub, command, limits):
+    def __init__(self, hub, request):
         to_read, self.to_write = os.pipe()
         self.to_read, to_write = os.pipe()
-        environment = {"PATH": "/usr/bin:/bin", "HOME": "/tmp", "LANG": "C.UTF-8"}
-        request = {"mode": "exec", "argv": command, "environment": environment, "limits": limits}
         self.nest = hub.open_nest(request, to_read, to_write)
         os.close(to_read)
         os.close(to_write)
@@ -37,17 +36,29 @@ class Candidate:
 
 
 class Warm:
+    compiles = False
+
     def __init__(self, hub, name, **limits):
         """``limits`` are those in which a candidate of the language ``name`` differs."""
         self.hub, self.name = hub, name
-        self.limits = hub.limits(600.0, address_space=0, **limits)
+        self.limits = hub.limits(600.0, **limits)
         self.judge = self.ahead = None
 
+    def request(self):
+        """What the nursery is asked for: a command to run in the nest."""
+        return {
+            "mode": "exec",
+            "argv": self.hub.config[self.name]["candidate"],
+            "environment": {"PATH": "/usr/bin:/bin", "HOME": "/tmp", "LANG": "C.UTF-8"},
+            "limits": self.limits,
+        }
+
+    def judge_command(self):
+        return self.hub.config[self.name]["judge"]
+
     def start_judge(self):
-        command = self.hub.config[self.name]["judge"]
-        self.judge = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
-        )
+        pipe, nothing = subprocess.PIPE, subprocess.DEVNULL
+        self.judge = subprocess.Popen(self.judge_command(), stdin=pipe, stdout=pipe, stderr=nothing)
         self.hub.trusted.add(self.judge.pid)
 
     def stop_judge(self):
@@ -62,11 +73,11 @@ class Warm:
         self.judge = None
 
     def prepare(self):
-        """Start what the next program will need, while no program is timed."""
+        """Start what the next program will need."""
         if self.judge is None:
             self.start_judge()
         if self.ahead is None:
-            self.ahead = Candidate(self.hub, self.hub.config[self.name]["candidate"], self.limits)
+            self.ahead = Candidate(self.hub, self.request())
 
     def hear(self, seconds):
         """The judge's next line, or None when it ends or takes longer than ``seconds``."""
@@ -94,13 +105,16 @@ class Warm:
         except BrokenPipeError:
             self.stop_judge()
             return "harness_error", "the judge had ended"
-        word = self.hear(COMPILE_SECONDS)
-        if word is None:
-            self.stop_judge()
-            return "compile_error", "the compiler came to no end"
-        if word["verdict"] != "compiled":
-            return word["verdict"], word["detail"]
+        if self.compiles:
+            word = self.hear(COMPILE_SECONDS)
+            if word is None:
+                self.stop_judge()
+                return "compile_error", "the compiler came to no end"
+            if word["verdict"] != "compiled":
+                return word["verdict"], word["detail"]
         self.ahead = None
+        if not job["alone"]:
+            self.prepare()  # beside the program that now runs, on another processor
         heard, overstepped = self.hub.watch(
             candidate.nest, self.judge.stdout.fileno(), job, self.limits
         )
@@ -110,11 +124,27 @@ class Warm:
         return result
 
 
-class Java(Warm):
+class Python(Warm):
+    """The candidate is a fork of the nursery, which has the common modules at hand."""
+
     def __init__(self, hub):
-        super().__init__(hub, "java", memory=5 << 28, processes=256)
+        super().__init__(hub, "python")
+
+    def request(self):
+        return {"mode": "fork", "limits": self.limits}
+
+    def judge_command(self):
+        folder = os.path.dirname(os.path.abspath(__file__))
+        return [sys.executable, "-s", "-S", "-B", os.path.join(folder, "python_judge.py")]
+
+
+class Java(Warm):
+    compiles = True
+
+    def __init__(self, hub):
+        super().__init__(hub, "java", address_space=0, memory=5 << 28, processes=256)
 
 
 class JavaScript(Warm):
     def __init__(self, hub):
-        super().__init__(hub, "javascript", memory=5 << 28)
+        super().__init__(hub, "javascript", address_space=0, memory=5 << 28)

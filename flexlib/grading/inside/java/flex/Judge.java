@@ -219,7 +219,7 @@ public final class Judge {
         try {
             unit = units.unit(job[0], job[2]);
         } catch (Units.Unfit error) {
-            return new String[] {"harness_error", error.getMessage()};
+            return unfitTests(units, job[0] + job[1] + "\n" + job[2], error.getMessage());
         }
         try {
             candidate = units.candidate(unit, job[0], job[1]);
@@ -244,6 +244,17 @@ public final class Judge {
         } catch (IOException error) {
             return new String[] {"gone", ""};
         }
+    }
+
+    /** Tests that do not compile around a stub: a flaw of theirs, or a form that we cannot judge. */
+    private static String[] unfitTests(Units units, String program, String why)
+            throws IOException {
+        try {
+            units.whole(program);
+        } catch (Units.Unfit error) {
+            return new String[] {"compile_error", "the tests themselves: " + why};
+        }
+        return new String[] {"harness_error", why};
     }
 
     private static String[] run(Units.Unit unit) throws Exception {

@@ -166,6 +166,11 @@ final class Units {
         return compile(source, libraries);
     }
 
+    /** Compile a program as it stands, only to see whether it does. */
+    void whole(String program) throws IOException, Unfit {
+        compile(program, libraries);
+    }
+
     private JavacTask task(String source, DiagnosticCollector<JavaFileObject> problems,
             JavaFileManager manager) {
         List<String> options = List.of("-proc:none", "-nowarn", "-Xlint:none", "-implicit:none");
