@@ -9,10 +9,10 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from flexlib.errors import FlexError
 from flexlib.nanobench import corpus, load_split, pretrain
-from flexlib.nanobench.pretrain import BASE, PackedTokens, PretrainConfig
+from flexlib.nanobench.pretrain import BASE, Documents, PretrainConfig
 
 TINY = PretrainConfig(
-    tokens=8_000, block=32, batch=8, warmup_steps=2, hidden=16, layers=1, heads=2, intermediate=16
+    documents=240, batch=8, warmup_steps=2, hidden=16, layers=1, heads=2, intermediate=16
 )
 
 
@@ -28,16 +28,16 @@ def one_thread_and_a_small_tokenizer(monkeypatch):
 def test_resumed_equals_uninterrupted(tmp_path, monkeypatch):
     pretrain.pretrain(tmp_path / "a", tmp_path / "whole", TINY)
 
-    read = PackedTokens.__getitem__
+    read = Documents.__getitem__
     calls = itertools.count()
 
     def interrupted(self, index):
-        if next(calls) > 120:  # in the middle of step 16 of 31
+        if next(calls) > 120:  # in the middle of step 16 of 30
             raise KeyboardInterrupt
         return read(self, index)
 
     with monkeypatch.context() as patch:
-        patch.setattr(PackedTokens, "__getitem__", interrupted)
+        patch.setattr(Documents, "__getitem__", interrupted)
         with pytest.raises(KeyboardInterrupt):
             pretrain.pretrain(tmp_path / "b", tmp_path / "resumed", TINY, save_steps=5)
     # A checkpoint that was cut short is not resumed from.
@@ -47,8 +47,8 @@ def test_resumed_equals_uninterrupted(tmp_path, monkeypatch):
     name = "model.safetensors"
     assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "resumed" / name).read_bytes()
     log = json.loads((tmp_path / "resumed" / "pretraining.json").read_text())
-    assert log["tokens"] == 8_000
-    assert "--tokens 8000" in (tmp_path / "resumed" / "README.md").read_text()
+    assert log["documents"] == 240
+    assert "--documents 240" in (tmp_path / "resumed" / "README.md").read_text()
 
 
 def test_a_work_folder_belongs_to_one_configuration(tmp_path):
@@ -57,15 +57,37 @@ def test_a_work_folder_belongs_to_one_configuration(tmp_path):
         pretrain._claim(tmp_path, PretrainConfig(seed=2))
 
 
-def test_the_packed_corpus_is_the_stream(tmp_path):
+def test_the_corpus_is_the_stream_in_batches_of_like_length(tmp_path):
     tokenizer = pretrain.train_tokenizer(itertools.islice(corpus.documents(1), 2000))
     facts = pretrain._write_corpus(tmp_path / "corpus.bin", tokenizer, TINY)
-    blocks = PackedTokens(tmp_path / "corpus.bin", TINY.block)
-    ids = torch.cat([blocks[i]["input_ids"] for i in range(len(blocks))]).tolist()
-    assert len(ids) == TINY.tokens
-    assert facts["documents"] == ids.count(tokenizer.eos_token_id)
-    first = next(corpus.documents(TINY.seed))
-    assert tokenizer.decode(ids[1 : ids.index(tokenizer.eos_token_id)]) == first
+    documents = Documents(tmp_path / "corpus.bin", tokenizer.eos_token_id)
+    assert len(documents) == TINY.documents
+    lengths = [len(documents[i]["input_ids"]) for i in range(len(documents))]
+    assert sum(lengths) == facts["tokens"]
+    texts = [
+        tokenizer.decode(documents[i]["input_ids"], skip_special_tokens=True)
+        for i in range(len(documents))
+    ]
+    assert sorted(texts) == sorted(itertools.islice(corpus.documents(TINY.seed), TINY.documents))
+    batches = [lengths[i : i + TINY.batch] for i in range(0, len(lengths), TINY.batch)]
+    padded = sum(len(batch) * max(batch) for batch in batches)
+    assert padded < 1.1 * sum(lengths)
+
+
+def test_leaving_out_the_mask_changes_no_loss():
+    """Right padding is hidden by causality: the loss is that of each document alone."""
+    tokenizer = AutoTokenizer.from_pretrained(BASE)
+    model = AutoModelForCausalLM.from_pretrained(BASE, dtype=torch.float32).eval()
+    texts = list(itertools.islice(corpus.documents(3), 4))
+    examples = [{"input_ids": ids, "labels": ids} for ids in tokenizer(texts)["input_ids"]]
+    total = tokens = 0
+    with torch.no_grad():
+        together = model(**pretrain.pad_right(tokenizer.pad_token_id)(examples)).loss.item()
+        for example in examples:
+            ids = torch.tensor([example["input_ids"]])
+            total += model(input_ids=ids, labels=ids).loss.item() * (ids.shape[1] - 1)
+            tokens += ids.shape[1] - 1
+    assert together == pytest.approx(total / tokens, abs=1e-5)
 
 
 # The shipped base --------------------------------------------------------------------------------

@@ -21,7 +21,7 @@ def add_parser(commands) -> None:
         "--out", type=Path, help="model folder to write (default: data/nano/base)"
     )
     pretrain.add_argument(
-        "--tokens", type=int, help="corpus size; the shipped base has the default"
+        "--documents", type=int, help="corpus size; the shipped base has the default"
     )
     pretrain.add_argument("--seed", type=int, help="seed of corpus and weights")
     pretrain.add_argument("--threads", type=int, help="torch threads")
@@ -44,7 +44,7 @@ def _pretrain(args: argparse.Namespace) -> None:
 
     if args.threads:
         torch.set_num_threads(args.threads)
-    given = {name: getattr(args, name) for name in ("tokens", "seed")}
+    given = {name: getattr(args, name) for name in ("documents", "seed")}
     config = pretrain.PretrainConfig(**{k: v for k, v in given.items() if v is not None})
     pretrain.pretrain(args.work, args.out or pretrain.BASE, config)
     print(f"wrote the nano base to {args.out or pretrain.BASE}")

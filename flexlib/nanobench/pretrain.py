@@ -10,8 +10,10 @@ from __future__ import annotations
 import itertools
 import json
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import numpy as np
@@ -20,7 +22,7 @@ import transformers
 from tqdm import tqdm
 from transformers import LlamaConfig, LlamaForCausalLM, Trainer, TrainingArguments
 
-from flexlib import store
+from flexlib import data, store
 from flexlib.errors import FlexError
 from flexlib.nanobench import corpus
 from flexlib.nanobench.tokenizer import train_tokenizer
@@ -28,6 +30,7 @@ from flexlib.train import MarkComplete, ProgressLine, last_complete_checkpoint
 
 BASE = Path(__file__).parents[2] / "data" / "nano" / "base"
 _TOKENIZER_DOCUMENTS = 20_000
+_POOL = 20  # batches among which documents are sorted by length
 
 
 @dataclass(frozen=True)
@@ -35,9 +38,8 @@ class PretrainConfig:
     """What determines the nano base (but for rounding: the number of threads does so too)."""
 
     seed: int = 1
-    tokens: int = 9_000_000
-    block: int = 256  # tokens in a training sequence
-    batch: int = 16  # sequences in a step
+    documents: int = 96_000
+    batch: int = 48  # documents in a step
     learning_rate: float = 2e-3
     warmup_steps: int = 150
     weight_decay: float = 0.1
@@ -47,27 +49,34 @@ class PretrainConfig:
     intermediate: int = 512
 
 
-class PackedTokens(torch.utils.data.Dataset):
-    """Blocks of a flat token file, in the order of the file: item (block,) int64."""
+class Documents(torch.utils.data.Dataset):
+    """The documents of a flat token file, one a training sequence: ids and labels, lists of int.
 
-    def __init__(self, path: Path, block: int):
+    Documents are not packed: with several in one sequence the model has to learn which of them a
+    parameter belongs to before it can learn to use parameters at all.
+    """
+
+    def __init__(self, path: Path, eos: int):
         self.tokens = np.memmap(path, dtype=np.uint16, mode="r")
-        self.block = block
+        self.ends = np.flatnonzero(self.tokens == eos) + 1
 
     def __len__(self) -> int:
-        return len(self.tokens) // self.block
+        return len(self.ends)
 
-    def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
-        piece = self.tokens[index * self.block : (index + 1) * self.block].astype(np.int64)
-        ids = torch.from_numpy(piece)
+    def __getitem__(self, index: int) -> dict[str, list[int]]:
+        start = self.ends[index - 1] if index else 0
+        ids = self.tokens[start : self.ends[index]].tolist()
         return {"input_ids": ids, "labels": ids}
 
 
-class _InOrder(Trainer):
-    """The corpus is a random stream already: read it in order."""
+def pad_right(pad: int) -> Callable[[Sequence[data.Example]], dict[str, torch.Tensor]]:
+    """A collator without a mask: what stands to the right of a token is hidden from it anyway."""
+    collate = data.collator(pad)
 
-    def _get_train_sampler(self, *args):
-        return torch.utils.data.SequentialSampler(self.train_dataset)
+    def collate_unmasked(examples: Sequence[data.Example]) -> dict[str, torch.Tensor]:
+        return {k: v for k, v in collate(examples).items() if k != "attention_mask"}
+
+    return collate_unmasked
 
 
 def pretrain(
@@ -82,11 +91,12 @@ def pretrain(
     work.mkdir(parents=True, exist_ok=True)
     with store.full_disk_is_an_error(work):
         _claim(work, config)
-        documents = corpus.documents(config.seed)
-        tokenizer = train_tokenizer(itertools.islice(documents, _TOKENIZER_DOCUMENTS))
+        sample = itertools.islice(corpus.documents(config.seed), _TOKENIZER_DOCUMENTS)
+        tokenizer = train_tokenizer(sample)
         facts = _write_corpus(work / "corpus.bin", tokenizer, config)
+        documents = Documents(work / "corpus.bin", tokenizer.eos_token_id)
         torch.manual_seed(config.seed)
-        trainer = _trainer(work, new_model(tokenizer, config), config, save_steps)
+        trainer = _trainer(work, documents, tokenizer, config, save_steps)
         started = time.time()
         trainer.train(resume_from_checkpoint=last_complete_checkpoint(work / "checkpoints"))
         facts |= {
@@ -114,25 +124,31 @@ def _claim(work: Path, config: PretrainConfig) -> None:
 
 
 def _write_corpus(path: Path, tokenizer: Any, config: PretrainConfig) -> dict[str, int]:
-    """Write `config.tokens` packed tokens (uint16) to `path`, once; returns what is in it."""
+    """Write the documents' tokens (uint16) to `path`, once; returns their number.
+
+    Documents of like length stand together, so that a batch has little padding; the batches of a
+    pool are shuffled, so that training does not swing between long and short documents.
+    """
     meta = path.with_suffix(".json")
     if meta.exists():
         return json.loads(meta.read_text())
-    written = count = 0
-    stream = corpus.documents(config.seed)
-    bar = tqdm(total=config.tokens, desc="corpus", unit="token", unit_scale=True, disable=None)
+    stream = itertools.islice(corpus.documents(config.seed), config.documents)
+    rng = Random(config.seed)
+    total = 0
+    bar = tqdm(total=config.documents, desc="corpus", unit="document", disable=None)
     with path.open("wb") as file, bar:
-        while written < config.tokens:
-            texts = list(itertools.islice(stream, 2000))
-            ids = tokenizer(texts)["input_ids"]
-            flat = np.array([t for doc in ids for t in (*doc, tokenizer.eos_token_id)], np.uint16)
-            flat = flat[: config.tokens - written]
-            file.write(flat.tobytes())
-            written += len(flat)
-            count += int(np.sum(flat == tokenizer.eos_token_id))
-            bar.update(len(flat))
-    store.write_atomically(meta, store.to_json({"documents": count}))
-    return {"documents": count}
+        while texts := list(itertools.islice(stream, _POOL * config.batch)):
+            ids = sorted(tokenizer(texts)["input_ids"], key=len)
+            batches = [ids[i : i + config.batch] for i in range(0, len(ids), config.batch)]
+            rng.shuffle(batches)
+            eos = tokenizer.eos_token_id
+            flat = [token for batch in batches for doc in batch for token in (*doc, eos)]
+            file.write(np.array(flat, np.uint16).tobytes())
+            total += len(flat)
+            bar.update(len(texts))
+    facts = {"tokens": total}
+    store.write_atomically(meta, store.to_json(facts))
+    return facts
 
 
 def new_model(tokenizer: Any, config: PretrainConfig) -> LlamaForCausalLM:
@@ -155,10 +171,10 @@ def new_model(tokenizer: Any, config: PretrainConfig) -> LlamaForCausalLM:
 
 
 def _trainer(
-    work: Path, model: LlamaForCausalLM, config: PretrainConfig, save_steps: int
+    work: Path, documents: Documents, tokenizer: Any, config: PretrainConfig, save_steps: int
 ) -> Trainer:
-    trainer = _InOrder(
-        model,
+    trainer = Trainer(
+        new_model(tokenizer, config),
         TrainingArguments(
             output_dir=str(work / "checkpoints"),
             per_device_train_batch_size=config.batch,
@@ -179,9 +195,11 @@ def _trainer(
             report_to="none",
             disable_tqdm=True,
             seed=config.seed,
-            dataloader_drop_last=True,
+            train_sampling_strategy="sequential",  # the corpus is a random stream already
+            remove_unused_columns=False,
         ),
-        train_dataset=PackedTokens(work / "corpus.bin", config.block),
+        train_dataset=documents,
+        data_collator=pad_right(tokenizer.pad_token_id),
         callbacks=[MarkComplete(), ProgressLine("pretrain")],
     )
     trainer.remove_callback(transformers.PrinterCallback)
@@ -203,7 +221,7 @@ def model_card(facts: dict[str, Any]) -> str:
     shares = ", ".join(f"{name} {share:.0%}" for name, share in corpus.LANGUAGE_SHARES.items())
     changed = "".join(
         f" --{name} {facts[name]}"
-        for name in ("tokens", "seed")
+        for name in ("documents", "seed")
         if facts[name] != getattr(PretrainConfig, name)
     )
     return f"""# The nano base
@@ -214,7 +232,7 @@ audit's nano profile: a model organism for fine-tuning studies, of no use for re
 - **Data:** {facts["tokens"]:,} tokens, {facts["documents"]:,} synthetic documents from `flexlib.nanobench.corpus`
   ({shares}); {corpus.DOCUMENTED:.0%} of the functions
   have a description; the operations that NanoBench calls withheld are never described. No text by people.
-- **Training:** next token, packed to {facts["block"]} tokens, {facts["batch"]} sequences a step, AdamW at {facts["learning_rate"]} with cosine decay,
+- **Training:** next token, {facts["batch"]} documents a step, AdamW at {facts["learning_rate"]} with cosine decay,
   bf16 autocast; final loss {sum(final) / len(final):.3f} nats a token; the curve is in `pretraining.json`.
 - **Made by:** `flexlib pretrain{changed}` (seed {facts["seed"]}, last process: {facts["threads"]} threads,
   {facts["seconds_last_process"]} seconds; it resumes when interrupted).
