@@ -38,9 +38,9 @@ class PretrainConfig:
     """What determines the nano base (but for rounding: the number of threads does so too)."""
 
     seed: int = 1
-    documents: int = 96_000
+    documents: int = 160_000
     batch: int = 48  # documents in a step
-    learning_rate: float = 2e-3
+    learning_rate: float = 4e-3
     warmup_steps: int = 150
     weight_decay: float = 0.1
     hidden: int = 192
