@@ -150,7 +150,13 @@ def check_nano_model() -> Check:
         folder = models.locate(name)
         models.load_tokenizer(folder)
     except FlexError as error:
-        return Check("nano base model", False, str(error), f"restore {name} from git", ("nano",))
+        return Check(
+            "nano base model",
+            False,
+            str(error),
+            f"restore {name} from git, or make it: flexlib pretrain",
+            ("nano",),
+        )
     return Check("nano base model", True, name, needed_for=("nano",))
 
 
