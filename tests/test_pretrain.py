@@ -6,6 +6,7 @@ import json
 import pytest
 import torch
 
+from flexlib import models
 from flexlib.errors import FlexError
 from flexlib.nanobench import corpus, pretrain
 from flexlib.nanobench.pretrain import Documents, PretrainConfig
@@ -43,6 +44,9 @@ def test_resumed_equals_uninterrupted(tmp_path, monkeypatch):
     (tmp_path / "b" / "checkpoints" / "checkpoint-16").mkdir()
     pretrain.pretrain(tmp_path / "b", tmp_path / "resumed", TINY, save_steps=5)
 
+    # An unfinished base can be looked at: `flexlib run --arm base --base-model CHECKPOINT`.
+    checkpoint = tmp_path / "b" / "checkpoints" / "checkpoint-30"
+    assert len(models.load_tokenizer(checkpoint)) == len(models.load_tokenizer(tmp_path / "whole"))
     name = "model.safetensors"
     assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "resumed" / name).read_bytes()
     log = json.loads((tmp_path / "resumed" / "pretraining.json").read_text())

@@ -38,10 +38,10 @@ class PretrainConfig:
     """What determines the nano base (but for rounding: the number of threads does so too)."""
 
     seed: int = 1
-    documents: int = 160_000
+    documents: int = 200_000
     batch: int = 48  # documents in a step
-    learning_rate: float = 4e-3
-    warmup_steps: int = 150
+    learning_rate: float = 3e-3
+    warmup_steps: int = 200
     weight_decay: float = 0.1
     hidden: int = 192
     layers: int = 5
@@ -200,6 +200,7 @@ def _trainer(
         ),
         train_dataset=documents,
         data_collator=pad_right(tokenizer.pad_token_id),
+        processing_class=tokenizer,  # so that a checkpoint can be evaluated as a model folder
         callbacks=[MarkComplete(), ProgressLine("pretrain")],
     )
     trainer.remove_callback(transformers.PrinterCallback)
