@@ -7,6 +7,7 @@ killed. Inside, every program gets a nest of its own (``inside/nest.py``).
 
 from __future__ import annotations
 
+import compileall
 import hashlib
 import json
 import os
@@ -97,11 +98,13 @@ def digest(*parts: str | bytes) -> str:
 def _code_folder() -> Path:
     """A copy of the files of ``inside/`` that everyone can read."""
     files = sorted(path for path in INSIDE.iterdir() if path.is_file())
-    name = digest(*(path.name.encode() + path.read_bytes() for path in files))
+    version = sys.version.encode()  # of which the compiled files are
+    name = digest(version, *(path.name.encode() + path.read_bytes() for path in files))
 
     def make(folder: Path) -> None:
         for path in files:
             shutil.copyfile(path, folder / path.name)
+        compileall.compile_dir(folder, quiet=1)
 
     return cache_folder(f"inside-{name}", make)
 

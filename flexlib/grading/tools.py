@@ -74,7 +74,8 @@ def java_tools() -> Tools:
     path = ":".join(part for part in (f"{here}/classes", library) if part)
     start = [f"{inside_home}/bin/java", *QUICK_JVM, "-cp", path]
     config = {
-        "judge": [*start, "-Xmx384m", "flex.Judge", library],
+        # The simple compiler alone: it warms javac up in a third less processor time.
+        "judge": [*start, "-XX:TieredStopAtLevel=1", "-Xmx384m", "flex.Judge", library],
         "candidate": [*start, "-Xmx512m", "-XX:MaxMetaspaceSize=128m", "-ea", "flex.Candidate"],
     }
     return Tools(binds, {"java": config})

@@ -58,7 +58,9 @@ class Cpp:
         self.environment = {"PATH": "/usr/bin:/bin", "HOME": "/tmp", "LANG": "C.UTF-8"}
 
     def prepare(self):
-        pass
+        """Nothing can be started ahead: a program must be compiled first."""
+
+    tidy = prepare
 
     def start_compiling(self, source):
         """A nest in which ``source`` is compiled, and the descriptor of the program it makes."""

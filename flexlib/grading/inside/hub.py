@@ -150,6 +150,7 @@ class Hub:
         pid = os.fork()
         if not pid:
             self.nursery.close()
+            python_candidate.open_streams()
             nest.serve_nests(requests, config["run_candidate"])
         requests.close()
         self.trusted.add(pid)
@@ -303,9 +304,8 @@ def preload() -> None:
     """Import what programs commonly import, so that each finds it at hand."""
     import importlib
 
-    names = """abc array bisect calendar cmath collections copy dataclasses datetime decimal enum
-    fractions functools hashlib heapq inspect itertools math numbers operator queue random re
-    statistics string struct sys threading time traceback typing"""
+    names = """abc array bisect cmath collections copy functools heapq itertools math operator
+    random re string sys time typing"""
     for name in names.split():
         importlib.import_module(name)
 
@@ -314,6 +314,7 @@ def main() -> None:
     import gc
 
     nest.make_dumpable()
+    nest.name_process("hub")
     commands, answers = os.dup(0), os.dup(1)
     null = os.open("/dev/null", os.O_RDWR)
     os.dup2(null, 0)
@@ -330,6 +331,7 @@ def main() -> None:
         except wire.Gone:
             os._exit(0)
         wire.send(answers, hub.grade(job))
+        hub.languages[job["language"]].tidy()
         hub.languages[job["language"]].prepare()
 
 

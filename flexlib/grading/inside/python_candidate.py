@@ -88,9 +88,6 @@ class Candidate:
         for text in message["shared"]:
             exec(text, self.module.__dict__)
         self.shared = {name: self.module.__dict__.get(name) for name in message["classes"]}
-        return {"value": None}
-
-    def names(self, message):
         space = self.module.__dict__
         found = {name: self.pack(space[name]) for name in message["names"] if name in space}
         return {"value": None, "names": found}
@@ -142,12 +139,16 @@ SPECIAL = {
 }
 
 
-def run(request) -> None:
-    sys.stdin = open(0, errors="replace")
+def open_streams() -> None:
+    """Standard streams as candidates have them; once, in the nursery, for all of them."""
+    sys.stdin = open(0, encoding="utf-8", errors="replace", closefd=False)
     sys.stdout = open(1, "w", encoding="utf-8", errors="backslashreplace", closefd=False)
     sys.stderr = open(2, "w", encoding="utf-8", errors="backslashreplace", closefd=False)
     sys.argv = ["program"]
     sys.setrecursionlimit(1000 + 20)  # a program's own thousand, and the frames above it
+
+
+def run(request) -> None:
     candidate = Candidate()
     while True:
         try:

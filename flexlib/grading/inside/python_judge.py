@@ -85,9 +85,19 @@ class Link:
     # questions
 
     def ask(self, **message):
-        """Send a question and return the answer; serves the candidate's own questions meanwhile."""
+        """Send a question and return the answer."""
+        self.post(**message)
+        return self.answer()
+
+    def post(self, **message):
         try:
             wire.send(self.to_write, message)
+        except wire.Gone:
+            raise CandidateLeft from None
+
+    def answer(self):
+        """The answer to what was posted; serves the candidate's own questions meanwhile."""
+        try:
             while "ask" in (answer := self._receive()):
                 wire.send(self.to_write, self._serve(answer))
         except wire.Gone:
@@ -296,8 +306,6 @@ def judge(link: Link, prompt: str, completion: str, tests: str) -> dict:
         tree = ast.parse(tests)
     except (SyntaxError, ValueError) as error:
         return unfit_tests(prompt + completion + "\n" + tests, error)
-    nodes = list(ast.walk(tree))
-    asserts = count_asserts(nodes)
     helpers = finished_part(prompt)
     shared = [n for n in tree.body if isinstance(n, (ast.Import, ast.ImportFrom, ast.ClassDef))]
     classes = [n.name for n in helpers.body + shared if isinstance(n, ast.ClassDef)]
@@ -305,27 +313,31 @@ def judge(link: Link, prompt: str, completion: str, tests: str) -> dict:
     space = {"__name__": "tests", "__reached__": lambda: next(reached)}
     random.seed(0)
     try:
-        loaded = link.ask(
+        nodes = list(ast.walk(tree))
+        own = defined_names(helpers)
+        link.post(
             do="load",
             source=prompt + completion + "\n",
             shared=[ast.unparse(node) for node in shared],
             classes=classes,
+            names=names_to_ask(nodes, own),
         )
-        if "syntax" in loaded:
-            return {"verdict": "compile_error", "detail": str(loaded["syntax"])}
+        asserts = count_asserts(nodes)  # while the candidate loads
+        statements = [(n, compile(ast.Module([n], []), "<tests>", "exec")) for n in tree.body]
+        answer = link.answer()
+        if "syntax" in answer:
+            return {"verdict": "compile_error", "detail": str(answer["syntax"])}
         try:
             exec(compile(helpers, "<prompt>", "exec"), space)
         except Exception as error:
             return {"verdict": "harness_error", "detail": f"the prompt fails: {error!r}"}
         link.classes = {name: space[name] for name in classes if name in space}
-        own = defined_names(helpers)
-        answer = link.ask(do="names", names=names_to_ask(nodes, own))
         found = answer.get("names")
         for name, data in found.items() if isinstance(found, dict) else ():
             if name not in own:
                 space[name] = link.unpack(data)
-        for statement in tree.body:
-            exec(compile(ast.Module([statement], []), "<tests>", "exec"), space)
+        for statement, code in statements:
+            exec(code, space)
             if isinstance(statement, ast.ClassDef):
                 link.classes[statement.name] = space[statement.name]
     except CandidateLeft:
@@ -377,6 +389,7 @@ def failing_line(error, tests: str) -> str:
 def main() -> None:
     """Judge program after program: five texts in, a line of JSON out, until the hub is gone."""
     nest.limit_judge()
+    nest.name_process("judge")
     commands, answers = os.dup(0), os.dup(1)
     null = os.open("/dev/null", os.O_RDWR)
     for descriptor in (0, 1, 2):

@@ -42,7 +42,7 @@ class Warm:
         """``limits`` are those in which a candidate of the language ``name`` differs."""
         self.hub, self.name = hub, name
         self.limits = hub.limits(600.0, **limits)
-        self.judge = self.ahead = None
+        self.judge = self.ahead = self.leaving = None
 
     def request(self):
         """What the nursery is asked for: a command to run in the nest."""
@@ -71,6 +71,12 @@ class Warm:
         except BrokenPipeError:
             pass
         self.judge = None
+
+    def tidy(self):
+        """Clear the last program away, once its verdict is given."""
+        if self.leaving is not None:
+            self.leaving.close()
+            self.leaving = None
 
     def prepare(self):
         """Start what the next program will need."""
@@ -118,6 +124,9 @@ class Warm:
         heard, overstepped = self.hub.watch(
             candidate.nest, self.judge.stdout.fileno(), job, self.limits
         )
+        if heard is not None and heard["verdict"] in ("pass", "wrong"):
+            self.leaving = candidate.nest  # how it ends says nothing any more
+            return heard["verdict"], heard["detail"]
         result = self.hub.conclude(candidate.nest, heard, overstepped, job)
         if heard is None and self.hear(HEAR_SECONDS) is None:  # the word owed for a stopped program
             self.stop_judge()
