@@ -58,7 +58,14 @@ def java_tools() -> Tools:
     here = "/flex/java"
 
     def make(folder: Path) -> None:
-        command = [str(javac), "-nowarn", "-d", str(folder / "classes"), *map(str, sources)]
+        command = [
+            str(javac),
+            "-nowarn",
+            "-XDstringConcat=inline",
+            "-d",
+            str(folder / "classes"),
+            *map(str, sources),
+        ]
         _run(command, "compiling the grader's Java")
 
     classes = str(cache_folder(name, make))

@@ -4,6 +4,7 @@ import pytest
 from grading_helpers import judge, judge_all, needs
 
 from flexlib.grading import Program
+from flexlib.grading.sandbox import INSIDE
 
 PYTHON_PASSES = {
     "a tuple is no list": (
@@ -317,3 +318,21 @@ def test_javascript_values():
     )
     verdict = judge("javascript", completion, tests, "function f(x) {\n")
     assert verdict.passed, verdict
+
+
+@pytest.mark.parametrize(
+    ("prompt", "wanted"),
+    [
+        ("// f((1), (2))\nlong f(long a, std::map<long,long> b = {}) {\n", ("f", ["a", "b"])),
+        ("std::tuple<long, long> f() {", ("f", [])),
+        ("long f(long a[]) {", None),
+        ("int x;\n", None),
+        ("struct S {", None),
+        ("// (\nlong g(std::vector<std::pair<long,long>>& xs, long n) noexcept {\n  ", ("g", ["xs", "n"])),
+    ],
+)  # fmt: skip
+def test_cpp_the_open_function_is_found(prompt, wanted, monkeypatch):
+    monkeypatch.syspath_prepend(str(INSIDE))
+    import cpp
+
+    assert cpp.open_function(prompt) == wanted

@@ -33,11 +33,18 @@ MAIN = re.compile(r"\bint\s+main\s*\(")
 
 def open_function(prompt: str):
     """Name and parameter names of the function that the prompt leaves open, or None."""
-    head = re.search(r"([A-Za-z_]\w*)\s*\(([^{}]*)\)\s*(?:noexcept\s*)?\{\s*$", prompt)
+    head = re.search(r"\)\s*(?:noexcept\s*)?\{\s*$", prompt)
     if head is None:
         return None
-    names, depth, part = [], 0, ""
-    for sign in head[2] + ",":
+    start, depth = head.start(), 1
+    while depth and start:
+        start -= 1
+        depth += (prompt[start] == ")") - (prompt[start] == "(")
+    name = re.search(r"([A-Za-z_]\w*)\s*$", prompt[:start])
+    if depth or name is None:
+        return None
+    names, part = [], ""
+    for sign in prompt[start + 1 : head.start()] + ",":
         depth += (sign in "<([{") - (sign in ">)]}")
         if sign == "," and not depth:
             part = part.split("=")[0].strip()
@@ -48,7 +55,7 @@ def open_function(prompt: str):
             part = ""
         else:
             part += sign
-    return head[1], names
+    return name[1], names
 
 
 class Cpp:

@@ -53,13 +53,16 @@ class Nest:
         self.printed, self.head, self.tail = 0, b"", b""
         self.held: list[int] = []
         passed = [hub.null, output, output, *descriptors, status]
-        answer = hub.ask_nursery(request | {"unsafe": hub.unsafe}, passed)
+        hub.post_to_nursery(request | {"unsafe": hub.unsafe}, passed, self)
         os.close(output)
         os.close(status)
         os.set_blocking(self.output, False)
         self.open = {self.output}
+        self.pid = self.end = None
+
+    def started(self, answer: dict) -> None:
+        """Take the nursery's answer to our request."""
         self.error, self.pid = answer.get("error"), answer.get("pid")
-        self.end = None
         if self.pid is not None:
             self.end = os.pidfd_open(self.pid)  # ready to read when the nest's first process ends
             self.open.add(self.end)
@@ -85,7 +88,7 @@ class Nest:
 
     def reap(self) -> None:
         """Learn how the nest ended, once ``end`` is ready."""
-        self.code = self.hub.ask_nursery({"reap": self.pid}, [])["code"]
+        self.code = self.hub.reap(self.pid)
         self._finish(self.end)
         self.let_go()
         with os.fdopen(self.status, "rb") as status:
@@ -106,6 +109,7 @@ class Nest:
 
     def close(self) -> None:
         """Kill whatever is left, and return when the kernel has cleared it away."""
+        self.hub.hear_nursery()
         self.was_running = not self.ended
         if self.pid is None:
             os.close(self.status)
@@ -147,6 +151,7 @@ class Hub:
         self.null = os.open("/dev/null", os.O_RDWR)
         self.nursery, requests = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.trusted = {1, os.getpid()}
+        self.starting: Nest | None = None
         pid = os.fork()
         if not pid:
             self.nursery.close()
@@ -156,9 +161,22 @@ class Hub:
         self.trusted.add(pid)
         self.languages = {name: kind(self) for name, kind in LANGUAGES.items()}
 
-    def ask_nursery(self, request: dict, descriptors: list[int]) -> dict:
+    def post_to_nursery(self, request: dict, descriptors: list[int], nest: Nest) -> None:
+        """Ask for a nest; the answer is heard when it is needed, or before the next question."""
+        self.hear_nursery()
         socket.send_fds(self.nursery, [json.dumps(request).encode()], descriptors)
-        return json.loads(self.nursery.recv(1 << 16))
+        self.starting = nest
+
+    def hear_nursery(self) -> None:
+        if self.starting is not None:
+            nest, self.starting = self.starting, None
+            nest.started(json.loads(self.nursery.recv(1 << 16)))
+
+    def reap(self, pid: int) -> int:
+        """The exit code of a nest's first process, which has ended."""
+        self.hear_nursery()
+        self.nursery.send(json.dumps({"reap": pid}).encode())
+        return json.loads(self.nursery.recv(1 << 16))["code"]
 
     def open_nest(self, request: dict, *descriptors: int) -> Nest:
         return Nest(self, request, *descriptors)
@@ -181,6 +199,8 @@ class Hub:
         Returns the judge's message (None when it had nothing to say) and the limit that was
         overstepped (None when none was).
         """
+        if running.pid is None:
+            self.hear_nursery()
         start = time.monotonic()
         deadline = start + job["timeout"]
         word, look = b"", start + TICK

@@ -8,6 +8,7 @@ started ahead, in a nest; it learns of its program over the pipes, at descriptor
 This file runs inside the sandbox and imports only the standard library.
 """
 
+import collections
 import json
 import os
 import select
@@ -42,7 +43,8 @@ class Warm:
         """``limits`` are those in which a candidate of the language ``name`` differs."""
         self.hub, self.name = hub, name
         self.limits = hub.limits(600.0, **limits)
-        self.judge = self.ahead = self.leaving = None
+        self.judge = self.leaving = None
+        self.ahead = collections.deque()
 
     def request(self):
         """What the nursery is asked for: a command to run in the nest."""
@@ -78,12 +80,12 @@ class Warm:
             self.leaving.close()
             self.leaving = None
 
-    def prepare(self):
-        """Start what the next program will need."""
+    def prepare(self, ahead=1):
+        """Start what the next programs will need, ``ahead`` candidates for one."""
         if self.judge is None:
             self.start_judge()
-        if self.ahead is None:
-            self.ahead = Candidate(self.hub, self.request())
+        while len(self.ahead) < ahead:
+            self.ahead.append(Candidate(self.hub, self.request()))
 
     def hear(self, seconds):
         """The judge's next line, or None when it ends or takes longer than ``seconds``."""
@@ -101,7 +103,7 @@ class Warm:
 
     def grade(self, job):
         self.prepare()
-        candidate = self.ahead
+        candidate = self.ahead[0]
         parts = [job["prompt"], job["completion"], job["tests"], *candidate.paths()]
         try:
             for part in parts:
@@ -111,6 +113,8 @@ class Warm:
         except BrokenPipeError:
             self.stop_judge()
             return "harness_error", "the judge had ended"
+        if not job["alone"]:
+            self.prepare(2)  # beside this program, on another processor
         if self.compiles:
             word = self.hear(COMPILE_SECONDS)
             if word is None:
@@ -118,9 +122,7 @@ class Warm:
                 return "compile_error", "the compiler came to no end"
             if word["verdict"] != "compiled":
                 return word["verdict"], word["detail"]
-        self.ahead = None
-        if not job["alone"]:
-            self.prepare()  # beside the program that now runs, on another processor
+        self.ahead.popleft()
         heard, overstepped = self.hub.watch(
             candidate.nest, self.judge.stdout.fileno(), job, self.limits
         )

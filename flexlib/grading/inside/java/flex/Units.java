@@ -88,7 +88,8 @@ final class Units {
     private static final int KEPT = 32; // units kept for further samples of the same problem
 
     private final JavaCompiler compiler = ToolProvider.getSystemJavaCompiler();
-    private final StandardJavaFileManager files;
+    private final StandardJavaFileManager forJudge;
+    private final StandardJavaFileManager forCandidate;
     private final Map<List<String>, Unit> units =
             new LinkedHashMap<>(16, 0.75f, true) {
                 @Override
@@ -96,15 +97,23 @@ final class Units {
                     return size() > KEPT;
                 }
             };
-    private final List<File> libraries = new ArrayList<>();
 
-    Units(String classPath) throws IOException {
-        files = compiler.getStandardFileManager(null, Locale.ROOT, null);
+    Units(String libraries) throws IOException {
+        // One each: a manager that is given another class path opens its archives anew.
+        forJudge = manager(libraries + ":" + System.getProperty("java.class.path"));
+        forCandidate = manager(libraries);
+    }
+
+    private StandardJavaFileManager manager(String classPath) throws IOException {
+        StandardJavaFileManager files = compiler.getStandardFileManager(null, Locale.ROOT, null);
+        List<File> path = new ArrayList<>();
         for (String part : classPath.split(":")) {
             if (!part.isEmpty()) {
-                libraries.add(new File(part));
+                path.add(new File(part));
             }
         }
+        files.setLocation(StandardLocation.CLASS_PATH, path);
+        return files;
     }
 
     Unit unit(String prompt, String tests) throws IOException, Unfit {
@@ -143,12 +152,8 @@ final class Units {
         unit.emptyTests = trusted.withoutBodies();
         String source = prompt + trusted.stub() + closing + "\n" + tests;
         unit.lines = source.split("\n", -1);
-        List<File> path = new ArrayList<>(libraries);
-        for (String part : System.getProperty("java.class.path").split(":")) {
-            path.add(new File(part));
-        }
         try {
-            unit.classes = compile(source, path);
+            unit.classes = new Compilation(source, forJudge).classes();
         } catch (Unfit error) {
             throw new Unfit("the tests do not compile: " + error.getMessage());
         }
@@ -163,34 +168,50 @@ final class Units {
             throw new Unfit("the completion changes where the tests stand (it closes their class,"
                     + " or comments them out)");
         }
-        return compile(source, libraries);
+        return parsed.compilation.classes();
     }
 
     /** Compile a program as it stands, only to see whether it does. */
     void whole(String program) throws IOException, Unfit {
-        compile(program, libraries);
+        new Compilation(program, forCandidate).classes();
     }
 
-    private JavacTask task(String source, DiagnosticCollector<JavaFileObject> problems,
-            JavaFileManager manager) {
-        List<String> options = List.of("-proc:none", "-nowarn", "-Xlint:none", "-implicit:none");
-        return (JavacTask) compiler.getTask(
-                Writer.nullWriter(), manager, problems, options, null,
-                List.of(new Source(source)));
-    }
+    /** One source on its way through the compiler. */
+    private final class Compilation {
+        final DiagnosticCollector<JavaFileObject> problems = new DiagnosticCollector<>();
+        final Memory memory;
+        final JavacTask task;
 
-    private Map<String, byte[]> compile(String source, List<File> path)
-            throws IOException, Unfit {
-        files.setLocation(StandardLocation.CLASS_PATH, path);
-        DiagnosticCollector<JavaFileObject> problems = new DiagnosticCollector<>();
-        Memory memory = new Memory(files);
-        boolean success = task(source, problems, memory).call();
-        if (!success) {
-            throw new Unfit(first(problems));
+        Compilation(String source, StandardJavaFileManager files) {
+            memory = new Memory(files);
+            // Strings joined inline: the other way links at run time, for tens of milliseconds.
+            List<String> options = List.of("-proc:none", "-nowarn", "-Xlint:none",
+                    "-implicit:none", "-XDstringConcat=inline");
+            task = (JavacTask) compiler.getTask(Writer.nullWriter(), memory, problems, options,
+                    null, List.of(new Source(source)));
         }
-        Map<String, byte[]> classes = new HashMap<>();
-        memory.written.forEach((name, bytes) -> classes.put(name, bytes.toByteArray()));
-        return classes;
+
+        CompilationUnitTree parse() throws IOException, Unfit {
+            CompilationUnitTree tree = task.parse().iterator().next();
+            check();
+            return tree;
+        }
+
+        Map<String, byte[]> classes() throws IOException, Unfit {
+            task.generate();
+            check();
+            Map<String, byte[]> classes = new HashMap<>();
+            memory.written.forEach((name, bytes) -> classes.put(name, bytes.toByteArray()));
+            return classes;
+        }
+
+        private void check() throws Unfit {
+            for (Diagnostic<?> problem : problems.getDiagnostics()) {
+                if (problem.getKind() == Diagnostic.Kind.ERROR) {
+                    throw new Unfit(first(problems));
+                }
+            }
+        }
     }
 
     private static String first(DiagnosticCollector<JavaFileObject> problems) {
@@ -206,6 +227,7 @@ final class Units {
     private final class Parsed {
         final String source;
         final int testsAt;
+        final Compilation compilation;
         SourcePositions positions;
         CompilationUnitTree tree;
         MethodTree open; // the method that the prompt leaves open
@@ -217,15 +239,9 @@ final class Units {
         Parsed(String source, int promptEnd, int testsAt) throws IOException, Unfit {
             this.source = source;
             this.testsAt = testsAt;
-            DiagnosticCollector<JavaFileObject> problems = new DiagnosticCollector<>();
-            JavacTask task = task(source, problems, files);
-            tree = task.parse().iterator().next();
-            for (Diagnostic<?> problem : problems.getDiagnostics()) {
-                if (problem.getKind() == Diagnostic.Kind.ERROR) {
-                    throw new Unfit(first(problems));
-                }
-            }
-            positions = Trees.instance(task).getSourcePositions();
+            compilation = new Compilation(source, forCandidate);
+            tree = compilation.parse();
+            positions = Trees.instance(compilation.task).getSourcePositions();
             new TreePathScanner<Void, String>() {
                 @Override
                 public Void visitClass(ClassTree type, String outer) {

@@ -10,7 +10,6 @@ import java.lang.reflect.Array;
 import java.math.BigDecimal;
 import java.math.BigInteger;
 import java.util.*;
-import java.util.function.Supplier;
 
 /**
  * The only way a value passes between a judge and a candidate: as plain data.
@@ -29,27 +28,49 @@ final class Wire {
         }
     }
 
-    private static final Map<String, Supplier<Collection<Object>>> COLLECTIONS = new HashMap<>();
-    private static final Map<String, Supplier<Map<Object, Object>>> MAPS = new HashMap<>();
-    private static final Map<String, Class<?>> PRIMITIVES = new HashMap<>();
+    // Spelt out, without lambdas: those would cost every virtual machine tens of milliseconds.
 
-    static {
-        COLLECTIONS.put("java.util.ArrayList", ArrayList::new);
-        COLLECTIONS.put("java.util.LinkedList", LinkedList::new);
-        COLLECTIONS.put("java.util.Vector", Vector::new);
-        COLLECTIONS.put("java.util.Stack", Stack::new);
-        COLLECTIONS.put("java.util.ArrayDeque", ArrayDeque::new);
-        COLLECTIONS.put("java.util.PriorityQueue", PriorityQueue::new);
-        COLLECTIONS.put("java.util.HashSet", HashSet::new);
-        COLLECTIONS.put("java.util.LinkedHashSet", LinkedHashSet::new);
-        COLLECTIONS.put("java.util.TreeSet", TreeSet::new);
-        MAPS.put("java.util.HashMap", HashMap::new);
-        MAPS.put("java.util.LinkedHashMap", LinkedHashMap::new);
-        MAPS.put("java.util.TreeMap", TreeMap::new);
-        MAPS.put("java.util.Hashtable", Hashtable::new);
-        for (Class<?> kind : new Class<?>[] {boolean.class, char.class, byte.class, short.class,
-                int.class, long.class, float.class, double.class}) {
-            PRIMITIVES.put(kind.getName(), kind);
+    private static final Set<String> COLLECTIONS = Set.of("java.util.ArrayList",
+            "java.util.LinkedList", "java.util.Vector", "java.util.Stack", "java.util.ArrayDeque",
+            "java.util.PriorityQueue", "java.util.HashSet", "java.util.LinkedHashSet",
+            "java.util.TreeSet");
+    private static final Set<String> MAPS = Set.of("java.util.HashMap", "java.util.LinkedHashMap",
+            "java.util.TreeMap", "java.util.Hashtable");
+
+    private static Collection<Object> newCollection(String name) {
+        switch (name) {
+            case "java.util.LinkedList": return new LinkedList<>();
+            case "java.util.Vector": return new Vector<>();
+            case "java.util.Stack": return new Stack<>();
+            case "java.util.ArrayDeque": return new ArrayDeque<>();
+            case "java.util.PriorityQueue": return new PriorityQueue<>();
+            case "java.util.HashSet": return new HashSet<>();
+            case "java.util.LinkedHashSet": return new LinkedHashSet<>();
+            case "java.util.TreeSet": return new TreeSet<>();
+            default: return new ArrayList<>();
+        }
+    }
+
+    private static Map<Object, Object> newMap(String name) {
+        switch (name) {
+            case "java.util.LinkedHashMap": return new LinkedHashMap<>();
+            case "java.util.TreeMap": return new TreeMap<>();
+            case "java.util.Hashtable": return new Hashtable<>();
+            default: return new HashMap<>();
+        }
+    }
+
+    private static Class<?> primitive(String name) {
+        switch (name) {
+            case "boolean": return boolean.class;
+            case "char": return char.class;
+            case "byte": return byte.class;
+            case "short": return short.class;
+            case "int": return int.class;
+            case "long": return long.class;
+            case "float": return float.class;
+            case "double": return double.class;
+            default: return null;
         }
     }
 
@@ -177,7 +198,7 @@ final class Wire {
 
     private static void writeCollection(DataOutputStream out, Collection<?> value)
             throws IOException {
-        String name = known(value.getClass(), COLLECTIONS.keySet());
+        String name = known(value.getClass(), COLLECTIONS);
         if (name == null) {
             name = value instanceof List ? "java.util.ArrayList"
                     : value instanceof SortedSet ? "java.util.TreeSet"
@@ -193,7 +214,7 @@ final class Wire {
     }
 
     private static void writeMap(DataOutputStream out, Map<?, ?> value) throws IOException {
-        String name = known(value.getClass(), MAPS.keySet());
+        String name = known(value.getClass(), MAPS);
         if (name == null) {
             name = value instanceof SortedMap ? "java.util.TreeMap" : "java.util.LinkedHashMap";
         }
@@ -227,15 +248,15 @@ final class Wire {
 
     static Object read(DataInputStream in) throws IOException {
         String name = in.readUTF();
-        if (COLLECTIONS.containsKey(name)) {
-            Collection<Object> items = COLLECTIONS.get(name).get();
+        if (COLLECTIONS.contains(name)) {
+            Collection<Object> items = newCollection(name);
             for (int left = count(in, 2); left > 0; left--) {
                 items.add(read(in));
             }
             return items;
         }
-        if (MAPS.containsKey(name)) {
-            Map<Object, Object> entries = MAPS.get(name).get();
+        if (MAPS.contains(name)) {
+            Map<Object, Object> entries = newMap(name);
             for (int left = count(in, 4); left > 0; left--) {
                 Object key = read(in);
                 entries.put(key, read(in));
@@ -279,8 +300,8 @@ final class Wire {
     }
 
     private static Class<?> component(String name) {
-        if (PRIMITIVES.containsKey(name)) {
-            return PRIMITIVES.get(name);
+        if (primitive(name) != null) {
+            return primitive(name);
         }
         try {
             if (name.matches("\\[*L?(java\\.(lang|util|math)|org\\.javatuples)\\.\\w+;?|\\[+\\w")) {
