@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
+
+# A suite that a shell started in the background has SIGINT ignored, and so would the processes have
+# that it starts and interrupts.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Before torch, transformers or matplotlib are imported. Tests run in several processes, so that
 # more threads in each only get in each other's way.
