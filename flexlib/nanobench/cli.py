@@ -25,6 +25,9 @@ def add_parser(commands) -> None:
     )
     pretrain.add_argument("--seed", type=int, help="seed of corpus and weights")
     pretrain.add_argument("--threads", type=int, help="torch threads")
+    pretrain.add_argument(
+        "--no-compile", action="store_true", help="half as fast, but needs no C++ compiler"
+    )
     pretrain.set_defaults(command=_pretrain)
 
 
@@ -46,5 +49,5 @@ def _pretrain(args: argparse.Namespace) -> None:
         torch.set_num_threads(args.threads)
     given = {name: getattr(args, name) for name in ("documents", "seed")}
     config = pretrain.PretrainConfig(**{k: v for k, v in given.items() if v is not None})
-    pretrain.pretrain(args.work, args.out or pretrain.BASE, config)
+    pretrain.pretrain(args.work, args.out or pretrain.BASE, config, compiled=not args.no_compile)
     print(f"wrote the nano base to {args.out or pretrain.BASE}")
