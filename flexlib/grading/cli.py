@@ -39,7 +39,9 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         "--programs", type=Path, help="rows {id, language, prompt, completion, tests}"
     )
     parser.add_argument("--selfcheck", action="store_true", help="the known truth, on this machine")
-    parser.add_argument("--data", type=Path, help="folder of the benchmarks' files")
+    parser.add_argument(
+        "--data-dir", "--data", type=Path, metavar="DIR", help="local copy of the benchmarks"
+    )
     parser.add_argument("--out", type=Path, help="where the verdicts go (a folder for MultiPL-E)")
     parser.add_argument("--format", choices=FORMATS, help="of --out; default by the samples")
     parser.add_argument("--workers", type=_positive(int), help="programs at a time [processors]")
@@ -81,7 +83,7 @@ def run(args: argparse.Namespace) -> int:
         return _grade_rows(args, rows, programs, None)
     if args.benchmark is None:
         raise FlexError(f"name the --benchmark that {path} belongs to: {', '.join(NAMES)}")
-    problems = load_benchmark(args.benchmark, args.data)
+    problems = load_benchmark(args.benchmark, args.data_dir)
     rows, programs = files.read_samples(path, problems)
     expected = {problem.task_id for problem in problems}
     if args.benchmark == "mbpp":
@@ -296,7 +298,7 @@ def _selfcheck(args: argparse.Namespace) -> int:
     if args.unsafe_no_sandbox:
         raise FlexError("the selfcheck runs hostile programs: it needs the sandbox")
     findings = []
-    for known in selfcheck.known_truth(args.data):
+    for known in selfcheck.known_truth(args.data_dir):
         finding = selfcheck.check(known, **options)
         findings.append(finding)
         wrong = len(finding.surprises)
