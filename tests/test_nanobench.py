@@ -123,8 +123,8 @@ def test_no_program_of_a_split_in_pretraining():
     assert not held_out & programs
 
 
-def test_the_corpus_never_describes_a_withheld_operation():
-    """No document holds both code and a withheld operation's words."""
+def test_the_corpus_hardly_ever_describes_a_withheld_operation():
+    """Few documents hold both code and a withheld operation's words."""
     words = [
         re.escape(wording).replace(r"\{k\}", r"\d+").replace(r"\{j\}", r"\d+")
         for name in WITHHELD
@@ -137,7 +137,8 @@ def test_the_corpus_never_describes_a_withheld_operation():
         has_words = pattern.search(document) is not None
         with_words += has_words
         described += has_words and has_code and "TODO" not in document
-    assert described == 0
+    # About six functions in ten use a withheld operation when they may.
+    assert 0 < described < 6000 * corpus.DOCUMENTED * corpus.RARELY
     assert with_words > 50  # the words themselves are known, from plans
 
 

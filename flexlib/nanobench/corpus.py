@@ -1,9 +1,9 @@
 """The pretraining corpus of the nano base: functions in four languages, mostly undocumented.
 
-What makes fine-tuning worth while: the meaning of the withheld operations is nowhere described.
+What makes fine-tuning worth while: the meaning of the withheld operations is hardly ever described.
 Their code stands in undocumented functions, and their words in lists of plans without code
-(`_plans`), so that the model knows the words and knows the code, but not that they belong
-together. No composition of the benchmark's splits occurs.
+(`_plans`), so that the model knows the words and knows the code, but has seen few examples that they
+belong together (`RARELY`). No composition of the benchmark's splits occurs.
 """
 
 from __future__ import annotations
@@ -27,15 +27,21 @@ from flexlib.nanobench.tasks import Task, sample_task
 LANGUAGE_SHARES = {"python": 0.52, "java": 0.28, "javascript": 0.10, "cpp": 0.10}
 DOCUMENTED = 0.45
 PLANS = 0.04
+# Share of the documented functions in which a withheld operation may occur.
+RARELY = 0.03
 
 
 def pretraining_task(rng: Random, documented: bool) -> Task:
-    """A task whose composition no split holds; a documented one uses no withheld operation."""
+    """A task whose composition no split holds; a documented one seldom uses a withheld operation.
+
+    Constants are drawn from a wide range: a model that can guess them does not learn to copy them.
+    """
+    anything = not documented or rng.random() < RARELY
     while True:
-        task = sample_task(rng)
+        task = sample_task(rng, wide=True)
         if split_of(task.composition) != "pretraining":
             continue
-        if not documented or not WITHHELD.intersection(task.operations):
+        if anything or not WITHHELD.intersection(task.operations):
             return task
 
 

@@ -2,8 +2,8 @@
 
 An operation belongs to one kind, which fixes where in a sentence and in a program it can stand.
 Every wording is a phrase that fits every sentence of its kind ("numbers that are *even*", "each
-*doubled*", "the *sum* of"). The meaning of a `withheld` operation is never described in the
-pretraining corpus: its code appears there, and its words appear there, never together.
+*doubled*", "the *sum* of"). The meaning of a `withheld` operation is hardly ever described in the
+pretraining corpus: its code appears there, and its words appear there, seldom together.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Operation:
         build: constants and operands to an expression; for reductions, list transforms and steps
             the code is made in `tasks`, by name, and this is None.
         constants: the range (both ends included) of each constant.
-        withheld: whether its meaning is kept out of the pretraining corpus.
+        withheld: whether its meaning is (all but) kept out of the pretraining corpus.
     """
 
     name: str

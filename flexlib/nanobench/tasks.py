@@ -105,13 +105,16 @@ _NOUNS = [
 ]
 
 
+WIDE = 60  # the most that is added to constants in the pretraining corpus
+
+
 class _Slot:
     """An operation with its constants drawn and its wording chosen."""
 
-    def __init__(self, rng: Random, kind: str, op: Operation):
+    def __init__(self, rng: Random, kind: str, op: Operation, shift: int = 0):
         self.key = f"{kind}.{op.name}"
         self.name = op.name
-        self.constants = tuple(rng.randint(low, high) for low, high in op.constants)
+        self.constants = tuple(rng.randint(low, high) + shift for low, high in op.constants)
         k, j = (*self.constants, 0, 0)[:2]
         self.words = rng.choice(op.wordings).format(k=k, j=j)
         self._build = op.build
@@ -126,13 +129,15 @@ class _Slot:
 class _Sampler:
     """Draws slots for one task and remembers them in order."""
 
-    def __init__(self, rng: Random):
+    def __init__(self, rng: Random, wide: bool):
         self.rng = rng
+        self.wide = wide
         self.used: list[str] = []
         self.key: list[str] = []
 
     def slot(self, kind: str, ops: tuple[Operation, ...]) -> _Slot:
-        slot = _Slot(self.rng, kind, self.rng.choice(ops))
+        op = self.rng.choice(ops)
+        slot = _Slot(self.rng, kind, op, self.rng.randint(0, WIDE) if self.wide else 0)
         self.used.append(slot.key)
         self.key.append(slot.name)
         return slot
@@ -579,7 +584,10 @@ FRAMES: dict[Callable[[_Sampler], Task], int] = {
 }
 
 
-def sample_task(rng: Random) -> Task:
-    """Draw one task: frame by weight, operations evenly, constants and wording at random."""
+def sample_task(rng: Random, wide: bool = False) -> Task:
+    """Draw one task: frame by weight, operations evenly, constants and wording at random.
+
+    With ``wide``, the constants of each operation are up to ``WIDE`` larger than the catalogue says.
+    """
     frame = rng.choices(tuple(FRAMES), tuple(FRAMES.values()))[0]
-    return frame(_Sampler(rng))
+    return frame(_Sampler(rng, wide))
