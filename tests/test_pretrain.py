@@ -5,11 +5,12 @@ import json
 
 import pytest
 import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from flexlib import models
 from flexlib.errors import FlexError
-from flexlib.nanobench import corpus, pretrain
-from flexlib.nanobench.pretrain import Documents, PretrainConfig
+from flexlib.nanobench import corpus, load_split, pretrain
+from flexlib.nanobench.pretrain import BASE, Documents, PretrainConfig
 
 TINY = PretrainConfig(
     documents=240, batch=8, warmup_steps=2, hidden=16, layers=1, heads=2, intermediate=16
@@ -75,3 +76,51 @@ def test_the_corpus_is_the_stream_in_batches_of_like_length(tmp_path):
     batches = [lengths[i : i + TINY.batch] for i in range(0, len(lengths), TINY.batch)]
     padded = sum(len(batch) * max(batch) for batch in batches)
     assert padded < 1.1 * sum(lengths)
+
+
+def test_leaving_out_the_mask_changes_no_loss():
+    """Right padding is hidden by causality: the loss is that of each document alone."""
+    tokenizer = AutoTokenizer.from_pretrained(BASE)
+    model = AutoModelForCausalLM.from_pretrained(BASE, dtype=torch.float32).eval()
+    texts = list(itertools.islice(corpus.documents(3), 4))
+    examples = [{"input_ids": ids, "labels": ids} for ids in tokenizer(texts)["input_ids"]]
+    total = tokens = 0
+    with torch.no_grad():
+        together = model(**pretrain.pad_right(tokenizer.pad_token_id)(examples)).loss.item()
+        for example in examples:
+            ids = torch.tensor([example["input_ids"]])
+            total += model(input_ids=ids, labels=ids).loss.item() * (ids.shape[1] - 1)
+            tokens += ids.shape[1] - 1
+    assert together == pytest.approx(total / tokens, abs=1e-5)
+
+
+# The shipped base --------------------------------------------------------------------------------
+
+
+def test_the_shipped_base_is_small_and_loads():
+    model = AutoModelForCausalLM.from_pretrained(BASE)
+    assert type(model).__name__ == "LlamaForCausalLM"
+    assert model.num_parameters() <= 8_000_000
+    assert sum(path.stat().st_size for path in BASE.iterdir()) <= 16_000_000
+    assert (
+        json.loads((BASE / "pretraining.json").read_text())["parameters"] == model.num_parameters()
+    )
+
+
+def test_prompts_end_where_a_token_ends():
+    tokenizer = AutoTokenizer.from_pretrained(BASE)
+    for split in ("train", "validation", "test"):
+        for record in load_split(split):
+            for language in ("python", "java", "javascript", "cpp"):
+                prompt = record[f"prompt_{language}"]
+                ids = tokenizer(prompt)["input_ids"]
+                whole = tokenizer(prompt + record[f"reference_{language}"])["input_ids"]
+                assert whole[: len(ids)] == ids
+                assert tokenizer.decode(whole, skip_special_tokens=True).startswith(prompt)
+
+
+def test_the_shipped_tokenizer_is_what_the_corpus_makes(monkeypatch):
+    monkeypatch.undo()
+    documents = itertools.islice(corpus.documents(PretrainConfig.seed), 20_000)
+    made = pretrain.train_tokenizer(documents)
+    assert made.get_vocab() == AutoTokenizer.from_pretrained(BASE).get_vocab()
