@@ -37,6 +37,7 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
 from flexlib.config import Basis, Convention, RegularizerSettings
 from flexlib.errors import FlexError
@@ -45,6 +46,8 @@ from flexlib.errors import FlexError
 RELEASED = RegularizerSettings(
     form="factor", strength=0.01, threshold=0.5, low_weight=1.0, high_weight=0.1
 )
+
+_CACHED = 2**17  # numbers of factors that are treated together on a CPU
 
 
 @dataclass(frozen=True)
@@ -94,21 +97,35 @@ class Regularizer:
 
 def penalty(settings: RegularizerSettings, factors: Sequence[Factors], seed: int = 0) -> Tensor:
     """Sum of the penalty over modules, at strength 1. Modules of one shape are treated together."""
-    total: Tensor | float = 0.0
     if settings.form == "delta":
-        for group in _grouped(factors, lambda f: (f.A.shape, f.B.shape)):
-            A = torch.stack([_precise(f.A) for f in group])
-            B = torch.stack([_precise(f.B) for f in group])
-            squares = A.new_tensor([f.scaling**2 for f in group])
-            total = total + (squares * delta_penalty(A, B, settings, seed)).sum()
-        return total
-    vectors = [_precise(m).reshape(-1) for f in factors for m in (f.A, f.B)]
-    for group in _grouped(vectors, len):
-        w = torch.stack(group)
-        total = total + (
-            w.square().sum() if settings.form == "l2" else factor_penalty(w, settings, seed).sum()
-        )
-    return total
+
+        def of_group(*tensors: Tensor) -> Tensor:
+            A = torch.stack([_precise(t) for t in tensors[::2]])
+            B = torch.stack([_precise(t) for t in tensors[1::2]])
+            return delta_penalty(A, B, settings, seed).sum()
+
+        groups = _grouped(factors, lambda f: (f.A.shape, f.B.shape, f.scaling))
+        parts = [
+            group[0].scaling ** 2 * _memory_bound(of_group, tensors)
+            for group in groups
+            for tensors in _chunks(group, lambda f: (f.A, f.B))
+        ]
+    else:
+
+        def of_group(*tensors: Tensor) -> Tensor:
+            w = torch.stack([_precise(t).reshape(-1) for t in tensors])
+            return (
+                w.square().sum()
+                if settings.form == "l2"
+                else factor_penalty(w, settings, seed).sum()
+            )
+
+        parts = [
+            _memory_bound(of_group, tensors)
+            for group in _grouped([m for f in factors for m in (f.A, f.B)], torch.numel)
+            for tensors in _chunks(group, lambda m: (m,))
+        ]
+    return torch.stack(parts).sum()
 
 
 def factor_penalty(w: Tensor, settings: RegularizerSettings, seed: int = 0) -> Tensor:
@@ -426,6 +443,27 @@ def _grouped(items: Iterable[T], key: Callable[[T], Any]) -> list[list[T]]:
     for item in items:
         groups.setdefault(key(item), []).append(item)
     return list(groups.values())
+
+
+def _chunks(
+    items: Sequence[T], tensors_of: Callable[[T], tuple[Tensor, ...]]
+) -> list[list[Tensor]]:
+    """The tensors of equally large items, so many at once as suit the device: all of them on a GPU, where
+    each call costs; on a CPU what fits its cache."""
+    first = tensors_of(items[0])
+    size = sum(t.numel() for t in first)
+    count = len(items) if first[0].is_cuda else max(1, _CACHED // size)
+    return [
+        [t for item in items[i : i + count] for t in tensors_of(item)]
+        for i in range(0, len(items), count)
+    ]
+
+
+def _memory_bound(work: Callable[..., Tensor], tensors: Sequence[Tensor]) -> Tensor:
+    """``work``, computed anew in the backward pass where its spectra are too large to keep."""
+    if sum(t.numel() for t in tensors) < _CACHED // 2 or tensors[0].is_cuda:
+        return work(*tensors)
+    return checkpoint(work, *tensors, use_reentrant=False, preserve_rng_state=False)
 
 
 def _precise(x: Tensor) -> Tensor:
