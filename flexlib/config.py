@@ -25,6 +25,8 @@ from flexlib.errors import FlexError
 CONFIGS = Path(__file__).parent / "configs"
 
 Precision = Literal["fp32", "bf16", "fp16"]
+Convention = Literal["nyquist", "index"]
+Basis = Literal["fourier", "permuted", "orthogonal"]
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,26 @@ class TrainingSettings:
     max_grad_norm: float = 1.0
     precision: Precision = "fp32"
     evaluations: int = 6  # validation losses, evenly spaced over training, after the one at step 0
+    answers: Literal["format-only"] | None = None  # None: the right ones; see flexlib.data
     digest: str | None = None  # sha256 of the training and validation records
+
+
+@dataclass(frozen=True)
+class RegularizerSettings:
+    """Quadratic penalty on the LoRA factors or their product; defined in :mod:`flexlib.fourier`.
+
+    The defaults are the released ones, but for ``form``, which has none.
+    """
+
+    form: Literal["factor", "delta", "l2"]
+    strength: float = 0.01  # lambda
+    matched: bool = False  # multiply by what makes it press as hard as the released penalty
+    threshold: float = 0.5
+    low_weight: float = 1.0
+    high_weight: float = 0.1
+    convention: Convention = "nyquist"
+    bands: Literal["rectangular", "radial"] = "rectangular"  # of the delta form
+    basis: Basis = "fourier"
 
 
 @dataclass(frozen=True)
@@ -91,6 +112,7 @@ class RunConfig:
     benchmarks: tuple[BenchmarkSettings, ...]
     training: TrainingSettings | None  # None: the base model as it is
     lora: LoraSettings | None
+    regularizer: RegularizerSettings | None = None
     base_revision: str | None = None  # of a hub id
     limit: int | None = None  # first problems of each benchmark only
     variant: str | None = None  # the overrides that made a difference, as text
@@ -186,7 +208,8 @@ def _build(profile: str, arm: str, seed: int, limit: int | None, table: dict) ->
     but for ``decoding``, which holds what all benchmarks share."""
     table = dict(table)
     sections = {
-        name: table.pop(name, {}) for name in ("decoding", "benchmarks", "training", "lora")
+        name: table.pop(name, {})
+        for name in ("decoding", "benchmarks", "training", "lora", "regularizer")
     }
     for name, section in sections.items():
         if not isinstance(section, dict):
@@ -217,6 +240,9 @@ def _build(profile: str, arm: str, seed: int, limit: int | None, table: dict) ->
             )
     training = _dataclass(TrainingSettings, sections["training"], "training")
     lora = _dataclass(LoraSettings, sections["lora"], "lora")
+    regularizer = None
+    if sections["regularizer"]:
+        regularizer = _dataclass(RegularizerSettings, sections["regularizer"], "regularizer")
     if limit is not None and limit < 1:
         raise FlexError(f"--limit must be 1 or more, not {limit}")
     return RunConfig(
@@ -235,12 +261,18 @@ def _build(profile: str, arm: str, seed: int, limit: int | None, table: dict) ->
         ),
         training=training if trained else None,
         lora=lora if trained else None,
+        regularizer=regularizer if trained else None,
     )
 
 
 def keys() -> list[str]:
     """Every key that ``--set`` understands."""
-    sections = {"training": TrainingSettings, "lora": LoraSettings, "decoding": BenchmarkSettings}
+    sections = {
+        "training": TrainingSettings,
+        "lora": LoraSettings,
+        "regularizer": RegularizerSettings,
+        "decoding": BenchmarkSettings,
+    }
     hidden = {"digest", "name", "language"}
     dotted = [
         f"{section}.{f.name}"

@@ -70,6 +70,8 @@ def resolve(config: RunConfig, machine: Machine) -> tuple[RunConfig, Inputs]:
         for split in ("train", "validation"):
             rows = data.load_records(training.dataset, split, machine.data_dir)
             records[split] = rows[: training.train_limit] if split == "train" else rows
+        if training.answers == "format-only":
+            records["train"] = data.format_only(records["train"], config.seed)
         training = dataclasses.replace(training, digest=data.digest(records))
     problems = {
         b.name: benchmarks.load_benchmark(b.name, machine.data_dir, config.limit)
@@ -115,6 +117,7 @@ def run(config: RunConfig, machine: Machine) -> Path:
 
 def _make(config: RunConfig, inputs: Inputs, machine: Machine, work: Path) -> Path:
     """Everything up to the store: fill ``work/result`` with the files of a run and return it."""
+    from flexlib import spectra
     from flexlib.train import train
 
     device = models.pick_device(machine.device)
@@ -136,6 +139,10 @@ def _make(config: RunConfig, inputs: Inputs, machine: Machine, work: Path) -> Pa
                 microbatch=machine.microbatch,
                 progress=machine.progress,
             )
+    if config.training and not (result / "spectra.csv.gz").exists():
+        table = spectra.of_factors(spectra.read_adapter(result / "adapter"))
+        content = store.to_csv_gz(store.SPECTRA_FIELDS, table)
+        store.write_atomically(result / "spectra.csv.gz", content)
     with clock.stage("generate"):
         completions = _generate(config, inputs, machine, work, device)
     for settings in config.benchmarks:

@@ -7,6 +7,7 @@
         provenance.json                    with what and when; sha256 of every other file here
         training.csv                       loss curve (arms that train)
         adapter/                           LoRA weights, PEFT format (arms that train)
+        spectra.csv.gz                     spectra of the adapter (arms that train, since 0.2)
         completions-<benchmark>.jsonl.gz   one line a program: task_id, sample, completion, tokens, truncated
         verdicts-<benchmark>.csv           one line a program: task_id, sample, verdict, passed, detail
 
@@ -40,7 +41,14 @@ ROOT = Path(__file__).resolve().parents[1]
 DEFAULT = ROOT / "data" / "runs"
 
 VERDICT_FIELDS = ("task_id", "sample", "verdict", "passed", "detail")
-TRAINING_FIELDS = ("step", "epoch", "tokens", "loss", "eval_loss", "lr", "grad_norm")
+TRAINING_FIELDS = (
+    *("step", "epoch", "tokens", "loss", "eval_loss", "lr", "grad_norm"),
+    *("ce", "penalty"),  # of runs with a penalty
+)
+SPECTRA_FIELDS = (
+    *("module", "layer", "projection", "part", "quantity", "x", "value"),
+    *("permuted_mean", "permuted_sd", "random_mean", "random_sd"),
+)
 _KEYS = ["run_id", "profile", "arm", "seed"]
 _ABANDONED_SECONDS = 86_400  # longer than any save takes
 
@@ -140,6 +148,11 @@ def to_csv(fields: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> bytes:
     writer.writeheader()
     writer.writerows(rows)
     return text.getvalue().encode()
+
+
+def to_csv_gz(fields: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> bytes:
+    """As :func:`to_csv`, gzipped: equal rows give equal bytes."""
+    return gzip.compress(to_csv(fields, rows), mtime=0)
 
 
 def to_jsonl_gz(rows: Iterable[Mapping[str, Any]]) -> bytes:
@@ -259,7 +272,8 @@ def verdicts_of(run: Path) -> pd.DataFrame:
 
 def training(store: Path | None = None, *, profile: str | None = None) -> pd.DataFrame:
     """One row an optimiser step: run_id, profile, arm, seed, step, epoch, tokens (seen so far,
-    without padding), loss (nats a token, as trained on), eval_loss, lr, grad_norm (before clipping).
+    without padding), loss (nats a token, as trained on), eval_loss, lr, grad_norm (before clipping),
+    ce and penalty, the parts of the loss; the penalty is missing in runs that have none.
 
     Step 0 holds the validation loss before training.
 
@@ -269,11 +283,32 @@ def training(store: Path | None = None, *, profile: str | None = None) -> pd.Dat
     import pandas as pd
 
     frames = [
-        pd.read_csv(io.BytesIO(_verified(run, "training.csv"))).assign(**keys)
+        _read_frame(run, "training.csv", TRAINING_FIELDS).assign(**keys)
         for run, keys, config in _identified(store, profile)
         if "training" in config
     ]
     fields = [*_KEYS, *TRAINING_FIELDS]
+    if not frames:
+        return pd.DataFrame(columns=fields)
+    table = pd.concat(frames, ignore_index=True)[fields]
+    return table.assign(ce=table["ce"].fillna(table["loss"].where(table["penalty"].isna())))
+
+
+def spectra(store: Path | None = None, *, profile: str | None = None) -> pd.DataFrame:
+    """The spectra of the stored adapters: run_id, profile, arm, seed, then the columns of
+    :func:`flexlib.spectra.of_factors`. Runs that were stored without are left out.
+
+    Raises:
+        FlexError: as :func:`runs`.
+    """
+    import pandas as pd
+
+    frames = [
+        _read_frame(run, "spectra.csv.gz", SPECTRA_FIELDS).assign(**keys)
+        for run, keys, _ in _identified(store, profile)
+        if "spectra.csv.gz" in read_provenance(run)["files"]
+    ]
+    fields = [*_KEYS, *SPECTRA_FIELDS]
     return pd.concat(frames, ignore_index=True)[fields] if frames else pd.DataFrame(columns=fields)
 
 
@@ -318,6 +353,15 @@ def _verdict_frame(identified: Iterable[_Identified]) -> pd.DataFrame:
     ]
     frame = pd.DataFrame(rows, columns=fields)
     return frame.assign(sample=frame["sample"].astype(int), passed=frame["passed"] == "True")
+
+
+def _read_frame(run: Path, name: str, fields: Sequence[str]) -> pd.DataFrame:
+    """A table of a run; fields that it was stored without are missing values."""
+    import pandas as pd
+
+    content = _verified(run, name)
+    content = gzip.decompress(content) if name.endswith(".gz") else content
+    return pd.read_csv(io.BytesIO(content)).reindex(columns=list(fields))
 
 
 def _corrupt(run: Path, why: str) -> FlexError:

@@ -23,7 +23,7 @@ from safetensors.torch import save_file
 from tqdm import tqdm
 from transformers import Trainer, TrainerCallback, TrainingArguments
 
-from flexlib import data, models, store
+from flexlib import data, fourier, models, store
 from flexlib.config import LoraSettings, RunConfig, TrainingSettings
 from flexlib.errors import FlexError
 
@@ -80,6 +80,9 @@ def train(
         data_collator=data.collator(tokenizer.pad_token_id),
         callbacks=[EvaluateAtFractions(settings.evaluations), MarkComplete()],
     )
+    if config.regularizer:
+        factors = fourier.lora_factors(model)
+        trainer.regularizer = fourier.Regularizer(config.regularizer, factors, config.seed)
     trainer.args.eval_on_start = resume_from is None
     trainer.remove_callback(transformers.PrinterCallback)
     if progress:
@@ -205,7 +208,37 @@ def curve_rows(log_history: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 class FlexTrainer(Trainer):
-    """The Trainer, with a validation loss that does not depend on how the set is cut into batches."""
+    """The Trainer, with a validation loss that does not depend on how the set is cut into batches, and
+    with a penalty on the adapter if there is one."""
+
+    regularizer: fourier.Regularizer | None = None
+    penalty: torch.Tensor | None = None  # of the last training step
+
+    def compute_loss(
+        self,
+        model: torch.nn.Module,
+        inputs: dict[str, Any],
+        return_outputs: bool = False,
+        num_items_in_batch: torch.Tensor | int | None = None,
+    ) -> Any:
+        """Cross-entropy and, in training, the penalty."""
+        result = super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+        if self.regularizer is None or not model.training:
+            return result
+        penalty = self.regularizer()
+        self.penalty = penalty.detach()
+        # With num_items_in_batch the cross-entropies of a step's microbatches add up to its mean, and
+        # so must the penalties. Without, the Trainer divides the sum of both.
+        if num_items_in_batch is not None:
+            penalty = penalty / self.current_gradient_accumulation_steps
+        return (result[0] + penalty, result[1]) if return_outputs else result + penalty
+
+    def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
+        """Log the two parts of the training loss apart; every step is logged."""
+        if self.regularizer is not None and "loss" in logs:
+            logs["penalty"] = self.penalty.item()
+            logs["ce"] = logs["loss"] - logs["penalty"]
+        super().log(logs, *args, **kwargs)
 
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
         """Mean cross-entropy a loss-bearing token of the validation set, in nats. (The Trainer's own

@@ -127,3 +127,66 @@ def test_mbpp_without_network_names_the_way_out():
 def test_unknown_dataset_is_refused():
     with pytest.raises(FlexError, match="unknown dataset 'apps'; the datasets are nanobench, mbpp"):
         data.load_records("apps", "train")
+
+
+# --- format-only answers ------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def nanobench():
+    return data.load_records("nanobench", "train")
+
+
+def test_format_only_answers_belong_to_other_tasks_of_the_same_signature(nanobench):
+    changed = data.format_only(nanobench, seed=1)
+    for before, after in zip(nanobench, changed, strict=True):
+        assert data.training_text(after)[0] == data.training_text(before)[0]
+        old, new = data._signature(before), data._signature(after)
+        assert (new["name"], new["types"]) == (old["name"], old["types"])
+        assert after["code"] != before["code"]
+    # Every code once, and never for a task of its own composition.
+    body = lambda code: code.partition("\n")[2]
+    exact = {body(r["code"]): r["composition"] for r in nanobench}
+    unrenamed = [(r, exact[body(r["code"])]) for r in changed if body(r["code"]) in exact]
+    assert len(unrenamed) > 20
+    assert all(r["composition"] != composition for r, composition in unrenamed)
+
+
+def test_format_only_answers_depend_on_the_seed_alone(nanobench):
+    first, again, other = (data.format_only(nanobench, seed) for seed in (1, 1, 2))
+    assert first == again
+    assert sum(a["code"] != b["code"] for a, b in zip(first, other, strict=True)) > 300
+
+
+def test_format_only_renames_the_function_and_its_parameters():
+    records = [
+        RECORD,
+        {
+            "task_id": 2,
+            "text": "Write a function to count down.",
+            "code": "import math\ndef down(k):\n    return 0 if k == 0 else down(k - 1)  # down\n",
+            "test_list": ["assert down(3) == 0"],
+        },
+    ]
+    first, second = data.format_only(records, seed=0)
+    assert first["code"] == (
+        "import math\ndef add_one(n):\n    return 0 if n == 0 else add_one(n - 1)  # down\n"
+    )
+    assert second["code"] == "def down(k):\n    return k + 1"
+    clash = {**records[1], "code": "def down(k):\n    n = 1\n    return n - k\n"}
+    assert "def add_one(k):" in data.format_only([RECORD, clash], seed=0)[0]["code"]
+
+
+def test_format_only_on_mbpp(benchmark_data):
+    records = data.load_records("mbpp", "train", benchmark_data)
+    for before, after in zip(records, data.format_only(records, seed=1), strict=True):
+        assert after["code"] != before["code"]
+        assert data._signature(after)["name"] == data._signature(before)["name"]
+
+
+def test_format_only_needs_another_task():
+    with pytest.raises(FlexError, match="need other tasks to take code from") as error:
+        data.format_only([RECORD], seed=0)
+    assert "\n" not in str(error.value)
+    with pytest.raises(FlexError, match="record 601 defines no function that it tests"):
+        data.format_only([RECORD, {**RECORD, "code": "x = 1"}], seed=0)

@@ -119,6 +119,7 @@ def test_a_run_is_stored_whole_and_reported_with_an_interval(place, capsys):
         "adapter/adapter_model.safetensors",
         "completions-nanobench-python.jsonl.gz",
         "config.json",
+        "spectra.csv.gz",
         "training.csv",
         "verdicts-nanobench-python.csv",
     ]

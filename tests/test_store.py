@@ -98,6 +98,26 @@ def test_runs_flatten_settings_and_provenance(runs):
     assert not [name for name in table.columns if name.startswith("files")]
 
 
+def test_runs_stored_without_the_parts_of_the_loss_and_without_spectra_are_read(runs, tmp_path):
+    """As those of version 0.1: the cross-entropy of a run without a penalty is its loss."""
+    before = store.training(runs)
+    assert before["penalty"].isna().all()
+    assert before["ce"].equals(before["loss"])
+    assert store.spectra(runs).empty and "value" in store.spectra(runs).columns
+
+    run_id, source = finished(tmp_path / "new", "fourier-released")
+    row = {"step": 1, "epoch": 1.0, "tokens": 9, "loss": 2.0, "ce": 1.5, "penalty": 0.5}
+    (source / "training.csv").write_bytes(store.to_csv(store.TRAINING_FIELDS, [row]))
+    row = {"module": "q_proj", "part": "A", "quantity": "norm", "value": 2.5}
+    (source / "spectra.csv.gz").write_bytes(store.to_csv_gz(store.SPECTRA_FIELDS, [row]))
+    store.save(runs, run_id, source)
+    [new] = store.training(runs).query("run_id == @run_id").to_dict("records")
+    assert (new["loss"], new["ce"], new["penalty"]) == (2.0, 1.5, 0.5)
+    [spectrum] = store.spectra(runs).to_dict("records")
+    assert (spectrum["arm"], spectrum["seed"]) == ("fourier-released", 1)
+    assert (spectrum["quantity"], spectrum["value"]) == ("norm", 2.5)
+
+
 def test_completions_come_back(runs):
     assert store.read_completions(lora_run(runs), "nanobench-java") == COMPLETIONS
 

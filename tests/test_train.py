@@ -16,7 +16,7 @@ import pytest
 import tiny
 import torch
 
-from flexlib import config, data, models
+from flexlib import config, data, fourier, models, spectra
 from flexlib.errors import FlexError
 from flexlib.train import add_lora, train, training_arguments
 
@@ -29,10 +29,10 @@ def base(tmp_path_factory) -> Path:
 
 
 def make(base: Path, output: Path, seed: int = 1, **kwargs) -> Path:
-    overrides = kwargs.pop("overrides", ())
+    overrides, arm = kwargs.pop("overrides", ()), kwargs.pop("arm", "lora")
     output.mkdir(exist_ok=True)
     shutil.rmtree(output / "adapter", ignore_errors=True)
-    wanted = config.load("nano", "lora", seed, overrides=overrides)
+    wanted = config.load("nano", arm, seed, overrides=overrides)
     train(
         wanted, base, RECORDS, output, checkpoints=output / "checkpoints", progress=False, **kwargs
     )
@@ -176,3 +176,56 @@ def test_lora_starts_as_the_base_model(base):
         before = model(ids).logits
         after = add_lora(model, config.load("nano", "lora", 1).lora).eval()(ids).logits
     assert torch.equal(before, after)
+
+
+# --- with a penalty -----------------------------------------------------------------------------
+
+STRONG = "regularizer.strength=0.3"  # as large as the cross-entropy's gradient, about
+
+
+@pytest.fixture(scope="module", params=["fourier-released", "fourier-delta", "fourier-orthogonal"])
+def penalised(request, base, tmp_path_factory) -> tuple[str, Path]:
+    folder = tmp_path_factory.mktemp("run") / "once"
+    return request.param, make(base, folder, arm=request.param, overrides=[STRONG])
+
+
+def test_the_loss_is_logged_in_its_parts(base, trained, penalised):
+    arm, output = penalised
+    rows = curve(output)
+    assert not any(row["penalty"] for row in curve(trained))
+    for row in rows[1:]:
+        assert float(row["loss"]) == pytest.approx(float(row["ce"]) + float(row["penalty"]))
+        assert float(row["penalty"]) >= 0
+    # The first step starts where plain LoRA does, and so does validation, which has no penalty.
+    assert rows[0]["eval_loss"] == curve(trained)[0]["eval_loss"]
+    assert float(rows[1]["ce"]) == pytest.approx(float(curve(trained)[1]["loss"]), rel=1e-5)
+    if arm != "fourier-delta":  # nothing to press on while B is zero
+        assert float(rows[1]["penalty"]) > 0
+        assert float(rows[-1]["penalty"]) < 0.99 * float(rows[1]["penalty"])
+
+
+def test_the_logged_penalty_is_that_of_the_adapter(base, tmp_path):
+    """At a learning rate of nearly nothing, the last step's adapter is the one that is saved."""
+    overrides = ["training.learning_rate=1e-12", "training.epochs=1"]
+    output = make(base, tmp_path / "still", arm="fourier-released", overrides=overrides)
+    expected = 0.01 * fourier.penalty(fourier.RELEASED, spectra.read_adapter(output / "adapter"))
+    assert float(curve(output)[-1]["penalty"]) == pytest.approx(expected.item(), rel=1e-5)
+
+
+def test_accumulation_divides_the_penalty(base, penalised, tmp_path):
+    arm, _ = penalised
+    overrides = ["lora.dropout=0", STRONG]
+    whole = make(base, tmp_path / "whole", arm=arm, overrides=overrides)
+    parts = make(base, tmp_path / "parts", arm=arm, overrides=overrides, microbatch=1)
+    for a, b in zip(curve(whole)[1:], curve(parts)[1:], strict=True):
+        for name, tolerance in (("ce", 1e-4), ("penalty", 1e-4), ("grad_norm", 1e-3)):
+            assert float(a[name]) == pytest.approx(float(b[name]), rel=tolerance, abs=1e-7), name
+
+
+def test_with_a_penalty_a_resumed_run_is_identical(base, penalised, tmp_path):
+    arm, once = penalised
+    output = make(base, tmp_path / "resumed", arm=arm, overrides=[STRONG])
+    shutil.rmtree(output / "checkpoints" / "checkpoint-30")
+    assert (output / "checkpoints" / "checkpoint-27").is_dir()  # what it goes on from
+    assert weights(make(base, output, arm=arm, overrides=[STRONG])) == weights(once)
+    assert curve(output) == curve(once)
