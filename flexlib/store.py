@@ -40,7 +40,10 @@ ROOT = Path(__file__).resolve().parents[1]
 DEFAULT = ROOT / "data" / "runs"
 
 VERDICT_FIELDS = ("task_id", "sample", "verdict", "passed", "detail")
-TRAINING_FIELDS = ("step", "epoch", "tokens", "loss", "eval_loss", "lr", "grad_norm")
+TRAINING_FIELDS = (
+    *("step", "epoch", "tokens", "loss", "eval_loss", "lr", "grad_norm"),
+    *("passes", "unclipped", "curvature_norm"),
+)
 _KEYS = ["run_id", "profile", "arm", "seed"]
 _ABANDONED_SECONDS = 86_400  # longer than any save takes
 
@@ -259,9 +262,11 @@ def verdicts_of(run: Path) -> pd.DataFrame:
 
 def training(store: Path | None = None, *, profile: str | None = None) -> pd.DataFrame:
     """One row an optimiser step: run_id, profile, arm, seed, step, epoch, tokens (seen so far,
-    without padding), loss (nats a token, as trained on), eval_loss, lr, grad_norm (before clipping).
+    without padding), loss (nats a token, as trained on), eval_loss, lr, grad_norm (before clipping),
+    passes (forward and backward passes over a batch so far, those for curvature included), unclipped
+    and curvature_norm (of SophiaG: :meth:`flexlib.sophia.SophiaG.diagnostics`).
 
-    Step 0 holds the validation loss before training.
+    Step 0 holds the validation loss before training. What a run did not record is missing (NaN).
 
     Raises:
         FlexError: as :func:`runs`.
@@ -274,7 +279,9 @@ def training(store: Path | None = None, *, profile: str | None = None) -> pd.Dat
         if "training" in config
     ]
     fields = [*_KEYS, *TRAINING_FIELDS]
-    return pd.concat(frames, ignore_index=True)[fields] if frames else pd.DataFrame(columns=fields)
+    if not frames:
+        return pd.DataFrame(columns=fields)
+    return pd.concat(frames, ignore_index=True).reindex(columns=fields)
 
 
 # --- details ------------------------------------------------------------------------------------
