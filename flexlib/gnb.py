@@ -55,6 +55,13 @@ def uniforms(seed: int, step: int, first_row: int, rows: int, width: int) -> tor
     )
 
 
+def draw(logits: torch.Tensor, uniform: torch.Tensor) -> torch.Tensor:
+    """Labels drawn from the softmax of logits (n, vocabulary), by inversion of n uniform numbers."""
+    cumulative = logits.detach().softmax(-1).cumsum(-1).double()
+    target = uniform[:, None] * cumulative[:, -1:]  # rounding leaves the last value a little off 1
+    return torch.searchsorted(cumulative, target, right=True)[:, 0].clamp_(max=logits.shape[-1] - 1)
+
+
 def sampled_loss(
     logits: torch.Tensor, labels: torch.Tensor, uniform: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
@@ -72,13 +79,7 @@ def sampled_loss(
     bears_loss = labels[:, 1:] != IGNORED
     logits = logits[:, :-1][bears_loss].float()
     uniform = uniform[:, 1:].to(logits.device)[bears_loss]
-    with torch.no_grad():  # the draw by inversion
-        cumulative = logits.softmax(-1).cumsum(-1).double()
-        # Rounding leaves the last value a little off 1.
-        target = uniform[:, None] * cumulative[:, -1:]
-        drawn = torch.searchsorted(cumulative, target, right=True)[:, 0]
-        drawn = drawn.clamp_(max=logits.shape[-1] - 1)
-    return cross_entropy(logits, drawn, reduction="sum"), bears_loss.sum()
+    return cross_entropy(logits, draw(logits, uniform), reduction="sum"), bears_loss.sum()
 
 
 class GaussNewtonBartlett(TrainerCallback):
