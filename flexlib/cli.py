@@ -17,7 +17,7 @@ from flexlib import __version__, config, store
 from flexlib.errors import FlexError
 
 # Commands that live with their subject: each module has ``add_parser(subparsers)``.
-_ELSEWHERE = ("flexlib.grading.cli", "flexlib.nanobench.cli")
+_ELSEWHERE = ("flexlib.grading.cli", "flexlib.nanobench.cli", "flexlib.tuning")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

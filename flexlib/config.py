@@ -2,7 +2,8 @@
 
 A configuration is built in four layers, the later winning: the defaults below (the protocol of the
 paper as released), a profile (``configs/profiles/*.toml``: which model, data and sizes), an arm
-(``configs/arms/*.toml``: which method) and ``--set key=value``. Only what can change a result is
+(``configs/arms/*.toml``: which method; a profile can have values of its own for an arm, in
+``[arms.NAME]``) and ``--set key=value``. Only what can change a result is
 part of it; where files lie, the batch size of generation and the like belong to
 :class:`flexlib.run.Machine`.
 """
@@ -49,7 +50,7 @@ class TrainingSettings:
     max_length: int = 512  # tokens; longer texts are cut
     epochs: float = 3.0
     batch_size: int = 4  # sequences an optimiser step, over all devices and accumulation
-    optimizer: Literal["adamw"] = "adamw"
+    optimizer: Literal["adamw", "sophia", "lion"] = "adamw"
     learning_rate: float = 2e-4
     final_lr_fraction: float = 0.05  # cosine from 2e-4 down to 1e-5
     warmup_steps: int = 0  # 100 are configured in the release, none applied by its loop
@@ -78,6 +79,18 @@ class RegularizerSettings:
     convention: Convention = "nyquist"
     bands: Literal["rectangular", "radial"] = "rectangular"  # of the delta form
     basis: Basis = "fourier"
+
+
+@dataclass(frozen=True)
+class SophiaSettings:
+    """What SophiaG has beside AdamW (:mod:`flexlib.sophia`); the defaults are its authors'."""
+
+    rho: float = 0.04
+    eps: float = 1e-15
+    curvature: Literal["gnb", "constant"] = "gnb"
+    every: int = 10  # steps from one curvature estimate to the next
+    bias_correction: bool = False
+    shared_forward: bool = False  # estimate from the training step's own forward pass
 
 
 @dataclass(frozen=True)
@@ -113,6 +126,7 @@ class RunConfig:
     training: TrainingSettings | None  # None: the base model as it is
     lora: LoraSettings | None
     regularizer: RegularizerSettings | None = None
+    sophia: SophiaSettings | None = None  # set where training.optimizer is sophia
     base_revision: str | None = None  # of a hub id
     limit: int | None = None  # first problems of each benchmark only
     variant: str | None = None  # the overrides that made a difference, as text
@@ -178,7 +192,9 @@ def load(
     Raises:
         FlexError: unknown profile, arm, key or language, or a value of the wrong type.
     """
-    layers = [_read("profile", profile), _read("arm", arm)]
+    base = _read("profile", profile)
+    of_arms = base.pop("arms", {})  # a profile may set what an arm needs at its size
+    layers = [base, _read("arm", arm), of_arms.get(arm, {})]
     settings = _parse_overrides(overrides)
 
     def build(settings: Mapping[str, Any]) -> RunConfig:
@@ -209,7 +225,7 @@ def _build(profile: str, arm: str, seed: int, limit: int | None, table: dict) ->
     table = dict(table)
     sections = {
         name: table.pop(name, {})
-        for name in ("decoding", "benchmarks", "training", "lora", "regularizer")
+        for name in ("decoding", "benchmarks", "training", "lora", "regularizer", "sophia")
     }
     for name, section in sections.items():
         if not isinstance(section, dict):
@@ -243,6 +259,7 @@ def _build(profile: str, arm: str, seed: int, limit: int | None, table: dict) ->
     regularizer = None
     if sections["regularizer"]:
         regularizer = _dataclass(RegularizerSettings, sections["regularizer"], "regularizer")
+    sophia = _dataclass(SophiaSettings, sections["sophia"], "sophia")
     if limit is not None and limit < 1:
         raise FlexError(f"--limit must be 1 or more, not {limit}")
     return RunConfig(
@@ -262,6 +279,7 @@ def _build(profile: str, arm: str, seed: int, limit: int | None, table: dict) ->
         training=training if trained else None,
         lora=lora if trained else None,
         regularizer=regularizer if trained else None,
+        sophia=sophia if trained and training.optimizer == "sophia" else None,
     )
 
 
@@ -271,6 +289,7 @@ def keys() -> list[str]:
         "training": TrainingSettings,
         "lora": LoraSettings,
         "regularizer": RegularizerSettings,
+        "sophia": SophiaSettings,
         "decoding": BenchmarkSettings,
     }
     hidden = {"digest", "name", "language"}

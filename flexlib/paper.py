@@ -73,15 +73,17 @@ def claims(data: Path = DATA) -> pd.DataFrame:
 
 
 def registration(data: Path = DATA) -> dict[str, Any]:
-    """data/claims.yml, checked: ``registered`` (date), ``design_rule`` and the list ``claims``."""
+    """data/claims.yml, checked: ``registered`` (date), ``design_rule``, the list ``claims`` and
+    ``tuning``, the plan that :mod:`flexlib.tuning` reads."""
     path = data / "claims.yml"
     if not path.is_file():
         raise FlexError(
             f"no registration {path}; install flexlib from a checkout: pip install -e ."
         )
     content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    if not isinstance(content, dict) or set(content) != {"registered", "design_rule", "claims"}:
-        raise FlexError(f"{path}: needs exactly registered, design_rule and claims")
+    parts = {"registered", "design_rule", "claims", "tuning"}
+    if not isinstance(content, dict) or set(content) != parts:
+        raise FlexError(f"{path}: needs exactly registered, design_rule, claims and tuning")
     if not content["claims"]:
         raise FlexError(f"{path}: registers no claim")
     for claim in content["claims"]:

@@ -392,20 +392,26 @@ def decide(
 
 
 def assess(
-    claims: pd.DataFrame, verdicts: pd.DataFrame, *, seed: int, n_resamples: int = 10_000
+    claims: pd.DataFrame,
+    verdicts: pd.DataFrame,
+    *,
+    seed: int,
+    n_resamples: int = 10_000,
+    measured: Mapping[str, Bootstrap] | None = None,
 ) -> pd.DataFrame:
     """The state of every registered claim, given what is in the store.
 
     ``claims`` comes from `flexlib.paper.claims`, ``verdicts`` from `flexlib.store.verdicts` for one
-    profile. A claim is tested if its metric is pass@1 and both arms have runs on its
-    benchmark; p-values are adjusted by Holm's procedure over the whole family, those of claims not
-    yet run counting as 1. Seeds are paired where both arms have the same ones.
+    profile, ``measured`` the results of claims with another metric, by id. A claim on pass@1 is
+    tested if both arms have runs on its benchmark; p-values are adjusted by Holm's procedure over
+    the whole family, those of claims not yet run counting as 1. Seeds are paired where both arms have
+    the same ones.
 
     Returns a row a claim: ``id, difference, low, high, p_value, adjusted_p, tasks, seeds,
     detectable, verdict``; ``seeds`` is the smaller number of trained seeds, ``detectable`` the
     difference that would have been seen with 80 % power, ``verdict`` 'not run' where untested.
     """
-    results: dict[str, Bootstrap] = {}
+    results: dict[str, Bootstrap] = dict(measured or {})
     for claim in claims.itertuples():
         on_benchmark = verdicts[verdicts["benchmark"] == claim.benchmark]
         if claim.metric == "pass@1" and {claim.treatment, claim.control} <= set(

@@ -43,6 +43,7 @@ DEFAULT = ROOT / "data" / "runs"
 VERDICT_FIELDS = ("task_id", "sample", "verdict", "passed", "detail")
 TRAINING_FIELDS = (
     *("step", "epoch", "tokens", "loss", "eval_loss", "lr", "grad_norm"),
+    *("passes", "unclipped", "curvature_norm"),
     *("ce", "penalty"),  # of runs with a penalty
 )
 SPECTRA_FIELDS = (
@@ -273,9 +274,11 @@ def verdicts_of(run: Path) -> pd.DataFrame:
 def training(store: Path | None = None, *, profile: str | None = None) -> pd.DataFrame:
     """One row an optimiser step: run_id, profile, arm, seed, step, epoch, tokens (seen so far,
     without padding), loss (nats a token, as trained on), eval_loss, lr, grad_norm (before clipping),
-    ce and penalty, the parts of the loss; the penalty is missing in runs that have none.
+    ce and penalty (the parts of the loss; the penalty is missing in runs that have none), passes
+    (forward and backward passes over a batch so far, those for curvature included), unclipped and
+    curvature_norm (of SophiaG: :meth:`flexlib.sophia.SophiaG.diagnostics`).
 
-    Step 0 holds the validation loss before training.
+    Step 0 holds the validation loss before training. What a run did not record is missing (NaN).
 
     Raises:
         FlexError: as :func:`runs`.
@@ -290,7 +293,7 @@ def training(store: Path | None = None, *, profile: str | None = None) -> pd.Dat
     fields = [*_KEYS, *TRAINING_FIELDS]
     if not frames:
         return pd.DataFrame(columns=fields)
-    table = pd.concat(frames, ignore_index=True)[fields]
+    table = pd.concat(frames, ignore_index=True).reindex(columns=fields)
     return table.assign(ce=table["ce"].fillna(table["loss"].where(table["penalty"].isna())))
 
 

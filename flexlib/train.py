@@ -26,6 +26,9 @@ from transformers import Trainer, TrainerCallback, TrainingArguments
 from flexlib import data, fourier, models, store
 from flexlib.config import LoraSettings, RunConfig, TrainingSettings
 from flexlib.errors import FlexError
+from flexlib.gnb import GaussNewtonBartlett
+from flexlib.optimizers import optimizer_class
+from flexlib.sophia import SophiaG
 
 CHECKPOINTS = 10  # a run; what a killed process loses is at most this fraction
 _COMPLETE = "complete"  # the file that a checkpoint gets last
@@ -79,10 +82,12 @@ def train(
         eval_dataset=examples["validation"],
         data_collator=data.collator(tokenizer.pad_token_id),
         callbacks=[EvaluateAtFractions(settings.evaluations), MarkComplete()],
+        optimizer_cls_and_kwargs=optimizer_class(config),
     )
     if config.regularizer:
         factors = fourier.lora_factors(model)
         trainer.regularizer = fourier.Regularizer(config.regularizer, factors, config.seed)
+    trainer.estimate_curvature(config)
     trainer.args.eval_on_start = resume_from is None
     trainer.remove_callback(transformers.PrinterCallback)
     if progress:
@@ -125,7 +130,7 @@ def training_arguments(
         lr_scheduler_type="cosine_with_min_lr",
         lr_scheduler_kwargs={"min_lr_rate": settings.final_lr_fraction},
         warmup_steps=settings.warmup_steps,
-        optim={"adamw": "adamw_torch_fused"}[settings.optimizer],
+        optim="adamw_torch_fused",  # unless flexlib.optimizers names a class
         adam_beta1=settings.betas[0],
         adam_beta2=settings.betas[1],
         weight_decay=settings.weight_decay,
@@ -209,10 +214,11 @@ def curve_rows(log_history: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 
 class FlexTrainer(Trainer):
     """The Trainer, with a validation loss that does not depend on how the set is cut into batches, and
-    with a penalty on the adapter if there is one."""
+    with a penalty on the adapter and curvature for Sophia where they are asked for."""
 
     regularizer: fourier.Regularizer | None = None
     penalty: torch.Tensor | None = None  # of the last training step
+    curvature: GaussNewtonBartlett | None = None
 
     def compute_loss(
         self,
@@ -233,11 +239,32 @@ class FlexTrainer(Trainer):
             penalty = penalty / self.current_gradient_accumulation_steps
         return (result[0] + penalty, result[1]) if return_outputs else result + penalty
 
+    def estimate_curvature(self, config: RunConfig) -> None:
+        """Estimate the curvature while training, if the configuration asks for it."""
+        if config.sophia and config.sophia.curvature == "gnb":
+            self.curvature = GaussNewtonBartlett(
+                self,
+                every=config.sophia.every,
+                seed=config.seed,
+                shared_forward=config.sophia.shared_forward,
+            )
+
+    def training_step(self, model, inputs, num_items_in_batch=None):
+        if self.curvature:
+            self.curvature.keep(inputs)
+        return super().training_step(model, inputs, num_items_in_batch)
+
     def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
-        """Log the two parts of the training loss apart; every step is logged."""
-        if self.regularizer is not None and "loss" in logs:
-            logs["penalty"] = self.penalty.item()
-            logs["ce"] = logs["loss"] - logs["penalty"]
+        """Log every step with the parts of its loss and what its optimiser has to say."""
+        if "loss" in logs:
+            if self.regularizer is not None:
+                logs["penalty"] = self.penalty.item()
+                logs["ce"] = logs["loss"] - logs["penalty"]
+            steps = self.state.global_step
+            logs["passes"] = steps + (self.curvature.passes(steps) if self.curvature else 0)
+            optimizer = getattr(self.optimizer, "optimizer", self.optimizer)
+            if isinstance(optimizer, SophiaG):
+                logs |= optimizer.diagnostics()
         super().log(logs, *args, **kwargs)
 
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:

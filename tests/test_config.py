@@ -58,7 +58,7 @@ def test_overrides_win_and_keep_their_types():
     ("kwargs", "message"),
     [
         ({"profile": "micro"}, "unknown profile 'micro'; the profiles are nano, paper"),
-        ({"arm": "lorax"}, "unknown arm 'lorax'; the arms are base, .*lora"),
+        ({"arm": "lorax"}, "unknown arm 'lorax'; the arms are .*base, .*lora"),
         ({"overrides": ["rank=4"]}, "unknown parameter 'rank'; the parameters are .*lora.rank"),
         ({"overrides": ["lora.ranks=4"]}, "unknown parameter 'lora.ranks'; lora has .*rank"),
         ({"overrides": ["lora.rank.x=4"]}, "'rank' is a single parameter|must be an integer"),
