@@ -75,6 +75,7 @@ def _add_grid(commands: argparse._SubParsersAction) -> None:
 
 def _add_configuration(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--profile", default="nano", help=", ".join(config.profiles()))
+    parser.add_argument("--decoding", metavar="NAME", help="such as " + config.decodings()[0])
     parser.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="such as training.epochs=1"
     )
