@@ -137,6 +137,23 @@ def run_id(config: Mapping[str, Any]) -> str:
     return digest_of(identity)[:12]
 
 
+# What of a configuration has no part in its training. A section that is not named here has.
+_AFTER_TRAINING = (
+    "profile",
+    "arm",
+    "variant",
+    "benchmarks",
+    "limit",
+    "base_model",
+    "base_revision",
+)
+
+
+def training_identity(config: Mapping[str, Any]) -> str:
+    """sha256 of what determines a configuration's adapter: base, data, method and seed."""
+    return digest_of(_without_none({k: v for k, v in config.items() if k not in _AFTER_TRAINING}))
+
+
 def digest_of(data: Any) -> str:
     """sha256 of plain data, by way of its canonical JSON."""
     text = json.dumps(data, sort_keys=True, separators=(",", ":"), ensure_ascii=False)

@@ -111,9 +111,21 @@ def encode_all(
     return examples
 
 
-def collator(pad_token_id: int) -> Callable[[Sequence[Example]], dict[str, Any]]:
-    """A function that right-pads examples to the longest: ids, mask, labels as (batch, length)."""
+def collator(
+    pad_token_id: int, packing: str | None = None
+) -> Callable[[Sequence[Example]], dict[str, Any]]:
+    """A function from examples to a batch of tensors.
+
+    It right-pads them to the longest: ids, mask, labels as (batch, length). With ``packing`` it lays
+    them end to end in one row: ids, positions, labels as (1, tokens); attention keeps them apart by
+    the positions, which begin anew at each.
+    """
     import torch
+
+    if packing:
+        from transformers import DataCollatorWithFlattening
+
+        return DataCollatorWithFlattening(return_tensors="pt")
 
     def collate(examples: Sequence[Example]) -> dict[str, torch.Tensor]:
         length = max(len(e["input_ids"]) for e in examples)
