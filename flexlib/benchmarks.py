@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import gzip
-import json
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from flexlib import sources
 from flexlib.errors import FlexError
+from flexlib.sources import Source
 
 LANGUAGES = ("python", "java", "javascript", "cpp")
 
@@ -36,21 +35,59 @@ class Problem:
     stop: tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class _Source:
-    """Where a benchmark lies below the data folder, and how many rows make it whole."""
-
-    path: str
-    rows: int
+def _multipl_e(suffix: str, rows: int, sha256: str) -> Source:
+    return Source(
+        path=f"multipl-e/humaneval-{suffix}-reworded.jsonl",
+        rows=rows,
+        columns=("name", "language", "prompt", "tests", "stop_tokens"),
+        repository="nuprl/MultiPL-E",
+        configuration=f"humaneval-{suffix}",
+        splits=("test",),
+        revision="28441b6024e71d4a1c1c0f6bf171c935cd5a43f2",  # July 2025
+        sha256=sha256,  # of the prompts of July 2024
+    )
 
 
 _FILES = {
-    "humaneval": _Source("humaneval/HumanEval.jsonl", 164),
-    "mbpp": _Source("mbpp/mbpp.jsonl", 974),
-    "multipl-e-java": _Source("multipl-e/humaneval-java-reworded.jsonl", 158),
-    "multipl-e-js": _Source("multipl-e/humaneval-js-reworded.jsonl", 161),
-    "multipl-e-cpp": _Source("multipl-e/humaneval-cpp-reworded.jsonl", 161),
-    "multipl-e-py": _Source("multipl-e/humaneval-py-reworded.jsonl", 161),
+    "humaneval": Source(
+        path="humaneval/HumanEval.jsonl",
+        rows=164,
+        columns=("task_id", "prompt", "entry_point", "test"),
+        repository="openai/openai_humaneval",
+        configuration="openai_humaneval",
+        splits=("test",),
+        revision="7dce6050a7d6d172f3cc5c32aa97f52fa1a2e544",
+        sha256="e93a5d054fd5aafa4899ce63db78fa2d9aaef659c61ab433db2af657d4ccc2f9",
+    ),
+    "mbpp": Source(
+        path="mbpp/mbpp.jsonl",
+        rows=974,
+        columns=(
+            "task_id",
+            "text",
+            "code",
+            "test_list",
+            "test_setup_code",
+            "challenge_test_list",
+        ),
+        repository="google-research-datasets/mbpp",
+        configuration="full",
+        splits=("prompt", "test", "validation", "train"),
+        revision="4bb6404fdc6cacfda99d4ac4205087b89d32030c",
+        sha256="4376565a094ff9e208c3cadd445ba779fae415b68dcbda592a44d74179b468d0",
+    ),
+    "multipl-e-java": _multipl_e(
+        "java", 158, "84d8229572a212a234aca41eab9891b058da92c8762330bef9ca9bdc3402a3af"
+    ),
+    "multipl-e-js": _multipl_e(
+        "js", 161, "ae800dd309a4f85e2374fcb97fccad3662ec32865bd1e2e4e7274bd3629124c6"
+    ),
+    "multipl-e-cpp": _multipl_e(
+        "cpp", 161, "46526df097364dad30dd062469f2357e7ee5ae71a54fe627b4f9217cbdfbaf8f"
+    ),
+    "multipl-e-py": _multipl_e(
+        "py", 161, "79fc2361a800ef3dd16f4b915224631fd910b149391128947bf3a3277c0c4aed"
+    ),
 }
 
 NAMES = (*_FILES, *(f"nanobench-{language}" for language in LANGUAGES))
@@ -61,12 +98,13 @@ def load_benchmark(
 ) -> list[Problem]:
     """The problems of a benchmark, in its own order; the first ``limit`` of them if given.
 
-    ``nanobench-*`` ships with the study and is its 500 test tasks. The others are read from
-    ``data_dir``: ``humaneval/HumanEval.jsonl``, ``mbpp/mbpp.jsonl`` (all 974 tasks; the splits are
-    ``MBPP_SPLITS``) and ``multipl-e/humaneval-{java,js,cpp,py}-reworded.jsonl``, each as it is
-    or with ``.gz``.
+    ``nanobench-*`` ships with the study and is its 500 test tasks. The others come from the hub or,
+    with ``data_dir``, from ``humaneval/HumanEval.jsonl``, ``mbpp/mbpp.jsonl`` (all 974 tasks; the
+    splits are ``MBPP_SPLITS``) and ``multipl-e/humaneval-{java,js,cpp,py}-reworded.jsonl`` in it, each
+    as it is or with ``.gz``.
 
-    Raises FlexError for an unknown name, and for a file that is missing, damaged or not whole.
+    Raises FlexError for an unknown name, for a file that is missing, damaged, not whole or not the
+    pinned one, and where the hub is out of reach.
     """
     if name not in NAMES:
         raise FlexError(f"unknown benchmark {name!r}: choose from {', '.join(NAMES)}")
@@ -80,36 +118,13 @@ def load_benchmark(
 
 
 def read_rows(name: str, data_dir: str | Path | None) -> list[dict]:
-    """The rows of a benchmark's file, as they are there. Raises as ``load_benchmark``."""
-    source = _FILES[name]
-    if data_dir is None:
-        raise FlexError(f"{name} does not ship with the study: name its folder with --data")
-    wanted = Path(data_dir) / source.path
-    path = next((p for p in (wanted, wanted.with_name(wanted.name + ".gz")) if p.is_file()), None)
-    if path is None:
-        raise FlexError(f"{name}: there is no {wanted} (nor .gz): is --data the right folder?")
-    rows = list(read_jsonl(path))
-    if len(rows) != source.rows:
-        raise FlexError(f"{path} has {len(rows)} rows instead of {source.rows}: fetch it again")
-    return rows
+    """The rows of a benchmark, as they are there. Raises as ``load_benchmark``."""
+    return sources.read(_FILES[name], data_dir)
 
 
-def read_jsonl(path: Path) -> Iterator[dict]:
-    """The objects of a file of JSON lines, compressed or not. Raises FlexError if it is not one."""
-    opener = gzip.open if path.suffix == ".gz" else open
-    number = 0
-    try:
-        with opener(path, "rt", encoding="utf-8") as file:
-            for number, line in enumerate(file, 1):
-                if line.strip():
-                    row = json.loads(line)
-                    if not isinstance(row, dict):
-                        raise ValueError("no JSON object")
-                    yield row
-    except (OSError, EOFError) as error:
-        raise FlexError(f"cannot read {path}: {error}") from None
-    except ValueError as error:  # also of UTF-8
-        raise FlexError(f"{path}, line {number}: {error}") from None
+def source(name: str) -> Source | None:
+    """Where a benchmark comes from; None for NanoBench, which ships with the study."""
+    return _FILES.get(name)
 
 
 def _problem(name: str, row: dict) -> Problem:

@@ -68,6 +68,10 @@ def _add_grid(commands: argparse._SubParsersAction) -> None:
     parser = commands.add_parser("grid", help="make many runs; those in the store are skipped")
     parser.add_argument("--arm", action="append", required=True, help="repeat for several")
     parser.add_argument("--seeds", type=_seeds, default=[1], metavar="1..5", help="or 1,3,8")
+    parser.add_argument(
+        "--slurm", nargs="*", metavar="KEY=VALUE",
+        help="a job a run; submitit's parameters such as slurm_partition=gpu (cluster=local: here)",
+    )  # fmt: skip
     _add_configuration(parser)
     _add_machine(parser)
     parser.set_defaults(command=_grid)
@@ -75,6 +79,7 @@ def _add_grid(commands: argparse._SubParsersAction) -> None:
 
 def _add_configuration(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--profile", default="nano", help=", ".join(config.profiles()))
+    parser.add_argument("--decoding", metavar="NAME", help="such as " + config.decodings()[0])
     parser.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="such as training.epochs=1"
     )
@@ -89,6 +94,13 @@ def _add_machine(parser: argparse.ArgumentParser) -> None:
     add("--data-dir", type=Path, metavar="DIR", help="local copy of training sets and benchmarks")
     add("--device", help="cpu or cuda (default: a GPU where there is one)")
     add("--microbatch", type=_positive, metavar="N", help="sequences a forward pass in training")
+    add(
+        "--gradient-checkpointing",
+        action=argparse.BooleanOptionalAction,
+        help="less memory, a third more time (default: where memory needs it)",
+    )
+    add("--compile", action="store_true", default=None, help="torch.compile; pays on a GPU")
+    add("--attention", metavar="NAME", help="such as sdpa or flash_attention_2")
     add("--generation-batch", type=_positive, metavar="N", help="completions decoded together")
     add("--workers", type=_positive, metavar="N", help="programs graded at once")
     add("--unsafe-no-sandbox", action="store_true", help="run generated programs unprotected")
@@ -102,7 +114,8 @@ def _machine(args: argparse.Namespace):
         name: getattr(args, name)
         for name in (
             "store", "work_dir", "base_model", "data_dir", "device", "microbatch",
-            "generation_batch", "workers", "unsafe_no_sandbox",
+            "gradient_checkpointing", "compile", "attention", "generation_batch", "workers",
+            "unsafe_no_sandbox",
         )
         if getattr(args, name, None) is not None
     }  # fmt: skip
@@ -112,26 +125,37 @@ def _machine(args: argparse.Namespace):
 def _run(args: argparse.Namespace) -> None:
     from flexlib import run
 
-    wanted = config.load(args.profile, args.arm, args.seed, overrides=args.set, limit=args.limit)
+    wanted = _configuration(args, args.arm, args.seed)
     _report(wanted, run.run(wanted, _machine(args)))
 
 
 def _grid(args: argparse.Namespace) -> None:
     from flexlib import run
 
-    wanted = [
-        config.load(args.profile, arm, seed, overrides=args.set, limit=args.limit)
-        for seed in args.seeds
-        for arm in args.arm
-    ]
+    wanted = [_configuration(args, arm, seed) for seed in args.seeds for arm in args.arm]
     wanted = list(dict.fromkeys(wanted))
-    for i, (made, folder) in enumerate(run.grid(wanted, _machine(args)), start=1):
-        _report(made, folder, f"[{i}/{len(wanted)}] ")
+    if args.slurm is None:
+        made = run.grid(wanted, _machine(args))
+    else:
+        from flexlib import cluster
+
+        where, parameters = cluster.parse(args.slurm)
+        made = cluster.grid(wanted, _machine(args), cluster=where, parameters=parameters)
+    for i, (config_, folder) in enumerate(made, start=1):
+        _report(config_, folder, f"[{i}/{len(wanted)}] ")
+
+
+def _configuration(args: argparse.Namespace, arm: str, seed: int) -> config.RunConfig:
+    return config.load(
+        args.profile, arm, seed, decoding=args.decoding, overrides=args.set, limit=args.limit
+    )
 
 
 def _report(made: config.RunConfig, folder: Path | None, prefix: str = "") -> None:
-    from flexlib import run
+    from flexlib import distributed, run
 
+    if not distributed.is_main():
+        return
     name = f"{prefix}{made.profile} {made.label} seed {made.seed}"
     if folder is None:
         print(f"{name}: another process is making it")

@@ -1,9 +1,10 @@
 """What one run is: a frozen description whose hash is the run's name.
 
-A configuration is built in four layers, the later winning: the defaults below (the protocol of the
+A configuration is built in layers, the later winning: the defaults below (the protocol of the
 paper as released), a profile (``configs/profiles/*.toml``: which model, data and sizes), an arm
 (``configs/arms/*.toml``: which method; a profile can have values of its own for an arm, in
-``[arms.NAME]``) and ``--set key=value``. Only what can change a result is
+``[arms.NAME]``), a decoding if one is named (``configs/decodings/*.toml``: how programs are written)
+and ``--set key=value``. Only what can change a result is
 part of it; where files lie, the batch size of generation and the like belong to
 :class:`flexlib.run.Machine`.
 """
@@ -47,6 +48,7 @@ class TrainingSettings:
     dataset: str
     train_limit: int | None = None  # first records only, for quick looks
     loss_on: Literal["all", "completion"] = "all"  # the released loop trains on the prompt too
+    packing: Literal["flatten"] | None = None  # a batch as one row without padding; None: padded
     max_length: int = 512  # tokens; longer texts are cut
     epochs: float = 3.0
     batch_size: int = 4  # sequences an optimiser step, over all devices and accumulation
@@ -105,6 +107,14 @@ class BenchmarkSettings:
     max_new_tokens: int = 256
     precision: Precision = "fp32"
     merge_adapter: bool = False  # fold (alpha / rank) B A into the weights before decoding
+    top_k: int | None = None  # sample among the k likeliest tokens
+    num_beams: int | None = None  # beam search of this width; with a temperature, beam sampling
+    length_penalty: float | None = None  # of beam search: scores are divided by length**penalty
+    early_stopping: bool | None = None  # of beam search: end once num_beams candidates are complete
+    repetition_penalty: float | None = (
+        None  # of tokens in prompt or completion (Keskar et al. 2019)
+    )
+    stop: tuple[str, ...] | None = None  # ends a completion; None: the benchmark's own stop strings
     digest: str | None = None  # sha256 of the problems
 
 
@@ -163,6 +173,23 @@ def run_id(config: Mapping[str, Any]) -> str:
     return digest_of(identity)[:12]
 
 
+# What of a configuration has no part in its training. A section that is not named here has.
+_AFTER_TRAINING = (
+    "profile",
+    "arm",
+    "variant",
+    "benchmarks",
+    "limit",
+    "base_model",
+    "base_revision",
+)
+
+
+def training_identity(config: Mapping[str, Any]) -> str:
+    """sha256 of what determines a configuration's adapter: base, data, method and seed."""
+    return digest_of(_without_none({k: v for k, v in config.items() if k not in _AFTER_TRAINING}))
+
+
 def digest_of(data: Any) -> str:
     """sha256 of plain data, by way of its canonical JSON."""
     text = json.dumps(data, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
@@ -179,22 +206,33 @@ def arms() -> list[str]:
     return _names("arms")
 
 
+def decodings() -> list[str]:
+    """Names of the decodings that ship with flexlib."""
+    return _names("decodings")
+
+
 def load(
     profile: str,
     arm: str,
     seed: int,
     *,
+    decoding: str | None = None,
     overrides: Iterable[str] = (),
     limit: int | None = None,
 ) -> RunConfig:
     """The configuration of one run, from its profile, its arm and ``key=value`` overrides.
 
+    A ``decoding`` takes precedence over what the profile says of a benchmark, and is part of the
+    run's ``variant``.
+
     Raises:
-        FlexError: unknown profile, arm, key or language, or a value of the wrong type.
+        FlexError: unknown profile, arm, decoding, key or language, or a value of the wrong type.
     """
     base = _read("profile", profile)
     of_arms = base.pop("arms", {})  # a profile may set what an arm needs at its size
     layers = [base, _read("arm", arm), of_arms.get(arm, {})]
+    if decoding:
+        layers = _with_decoding(layers, _read("decoding", decoding))
     settings = _parse_overrides(overrides)
 
     def build(settings: Mapping[str, Any]) -> RunConfig:
@@ -207,6 +245,7 @@ def load(
         for key in sorted(settings)
         if build({k: v for k, v in settings.items() if k != key}) != wanted
     ]
+    effective = [*([decoding] if decoding else []), *effective]
     effective += [f"limit={limit}"] if limit else []
     return dataclasses.replace(
         wanted,
@@ -360,7 +399,19 @@ def _names(kind: str) -> list[str]:
     return sorted(path.stem for path in (CONFIGS / kind).glob("*.toml"))
 
 
-def _read(kind: Literal["profile", "arm"], name: str) -> dict:
+def _with_decoding(layers: list[dict], decoding: dict) -> list[dict]:
+    """The layers with a decoding on top; what it sets is dropped from the profile's benchmarks, whose
+    tables would win."""
+    profile, *others = layers
+    settings = decoding.get("decoding", {})
+    tables = {
+        name: {k: v for k, v in table.items() if k not in settings}
+        for name, table in profile.get("benchmarks", {}).items()
+    }
+    return [{**profile, "benchmarks": tables}, *others, decoding]
+
+
+def _read(kind: Literal["profile", "arm", "decoding"], name: str) -> dict:
     known = _names(f"{kind}s")
     if name not in known:
         raise FlexError(f"unknown {kind} {name!r}; the {kind}s are {', '.join(known)}")

@@ -33,8 +33,7 @@ IGNORED = -100  # the label that torch's cross-entropy skips
 Record = dict[str, Any]  # at least task_id, text, code, test_list
 Example = dict[str, list[int]]  # input_ids and labels, of one length
 
-DATASETS = ("nanobench", "mbpp")
-MBPP_HUB_ID = "google-research-datasets/mbpp"
+DATASETS = ("nanobench", "mbpp", "apps", "codesearchnet")
 
 
 def load_records(dataset: str, split: str, data_dir: Path | None = None) -> list[Record]:
@@ -43,7 +42,8 @@ def load_records(dataset: str, split: str, data_dir: Path | None = None) -> list
     Args:
         dataset: one of ``DATASETS``.
         split: ``"train"`` or ``"validation"``.
-        data_dir: a folder with ``mbpp/mbpp.jsonl``; without it, MBPP comes from the hub.
+        data_dir: a folder with the files of the training sets (see :mod:`flexlib.corpora` and
+            :mod:`flexlib.benchmarks`); without it they come from the hub.
 
     Raises:
         FlexError: unknown dataset; files missing or incomplete; hub out of reach.
@@ -53,15 +53,19 @@ def load_records(dataset: str, split: str, data_dir: Path | None = None) -> list
 
         return load_split(split)
     if dataset == "mbpp":
-        records = read_rows("mbpp", data_dir) if data_dir else _mbpp_from_hub(split)
-        return _checked_mbpp(records, split)
+        return _mbpp_split(read_rows("mbpp", data_dir), split)
+    if dataset in ("apps", "codesearchnet"):
+        from flexlib import corpora
+
+        return getattr(corpora, dataset)(split, data_dir)
     raise FlexError(f"unknown dataset {dataset!r}; the datasets are {', '.join(DATASETS)}")
 
 
 def training_text(record: Record) -> tuple[str, str]:
     """Prompt and code of a record; their concatenation is the training text, without EOS."""
-    asserts = "\n".join(f"# {line}" for test in record["test_list"] for line in test.splitlines())
-    return f"{record['text']}\n\n{asserts}\n\n", record["code"]
+    asserts = [f"# {line}" for test in record["test_list"] for line in test.splitlines()]
+    parts = [record["text"], *(["\n".join(asserts)] if record["test_list"] else [])]
+    return "".join(f"{part}\n\n" for part in parts), record["code"]
 
 
 def format_only(records: Sequence[Record], seed: int) -> list[Record]:
@@ -154,9 +158,21 @@ def encode_all(
     return examples
 
 
-def collator(pad_token_id: int) -> Callable[[Sequence[Example]], dict[str, Any]]:
-    """A function that right-pads examples to the longest: ids, mask, labels as (batch, length)."""
+def collator(
+    pad_token_id: int, packing: str | None = None
+) -> Callable[[Sequence[Example]], dict[str, Any]]:
+    """A function from examples to a batch of tensors.
+
+    It right-pads them to the longest: ids, mask, labels as (batch, length). With ``packing`` it lays
+    them end to end in one row: ids, positions, labels as (1, tokens); attention keeps them apart by
+    the positions, which begin anew at each.
+    """
     import torch
+
+    if packing:
+        from transformers import DataCollatorWithFlattening
+
+        return DataCollatorWithFlattening(return_tensors="pt")
 
     def collate(examples: Sequence[Example]) -> dict[str, torch.Tensor]:
         length = max(len(e["input_ids"]) for e in examples)
@@ -227,33 +243,14 @@ def _renamed(code: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
     return "".join(lines)
 
 
-def _mbpp_from_hub(split: str) -> list[Record]:
-    try:
-        import datasets
-    except ImportError:
-        raise FlexError(
-            "MBPP comes from the hub through the package datasets: install it, or name a folder "
-            "with mbpp/mbpp.jsonl by --data-dir"
-        ) from None
-    try:
-        return list(datasets.load_dataset(MBPP_HUB_ID, "full", split=split))
-    except (OSError, ValueError) as error:  # what datasets raises without network or cached copy
-        raise FlexError(
-            f"cannot fetch {MBPP_HUB_ID} from the hub ({type(error).__name__}); connect, or name a "
-            "folder with mbpp/mbpp.jsonl by --data-dir"
-        ) from None
-
-
-def _checked_mbpp(records: list[Record], split: str) -> list[Record]:
+def _mbpp_split(records: list[Record], split: str) -> list[Record]:
     first, last = MBPP_SPLITS[split]
-    chosen = [r for r in records if first <= r.get("task_id", 0) <= last]
+    chosen = sorted(
+        (r for r in records if first <= r["task_id"] <= last), key=lambda r: r["task_id"]
+    )
     if len(chosen) != last - first + 1:
         raise FlexError(
             f"MBPP's {split} split has {last - first + 1} problems, found {len(chosen)}; "
             "download it again"
         )
-    for record in chosen:
-        missing = {"text", "code", "test_list"} - record.keys()
-        if missing:
-            raise FlexError(f"MBPP problem {record['task_id']} lacks {', '.join(sorted(missing))}")
     return chosen

@@ -2,11 +2,14 @@
 
 Each completion depends on its problem, its sample number and the run's seed, up to the rounding of
 batched arithmetic, and not on its neighbours, on their order or on where the work was interrupted:
-greedy decoding trivially, sampling because every completion draws from a generator of its own.
+greedy decoding trivially, sampling because every completion draws from a generator of its own. Beam
+*sampling* is the exception: transformers draws for a whole batch at once, so its batches are fixed
+and its random numbers are the seed's and the batch's.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import itertools
 import json
@@ -22,20 +25,27 @@ from transformers import (
     LogitsProcessor,
     LogitsProcessorList,
     PreTrainedModel,
+    RepetitionPenaltyLogitsProcessor,
     StoppingCriteria,
     StoppingCriteriaList,
     TemperatureLogitsWarper,
+    TopKLogitsWarper,
     TopPLogitsWarper,
 )
 
 from flexlib.benchmarks import Problem
 from flexlib.config import BenchmarkSettings
+from flexlib.errors import FlexError
+from flexlib.kvcache import growing_cache
 
 Completion = dict[str, Any]  # task_id, sample, completion, tokens, truncated
 
 # Steps between two looks at the text. Each look decodes the tail of every unfinished row; what is
 # generated beyond a stop string is cut off, so this only trades one kind of waste for another.
 _STEPS_BETWEEN_CHECKS = 4
+
+_BEAM_SAMPLING_BATCH = 8  # problems; part of what beam sampling yields, so not the machine's choice
+_STATIC_WIDTH = 64  # a compiled model sees prompts of multiples of this many tokens
 
 
 def generate(
@@ -47,6 +57,7 @@ def generate(
     *,
     seed: int,
     batch_size: int = 64,
+    static_cache: bool = False,
     progress: bool = True,
     description: str = "generate",
 ) -> list[Completion]:
@@ -60,8 +71,18 @@ def generate(
     Args:
         output: JSON-lines file that each batch is appended to; batches that it holds already are
             not generated again.
-        batch_size: completions decoded together.
+        batch_size: completions (beams, in beam search) decoded together.
+        static_cache: a cache of fixed size, for which transformers compiles the model on a GPU.
+
+    Raises:
+        FlexError: the settings do not fit together.
     """
+    _check(settings)
+    if settings.stop is not None:
+        problems = [dataclasses.replace(p, stop=settings.stop) for p in problems]
+    if settings.num_beams:
+        sampled = settings.temperature > 0
+        batch_size = _BEAM_SAMPLING_BATCH if sampled else max(1, batch_size // settings.num_beams)
     work = [(problem, sample) for problem in problems for sample in range(settings.samples)]
     prompt_ids = {p.task_id: tokenizer(p.prompt)["input_ids"] for p in problems}
     # Neighbours of like length need little padding; ids make the order, so the batches, unique.
@@ -80,7 +101,9 @@ def generate(
             # other rounding.
             if any((problem.task_id, sample) not in done for problem, sample in batch):
                 prompts = [prompt_ids[problem.task_id] for problem, _ in batch]
-                completions = complete_batch(model, tokenizer, batch, prompts, settings, seed)
+                completions = complete_batch(
+                    model, tokenizer, batch, prompts, settings, seed, static_cache
+                )
                 file.write("".join(json.dumps(c, ensure_ascii=False) + "\n" for c in completions))
                 file.flush()
                 os.fsync(file.fileno())
@@ -97,27 +120,45 @@ def complete_batch(
     prompts: Sequence[list[int]],
     settings: BenchmarkSettings,
     seed: int,
+    static_cache: bool = False,
 ) -> list[Completion]:
     """Complete problems, each with its sample number and its prompt's token ids, together."""
     width = max(map(len, prompts))
+    if static_cache:
+        width = -(-width // _STATIC_WIDTH) * _STATIC_WIDTH
     padding = [width - len(ids) for ids in prompts]
     pad, eos = tokenizer.pad_token_id, tokenizer.eos_token_id
     input_ids = [[pad] * n + ids for n, ids in zip(padding, prompts, strict=True)]
     mask = [[0] * n + [1] * (width - n) for n in padding]
     stop = StopStrings(tokenizer, [problem.stop for problem, _ in batch], width)
-    generated = model.generate(
-        input_ids=torch.tensor(input_ids, device=model.device),
-        attention_mask=torch.tensor(mask, device=model.device),
+    if settings.num_beams:
+        processors, choice = _repetition(settings, padding), _beam_options(settings)
+    else:
         # do_sample stays off: with temperature, Sample has made the choice in the logits.
-        generation_config=GenerationConfig(
-            max_new_tokens=settings.max_new_tokens,
-            do_sample=False,
-            pad_token_id=pad,
-            eos_token_id=eos,
-        ),
-        logits_processor=_processors(batch, settings, seed, width, model.device),
-        stopping_criteria=StoppingCriteriaList([stop]),
-    )
+        processors = _processors(batch, settings, seed, width, padding, model.device)
+        choice = {"do_sample": False}
+    cache = {}
+    if static_cache:
+        choice["cache_implementation"] = "static"
+    elif model.device.type == "cuda" and not settings.num_beams:
+        cache = {"past_key_values": growing_cache(model.config)}
+    # Only beam sampling draws from torch's own generator.
+    with torch.random.fork_rng([model.device] if model.device.type == "cuda" else []):
+        problem, sample = batch[0]
+        torch.manual_seed(_hash(seed, problem.task_id, sample))
+        generated = model.generate(
+            input_ids=torch.tensor(input_ids, device=model.device),
+            attention_mask=torch.tensor(mask, device=model.device),
+            generation_config=GenerationConfig(
+                max_new_tokens=settings.max_new_tokens,
+                pad_token_id=pad,
+                eos_token_id=eos,
+                **choice,
+            ),
+            logits_processor=LogitsProcessorList(processors),
+            stopping_criteria=StoppingCriteriaList([stop]),
+            **cache,
+        )
     rows = generated[:, width:].tolist()
     return [
         _completion(tokenizer, problem, sample, prompt, row, settings.max_new_tokens)
@@ -147,6 +188,8 @@ class StopStrings(StoppingCriteria):
 
     def __call__(self, input_ids: torch.LongTensor, scores: Any, **kwargs: Any) -> torch.Tensor:
         new = input_ids.shape[1] - self.prompt_width
+        if len(input_ids) > len(self.stop):
+            return self._of_beams(input_ids, new)
         if new % _STEPS_BETWEEN_CHECKS == 0:
             tails = input_ids[:, -min(new, self.tail) :].tolist()
             for i, tail in enumerate(tails):
@@ -154,6 +197,32 @@ class StopStrings(StoppingCriteria):
                     text = self.tokenizer.decode(tail, clean_up_tokenization_spaces=False)
                     self.ended[i] = any(s in text for s in self.stop[i])
         return torch.tensor(self.ended, device=input_ids.device)
+
+    def _of_beams(self, input_ids: torch.LongTensor, new: int) -> torch.Tensor:
+        """The same for several candidates a problem. They change places from step to step, and one
+        that is not ended when it is complete goes on, so each is looked at in each step."""
+        candidates = len(input_ids) // len(self.stop)
+        tails = self.tokenizer.batch_decode(
+            input_ids[:, -min(new, self.tail) :], clean_up_tokenization_spaces=False
+        )
+        ended = [any(s in text for s in self.stop[i // candidates]) for i, text in enumerate(tails)]
+        return torch.tensor(ended, device=input_ids.device)
+
+
+class RepetitionPenalty(RepetitionPenaltyLogitsProcessor):
+    """transformers' penalty of tokens that have occurred, which does not count padding as text."""
+
+    def __init__(self, penalty: float, padding: Sequence[int]) -> None:
+        super().__init__(penalty)
+        self.padding = torch.tensor(padding)  # tokens at the left of each problem's rows
+
+    def __call__(self, input_ids: torch.LongTensor, scores: torch.Tensor) -> torch.Tensor:
+        beams = len(input_ids) // len(self.padding)
+        padding = self.padding.to(input_ids.device).repeat_interleave(beams)[:, None]
+        column = torch.arange(input_ids.shape[1], device=input_ids.device)
+        # A token that occurs twice counts once, so the first of the prompt may stand for padding.
+        text = input_ids.where(column >= padding, input_ids.gather(1, padding))
+        return super().__call__(text, scores)
 
 
 class Sample(LogitsProcessor):
@@ -174,28 +243,69 @@ class Sample(LogitsProcessor):
         return torch.full_like(scores, -torch.inf).scatter_(1, chosen, 0.0)
 
 
+def _check(settings: BenchmarkSettings) -> None:
+    beams = settings.num_beams
+    if beams is not None and beams < 2:
+        raise FlexError("num_beams is 2 or more; leave it out to decode without beams")
+    if beams is None and (settings.length_penalty or settings.early_stopping):
+        raise FlexError("length_penalty and early_stopping belong to beam search; set num_beams")
+    if beams and settings.samples > 1:
+        raise FlexError("beam search writes one completion a problem; set samples = 1")
+
+
+def _beam_options(settings: BenchmarkSettings) -> dict[str, Any]:
+    options: dict[str, Any] = {
+        "num_beams": settings.num_beams,
+        "do_sample": settings.temperature > 0,
+        "length_penalty": settings.length_penalty,
+        "early_stopping": settings.early_stopping,
+    }
+    if settings.temperature > 0:
+        # 0 switches top_k off, which has a default in some versions of transformers.
+        options |= {
+            "temperature": settings.temperature,
+            "top_p": settings.top_p,
+            "top_k": settings.top_k or 0,
+        }
+    return {name: value for name, value in options.items() if value is not None}
+
+
 def _processors(
     batch: Sequence[tuple[Problem, int]],
     settings: BenchmarkSettings,
     seed: int,
     width: int,
+    padding: Sequence[int],
     device: torch.device,
-) -> LogitsProcessorList:
+) -> list[LogitsProcessor]:
+    """What becomes of the logits, in transformers' order."""
+    processors = _repetition(settings, padding)
     if settings.temperature == 0:
-        return LogitsProcessorList()
+        return processors
     uniforms = torch.stack(
         [_uniforms(seed, p.task_id, sample, settings.max_new_tokens) for p, sample in batch]
     )
-    processors: list[LogitsProcessor] = [TemperatureLogitsWarper(settings.temperature)]
+    processors.append(TemperatureLogitsWarper(settings.temperature))
+    if settings.top_k:
+        processors.append(TopKLogitsWarper(settings.top_k))
     if settings.top_p < 1:
         processors.append(TopPLogitsWarper(settings.top_p))
-    return LogitsProcessorList([*processors, Sample(uniforms.to(device), width)])
+    return [*processors, Sample(uniforms.to(device), width)]
+
+
+def _repetition(settings: BenchmarkSettings, padding: Sequence[int]) -> list[LogitsProcessor]:
+    penalty = settings.repetition_penalty
+    return [RepetitionPenalty(penalty, padding)] if penalty else []
 
 
 def _uniforms(seed: int, task_id: str, sample: int, count: int) -> torch.Tensor:
-    name = hashlib.sha256(f"{seed}\n{task_id}\n{sample}".encode()).digest()
-    generator = torch.Generator().manual_seed(int.from_bytes(name[:8]) >> 1)
+    generator = torch.Generator().manual_seed(_hash(seed, task_id, sample))
     return torch.rand(count, generator=generator, dtype=torch.float64)
+
+
+def _hash(seed: int, task_id: str, sample: int) -> int:
+    name = hashlib.sha256(f"{seed}\n{task_id}\n{sample}".encode()).digest()
+    return int.from_bytes(name[:8]) >> 1
 
 
 def _completion(

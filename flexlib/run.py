@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from flexlib import benchmarks, data, doctor, models, provenance, store
+from flexlib import benchmarks, data, distributed, doctor, models, provenance, store
 from flexlib import config as configs
 from flexlib.benchmarks import Problem
 from flexlib.config import RunConfig
@@ -37,7 +37,10 @@ class Machine:
     data_dir: Path | None = None  # a local copy of the benchmarks and training sets
     device: str | None = None  # cpu or cuda; None: a GPU where there is one
     microbatch: int | None = None  # sequences a forward pass in training
-    generation_batch: int = 64  # completions decoded together
+    gradient_checkpointing: bool | None = None  # None: where memory needs it
+    compile: bool = False  # training and, with a cache of fixed size, generation by torch.compile
+    attention: str | None = None  # transformers' name of a kernel; None: its choice
+    generation_batch: int = 64  # completions (beams, in beam search) decoded together
     workers: int | None = None  # programs graded at once
     unsafe_no_sandbox: bool = False
     progress: bool = True
@@ -57,14 +60,13 @@ class Busy(FlexError):
 
 
 def resolve(config: RunConfig, machine: Machine) -> tuple[RunConfig, Inputs]:
-    """Load what the configuration names, and put the digests of it into the configuration.
+    """Load what the configuration names, and put the digests of it into the configuration. What is
+    small comes first, so that a mistake there is not told after a download of the weights.
 
     Raises:
-        FlexError: a model, data set or benchmark is missing or damaged.
+        FlexError: a model, data set or benchmark is missing or damaged, or the model does not go with
+            the device or with ``lora.target_modules``.
     """
-    base = models.locate(
-        config.base_model, revision=config.base_revision, folder=machine.base_model
-    )
     records, training = {}, config.training
     if training:
         for split in ("train", "validation"):
@@ -77,6 +79,12 @@ def resolve(config: RunConfig, machine: Machine) -> tuple[RunConfig, Inputs]:
         b.name: benchmarks.load_benchmark(b.name, machine.data_dir, config.limit)
         for b in config.benchmarks
     }
+    base = models.locate(
+        config.base_model,
+        revision=config.base_revision,
+        folder=machine.base_model,
+        before_weights=lambda folder: _check_model(config, machine, folder),
+    )
     resolved = dataclasses.replace(
         config,
         base_digest=models.digest(base),
@@ -94,57 +102,136 @@ def problems_digest(problems: Sequence[Problem]) -> str:
     return configs.digest_of([dataclasses.asdict(p) for p in problems])
 
 
-def run(config: RunConfig, machine: Machine) -> Path:
+def run(config: RunConfig, machine: Machine, bases: models.BaseModels | None = None) -> Path:
     """Make one run, or find it in the store; returns its folder.
+
+    Called by several processes that were launched together, it trains in all of them, and the main one
+    does the rest.
+
+    Args:
+        bases: keeps the base model loaded from one call to the next.
 
     Raises:
         Busy: another process is at it.
-        FlexError: bad input, no space, a missing toolchain; what was done so far is kept, and the
-            next call goes on from there.
+        FlexError: bad input, no space, too little memory, a missing toolchain; what was done so far is
+            kept, and the next call goes on from there.
     """
+    distributed.join(models.pick_device(machine.device))
     config, inputs = resolve(config, machine)
     run_id = configs.run_id(configs.to_dict(config))
-    if store.has(machine.store, run_id):
+    work, bases = machine.work_dir / run_id, bases or models.BaseModels()
+    if not distributed.is_main():
+        if distributed.from_main():
+            _train(config, inputs, machine, work, bases)
+        if not distributed.from_main():
+            raise Busy(f"another process is making run {run_id}; wait for it")
         return machine.store / run_id
-    work = machine.work_dir / run_id
-    with store.full_disk_is_an_error(machine.work_dir), _locked(machine.work_dir, run_id):
-        if not store.has(machine.store, run_id):  # another process may just have finished
-            work.mkdir(exist_ok=True)
-            store.save(machine.store, run_id, _make(config, inputs, machine, work))
-        shutil.rmtree(work, ignore_errors=True)
+    trained = False  # whether the other processes have been told what to do
+    try:
+        if not store.has(machine.store, run_id):
+            with store.full_disk_is_an_error(machine.work_dir), _locked(machine.work_dir, run_id):
+                if not store.has(machine.store, run_id):  # another process may just have finished
+                    work.mkdir(exist_ok=True)
+                    result = _prepare(config, machine, work)
+                    needs_training = bool(config.training) and not (result / "adapter").exists()
+                    trained = True
+                    distributed.from_main(needs_training)
+                    store.save(machine.store, run_id, _make(config, inputs, machine, work, bases))
+                shutil.rmtree(work, ignore_errors=True)
+    except Busy:
+        distributed.from_main(False)  # nothing to train
+        distributed.from_main(False)
+        raise
+    if not trained:
+        distributed.from_main(False)
+    distributed.from_main(True)
     return machine.store / run_id
 
 
-def _make(config: RunConfig, inputs: Inputs, machine: Machine, work: Path) -> Path:
-    """Everything up to the store: fill ``work/result`` with the files of a run and return it."""
-    from flexlib import spectra
-    from flexlib.train import train
+def _check_model(config: RunConfig, machine: Machine, folder: Path) -> None:
+    """What can be known before the weights are there."""
+    from flexlib import memory
+    from flexlib.train import check_target_modules
 
+    model = models.skeleton(folder)
+    if config.lora:
+        check_target_modules(model, config.lora)
     device = models.pick_device(machine.device)
+    memory.check_device(memory.shape_of(model), device, asked_for=machine.device is not None)
+
+
+def _prepare(config: RunConfig, machine: Machine, work: Path) -> Path:
+    """The folder that a run's files are collected in, with those that need no work: its configuration
+    and, where a stored run was trained the same way, that one's adapter."""
     _check_grading({b.language for b in config.benchmarks}, machine)  # now, not after the training
     result = work / "result"
     result.mkdir(exist_ok=True)
     store.write_atomically(result / "config.json", store.to_json(configs.to_dict(config)))
-    clock = Clock.load(work / "clock.json")
+    if config.training and not (result / "adapter").exists():
+        twin = store.trained_alike(machine.store, configs.to_dict(config))
+        if twin:
+            shutil.copy(twin / "training.csv", result)
+            shutil.copytree(twin / "adapter", work / "adapter", dirs_exist_ok=True)
+            (work / "adapter").rename(result / "adapter")
+            store.write_atomically(work / "adapter-from", twin.name.encode())
+    return result
 
+
+def _train(
+    config: RunConfig, inputs: Inputs, machine: Machine, work: Path, bases: models.BaseModels
+) -> None:
+    """Train the adapter into ``work/result``."""
+    from flexlib import memory
+    from flexlib.train import train
+
+    settings, device = config.training, models.pick_device(machine.device)
+    checkpointing = bool(machine.gradient_checkpointing)
+    if device == "cuda" and not distributed.is_sharded():
+        share = max(1, settings.batch_size // distributed.processes())
+        checkpointing = memory.plan_training(
+            memory.shape_of(models.skeleton(inputs.base)),
+            settings,
+            config.lora,
+            sequences=min(machine.microbatch or share, share),
+            memory=memory.available(),
+            checkpointing=machine.gradient_checkpointing,
+        )
+    model = bases.take(inputs.base, settings.precision, device, machine.attention)
+    with memory.enough("--microbatch"):
+        train(
+            config,
+            inputs.base,
+            inputs.records,
+            work / "result",
+            checkpoints=work / "checkpoints",
+            device=device,
+            microbatch=machine.microbatch,
+            progress=machine.progress,
+            model=model,
+            checkpointing=checkpointing,
+            compiled=machine.compile,
+        )
+    bases.give_back(model)
+
+
+def _make(
+    config: RunConfig, inputs: Inputs, machine: Machine, work: Path, bases: models.BaseModels
+) -> Path:
+    """Everything up to the store: fill ``work/result`` with the files of a run and return it."""
+    device = models.pick_device(machine.device)
+    result = work / "result"
+    clock = Clock.load(work / "clock.json")
     if config.training and not (result / "adapter").exists():
         with clock.stage("train"):
-            train(
-                config,
-                inputs.base,
-                inputs.records,
-                result,
-                checkpoints=work / "checkpoints",
-                device=device,
-                microbatch=machine.microbatch,
-                progress=machine.progress,
-            )
+            _train(config, inputs, machine, work, bases)
     if config.training and not (result / "spectra.csv.gz").exists():
+        from flexlib import spectra
+
         table = spectra.of_factors(spectra.read_adapter(result / "adapter"))
         content = store.to_csv_gz(store.SPECTRA_FIELDS, table)
         store.write_atomically(result / "spectra.csv.gz", content)
     with clock.stage("generate"):
-        completions = _generate(config, inputs, machine, work, device)
+        completions = _generate(config, inputs, machine, work, device, bases)
     for settings in config.benchmarks:
         verdicts = result / f"verdicts-{settings.name}.csv"
         if not verdicts.exists():
@@ -154,16 +241,29 @@ def _make(config: RunConfig, inputs: Inputs, machine: Machine, work: Path) -> Pa
             stored = result / f"completions-{settings.name}.jsonl.gz"
             store.write_atomically(stored, store.to_jsonl_gz(programs))
             store.write_atomically(verdicts, store.to_csv(store.VERDICT_FIELDS, rows))
+    adapter_from = work / "adapter-from"
     facts = {
         **provenance.describe(device),
         "seconds": {stage: round(s, 1) for stage, s in clock.seconds.items()},
         "processes": clock.processes,  # more than 1: the run was interrupted
+        "launched": distributed.processes(),  # that trained together
         "generation_batch": machine.generation_batch,
         "microbatch": machine.microbatch,
         "sandboxed": not machine.unsafe_no_sandbox,
+        "data": _data_sources(config, machine),
+        # The run that this one's adapter was trained in, if it was not in this one.
+        "adapter_from": adapter_from.read_text() if adapter_from.exists() else None,
     }
     store.write_atomically(result / "provenance.json", store.to_json(facts))
     return result
+
+
+def _data_sources(config: RunConfig, machine: Machine) -> dict[str, str]:
+    """What each benchmark is: of those from a folder, the content is the pinned one unless the check
+    was switched off."""
+    sources = {b.name: benchmarks.source(b.name) for b in config.benchmarks}
+    how = "file, content of " if machine.data_dir else ""
+    return {name: f"{how}{source.name}" for name, source in sources.items() if source}
 
 
 def _check_grading(languages: Iterable[str], machine: Machine) -> None:
@@ -174,32 +274,53 @@ def _check_grading(languages: Iterable[str], machine: Machine) -> None:
 
 
 def _generate(
-    config: RunConfig, inputs: Inputs, machine: Machine, work: Path, device: str
+    config: RunConfig,
+    inputs: Inputs,
+    machine: Machine,
+    work: Path,
+    device: str,
+    bases: models.BaseModels,
 ) -> dict[str, list[dict[str, Any]]]:
     """Complete every benchmark, through ``work/completions-<benchmark>.jsonl``."""
+    from flexlib import memory
     from flexlib.generate import generate
 
     tokenizer = models.load_tokenizer(inputs.base)
+    if device == "cuda":
+        longest = [
+            (b, max(len(tokenizer(p.prompt)["input_ids"]) for p in inputs.problems[b.name]))
+            for b in config.benchmarks
+        ]
+        shape = memory.shape_of(models.skeleton(inputs.base))
+        memory.check_generation(shape, longest, machine.generation_batch, memory.available())
     completions = {}
     model, loaded = None, None
     for settings in config.benchmarks:
-        wanted = (settings.precision, settings.merge_adapter)
+        wanted = (settings.precision, settings.merge_adapter and config.training is not None)
         if loaded != wanted:
-            model, loaded = models.load_model(inputs.base, settings.precision, device), wanted
+            if model is not None and not loaded[1]:
+                bases.give_back(model)
+            model = None  # its memory is needed for the next
+            model = bases.take(inputs.base, settings.precision, device, machine.attention)
+            loaded = wanted
             if config.training:
                 adapter = work / "result" / "adapter"
                 model = models.with_adapter(model, adapter, merge=settings.merge_adapter)
-        completions[settings.name] = generate(
-            model,
-            tokenizer,
-            inputs.problems[settings.name],
-            settings,
-            work / f"completions-{settings.name}.jsonl",
-            seed=config.seed,
-            batch_size=machine.generation_batch,
-            progress=machine.progress,
-            description=f"generate {settings.name}",
-        )
+        with memory.enough("--generation-batch"):
+            completions[settings.name] = generate(
+                model,
+                tokenizer,
+                inputs.problems[settings.name],
+                settings,
+                work / f"completions-{settings.name}.jsonl",
+                seed=config.seed,
+                batch_size=machine.generation_batch,
+                static_cache=machine.compile and device == "cuda" and not settings.num_beams,
+                progress=machine.progress,
+                description=f"generate {settings.name}",
+            )
+    if not loaded[1]:  # a merged base is no longer the base
+        bases.give_back(model)
     return completions
 
 
@@ -253,11 +374,12 @@ def grid(wanted: Iterable[RunConfig], machine: Machine) -> Iterator[tuple[RunCon
     """Make many runs, one after the other; yields each with its folder.
 
     None instead of a folder: another process is at it. The same run asked for twice, such as a greedy
-    base under several seeds, is made once.
+    base under several seeds, is made once. The base model stays loaded from run to run.
     """
+    bases = models.BaseModels()
     for config in dict.fromkeys(wanted):
         try:
-            yield config, run(config, machine)
+            yield config, run(config, machine, bases)
         except Busy:
             yield config, None
 

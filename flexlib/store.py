@@ -177,6 +177,23 @@ def has(store: Path, run_id: str) -> bool:
     return True
 
 
+def trained_alike(store: Path, config: Mapping[str, Any]) -> Path | None:
+    """A stored run with the adapter that training by ``config`` would give: the same base, data, method
+    and seed, whatever it was decoded with. None if there is none.
+
+    Fifteen decodings of one adapter are fifteen runs, and one training.
+    """
+    wanted = configs.training_identity(config)
+    for run in run_folders(store):
+        with contextlib.suppress(FlexError):  # a corrupt run is no reason to stop another one
+            stored = read_config(run)
+            if "training" in stored and configs.training_identity(stored) == wanted:
+                for name in ("training.csv", "adapter/adapter_model.safetensors"):
+                    _verified(run, name)
+                return run
+    return None
+
+
 def run_folders(store: Path | None = None) -> list[Path]:
     """The folders of the stored runs, by name."""
     store = Path(store or DEFAULT)

@@ -23,10 +23,11 @@ from safetensors.torch import save_file
 from tqdm import tqdm
 from transformers import Trainer, TrainerCallback, TrainingArguments
 
-from flexlib import data, fourier, models, store
+from flexlib import data, distributed, fourier, models, store
 from flexlib.config import LoraSettings, RunConfig, TrainingSettings
 from flexlib.errors import FlexError
 from flexlib.gnb import GaussNewtonBartlett
+from flexlib.loss import chunk_loss
 from flexlib.optimizers import optimizer_class
 from flexlib.sophia import SophiaG
 
@@ -45,17 +46,24 @@ def train(
     device: str = "cpu",
     microbatch: int | None = None,
     progress: bool = True,
+    model: transformers.PreTrainedModel | None = None,
+    checkpointing: bool = False,
+    compiled: bool = False,
 ) -> None:
     """Train the adapter of one run into ``output/adapter``, its curve into ``output/training.csv``.
 
     Killed at any moment and called again, it resumes from the last checkpoint in ``checkpoints``;
-    on a CPU, with the same number of threads, the adapter is then the same, bit for bit.
+    on a CPU, with the same number of threads, the adapter is then the same, bit for bit. Processes that
+    were launched together share each batch; the main one writes.
 
     Args:
         config: with ``training`` and ``lora`` set.
         base: folder of the base model.
         records: the splits ``train`` and ``validation``.
         microbatch: sequences a forward pass; the batch is accumulated from several.
+        model: the base model, if it is loaded already; it is left as it was.
+        checkpointing: compute activations again in the backward pass, for a third more time.
+        compiled: let torch.compile make the kernels.
 
     Raises:
         FlexError: the model lacks the target modules, or the settings do not fit together.
@@ -69,18 +77,31 @@ def train(
         for split, rows in records.items()
     }
     transformers.set_seed(config.seed)  # the A factors are drawn in add_lora
-    model = add_lora(models.load_model(base, settings.precision, device), config.lora)
+    if model is None:
+        model = models.load_model(base, settings.precision, device)
+    if settings.precision != "fp32":
+        chunk_loss(model)
+    model = add_lora(model, config.lora)
     model.config.use_cache = False
+    if checkpointing:
+        model.gradient_checkpointing_enable({"use_reentrant": False})
 
-    resume_from = last_complete_checkpoint(checkpoints)
+    resume_from = distributed.from_main(
+        last_complete_checkpoint(checkpoints) if distributed.is_main() else None
+    )
     trainer = FlexTrainer(
         model=model,
         args=training_arguments(
-            settings, checkpoints, config.seed, device=device, microbatch=microbatch
+            settings,
+            checkpoints,
+            config.seed,
+            device=device,
+            microbatch=microbatch,
+            compiled=compiled,
         ),
         train_dataset=examples["train"],
         eval_dataset=examples["validation"],
-        data_collator=data.collator(tokenizer.pad_token_id),
+        data_collator=data.collator(tokenizer.pad_token_id, settings.packing),
         callbacks=[EvaluateAtFractions(settings.evaluations), MarkComplete()],
         optimizer_cls_and_kwargs=optimizer_class(config),
     )
@@ -90,14 +111,22 @@ def train(
     trainer.estimate_curvature(config)
     trainer.args.eval_on_start = resume_from is None
     trainer.remove_callback(transformers.PrinterCallback)
-    if progress:
+    if progress and distributed.is_main():
         trainer.add_callback(ProgressLine(f"train {config.label} seed {config.seed}"))
     with models.quiet():
         trainer.train(resume_from_checkpoint=resume_from)
 
-    curve = store.to_csv(store.TRAINING_FIELDS, curve_rows(trainer.state.log_history))
-    store.write_atomically(output / "training.csv", curve)
-    save_adapter(model, output / "adapter", config.base_model)
+    weights = None
+    if trainer.is_fsdp_enabled:
+        weights = trainer.accelerator.get_state_dict(trainer.model_wrapped)
+    if distributed.is_main():
+        curve = store.to_csv(store.TRAINING_FIELDS, curve_rows(trainer.state.log_history))
+        store.write_atomically(output / "training.csv", curve)
+        save_adapter(model, output / "adapter", config.base_model, weights)
+    if checkpointing:
+        model.gradient_checkpointing_disable()
+    vars(model.get_base_model()).pop("forward", None)  # that of chunk_loss
+    model.unload()
 
 
 def training_arguments(
@@ -107,16 +136,24 @@ def training_arguments(
     *,
     device: str = "cpu",
     microbatch: int | None = None,
+    compiled: bool = False,
 ) -> TrainingArguments:
     """The settings in the words of transformers.
 
     Raises:
-        FlexError: the batch size is no multiple of ``microbatch``.
+        FlexError: the batch cannot be shared by the processes or cut into microbatches.
     """
-    microbatch = min(microbatch or settings.batch_size, settings.batch_size)
-    if settings.batch_size % microbatch:
+    share, rest = divmod(settings.batch_size, distributed.processes())
+    if rest:
+        raise FlexError(
+            f"{distributed.processes()} processes do not divide training.batch_size "
+            f"{settings.batch_size}; launch another number"
+        )
+    microbatch = min(microbatch or share, share)
+    if share % microbatch:
         raise FlexError(
             f"--microbatch {microbatch} does not divide training.batch_size {settings.batch_size}"
+            + (f" over {distributed.processes()} processes" if share < settings.batch_size else "")
         )
     arguments = TrainingArguments(
         output_dir=str(output),
@@ -124,7 +161,9 @@ def training_arguments(
         data_seed=seed,
         num_train_epochs=settings.epochs,
         per_device_train_batch_size=microbatch,
-        gradient_accumulation_steps=settings.batch_size // microbatch,
+        gradient_accumulation_steps=share // microbatch,
+        torch_compile=compiled,
+        ddp_find_unused_parameters=False,
         per_device_eval_batch_size=_EVAL_BATCH,
         learning_rate=settings.learning_rate,
         lr_scheduler_type="cosine_with_min_lr",
@@ -154,8 +193,8 @@ def training_arguments(
     return arguments
 
 
-def add_lora(model: transformers.PreTrainedModel, settings: LoraSettings) -> PeftModel:
-    """Freeze the model and give its target modules factors A and B (B = 0, so it computes the same).
+def check_target_modules(model: transformers.PreTrainedModel, settings: LoraSettings) -> None:
+    """See that the model, which needs no weights for it, has the modules that LoRA adapts.
 
     Raises:
         FlexError: no module of the model has one of the names.
@@ -171,6 +210,15 @@ def add_lora(model: transformers.PreTrainedModel, settings: LoraSettings) -> Pef
                 f"this {model.config.model_type} model has no module {target!r} for LoRA; "
                 f"lora.target_modules can be {', '.join(sorted(linear))}"
             )
+
+
+def add_lora(model: transformers.PreTrainedModel, settings: LoraSettings) -> PeftModel:
+    """Freeze the model and give its target modules factors A and B (B = 0, so it computes the same).
+
+    Raises:
+        FlexError: no module of the model has one of the names.
+    """
+    check_target_modules(model, settings)
     lora = LoraConfig(
         task_type="CAUSAL_LM",
         r=settings.rank,
@@ -182,8 +230,16 @@ def add_lora(model: transformers.PreTrainedModel, settings: LoraSettings) -> Pef
         return get_peft_model(model, lora)
 
 
-def save_adapter(model: PeftModel, folder: Path, base_model: str) -> None:
-    """Write the adapter in PEFT's format, whole or not at all, without paths of this machine."""
+def save_adapter(
+    model: PeftModel,
+    folder: Path,
+    base_model: str,
+    weights: dict[str, torch.Tensor] | None = None,
+) -> None:
+    """Write the adapter in PEFT's format, whole or not at all, without paths of this machine.
+
+    ``weights`` are the model's, gathered, where each process holds a part of them.
+    """
     temporary = folder.with_name(f".{folder.name}.tmp")
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
@@ -195,7 +251,7 @@ def save_adapter(model: PeftModel, folder: Path, base_model: str) -> None:
     written = json.loads(path.read_text(encoding="utf-8"))
     written["target_modules"] = sorted(written["target_modules"])  # PEFT keeps them as a set
     path.write_bytes(store.to_json(written))
-    weights = get_peft_model_state_dict(model, save_embedding_layers=False)
+    weights = get_peft_model_state_dict(model, weights, save_embedding_layers=False)
     save_file(weights, temporary / "adapter_model.safetensors")
     temporary.rename(folder)
 
@@ -302,7 +358,9 @@ class MarkComplete(TrainerCallback):
     """Write the last file of a checkpoint: one without it was cut short and is not resumed from."""
 
     def on_save(self, args, state, control, **kwargs):
-        (Path(args.output_dir) / f"checkpoint-{state.global_step}" / _COMPLETE).touch()
+        distributed.wait()  # each process writes a file or two
+        if distributed.is_main():
+            (Path(args.output_dir) / f"checkpoint-{state.global_step}" / _COMPLETE).touch()
 
 
 class ProgressLine(TrainerCallback):

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import gzip
 import json
+import sys
+import types
 
 import pytest
 import tiny
 
-from flexlib import data, models
+from flexlib import benchmarks, corpora, data, models
 from flexlib.errors import FlexError
 
 RECORD = {
@@ -100,14 +103,34 @@ def mbpp_folder(tmp_path, rows: list[dict]):
     return tmp_path
 
 
+MBPP_ROW = {**RECORD, "test_setup_code": "", "challenge_test_list": []}
+
+
 def test_mbpp_with_a_column_missing_is_refused(tmp_path):
     rows = [{"task_id": i, "text": "", "code": ""} for i in range(1, 975)]
-    with pytest.raises(FlexError, match="problem 601 lacks test_list"):
+    with pytest.raises(FlexError, match="row 1: no column test_list, test_setup_code"):
         data.load_records("mbpp", "train", mbpp_folder(tmp_path, rows))
 
 
-def test_mbpp_with_other_problems_is_refused(tmp_path):
-    rows = [{**RECORD, "task_id": i} for i in range(974)]
+def test_mbpp_with_rows_missing_is_refused(tmp_path):
+    rows = [{**MBPP_ROW, "task_id": i} for i in range(1, 974)]
+    with pytest.raises(FlexError, match="has 973 rows instead of 974"):
+        data.load_records("mbpp", "train", mbpp_folder(tmp_path, rows))
+
+
+def test_a_file_of_other_content_is_refused_unless_asked_for(tmp_path, monkeypatch):
+    folder = mbpp_folder(tmp_path, [{**MBPP_ROW, "task_id": i} for i in range(1, 975)])
+    with pytest.raises(
+        FlexError, match=r"is not the pinned .*mbpp@4bb6404fdc6c.*FLEXLIB_ANY_DATA=1"
+    ):
+        data.load_records("mbpp", "train", folder)
+    monkeypatch.setenv("FLEXLIB_ANY_DATA", "1")
+    assert len(data.load_records("mbpp", "train", folder)) == 374
+
+
+def test_mbpp_with_other_problems_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setenv("FLEXLIB_ANY_DATA", "1")
+    rows = [{**MBPP_ROW, "task_id": i} for i in range(974)]
     with pytest.raises(FlexError, match="train split has 374 problems, found 373"):
         data.load_records("mbpp", "train", mbpp_folder(tmp_path, rows))
 
@@ -117,11 +140,85 @@ def test_missing_mbpp_is_refused(tmp_path):
         data.load_records("mbpp", "train", tmp_path)
 
 
-def test_mbpp_without_network_names_the_way_out():
+@pytest.mark.parametrize("dataset", ["mbpp", "apps", "codesearchnet"])
+def test_without_network_the_way_out_is_named(dataset):
     """The suite runs with the hub switched off."""
     pytest.importorskip("datasets")
-    with pytest.raises(FlexError, match="cannot fetch .*--data-dir"):
+    with pytest.raises(FlexError, match=r"cannot fetch .* from the hub .*--data-dir") as error:
+        data.load_records(dataset, "train")
+    assert "\n" not in str(error.value)
+
+
+def test_without_the_package_datasets_the_way_out_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "datasets", None)
+    with pytest.raises(FlexError, match=r"package datasets: install it, or .*--data-dir"):
         data.load_records("mbpp", "train")
+
+
+def test_the_hub_is_asked_for_the_pinned_commit(monkeypatch, benchmark_data):
+    """The hub's tables have the columns of the files; the splits are joined."""
+    asked = []
+    rows = benchmarks.read_rows("mbpp", benchmark_data)
+
+    def load_dataset(repository, configuration, *, split, revision):
+        asked.append((repository, configuration, split, revision))
+        first, last = benchmarks.MBPP_SPLITS[split]
+        return [r for r in rows if first <= r["task_id"] <= last]
+
+    fake = types.ModuleType("datasets")
+    fake.load_dataset = load_dataset
+    monkeypatch.setitem(sys.modules, "datasets", fake)
+    train = data.load_records("mbpp", "train")
+    assert train == data.load_records("mbpp", "train", benchmark_data)
+    revision = "4bb6404fdc6cacfda99d4ac4205087b89d32030c"
+    assert asked == [
+        ("google-research-datasets/mbpp", "full", split, revision)
+        for split in ("prompt", "test", "validation", "train")
+    ]
+
+
+# --- the sets of rounds 2 and 3 -------------------------------------------------------------------
+
+
+@pytest.fixture
+def apps_folder(tmp_path):
+    def row(i):
+        solutions = json.dumps([f"print({i})", "print()"])
+        difficulty = "competition" if i < corpora.APPS_COMPETITION else "introductory"
+        return {"id": i, "question": f"\nQ{i}\n", "solutions": solutions, "difficulty": difficulty}
+
+    (tmp_path / "apps").mkdir()
+    lines = "".join(json.dumps(row(i)) + "\n" for i in range(5000))
+    (tmp_path / "apps" / "train.jsonl.gz").write_bytes(gzip.compress(lines.encode()))
+    return tmp_path
+
+
+def test_apps_holds_out_every_tenth_competition_problem(apps_folder):
+    train = data.load_records("apps", "train", apps_folder)
+    validation = data.load_records("apps", "validation", apps_folder)
+    assert len(train) + len(validation) == 361 and len(validation) == 36
+    assert not {r["task_id"] for r in train} & {r["task_id"] for r in validation}
+    assert validation[0]["task_id"] == "apps/9"
+    assert data.training_text(train[0]) == ("Q0\n\n", "print(0)")
+
+
+def test_apps_without_its_competition_problems_is_refused(apps_folder, monkeypatch):
+    monkeypatch.setattr(corpora, "APPS_COMPETITION", 400)
+    with pytest.raises(FlexError, match="400 competition problems to train on, found 361"):
+        data.load_records("apps", "train", apps_folder)
+
+
+def test_codesearchnet_is_docstring_then_function(tmp_path, monkeypatch):
+    monkeypatch.setitem(corpora._CODESEARCHNET_ROWS, "train", 1)
+    row = {
+        "func_documentation_string": "Add. ",
+        "func_code_string": "def f():\n    1",
+        "func_code_url": "u",
+    }
+    (tmp_path / "codesearchnet").mkdir()
+    (tmp_path / "codesearchnet" / "python-train.jsonl").write_text(json.dumps(row))
+    [record] = data.load_records("codesearchnet", "train", tmp_path)
+    assert data.training_text(record) == ("Add.\n\n", "def f():\n    1")
 
 
 def test_unknown_dataset_is_refused():
@@ -190,3 +287,8 @@ def test_format_only_needs_another_task():
     assert "\n" not in str(error.value)
     with pytest.raises(FlexError, match="record 601 defines no function that it tests"):
         data.format_only([RECORD, {**RECORD, "code": "x = 1"}], seed=0)
+
+    with pytest.raises(
+        FlexError, match="unknown dataset 'ape'; the datasets are nanobench, mbpp, apps"
+    ):
+        data.load_records("ape", "train")

@@ -13,7 +13,9 @@ import torch
 from flexlib import models
 from flexlib.benchmarks import Problem
 from flexlib.config import BenchmarkSettings
+from flexlib.errors import FlexError
 from flexlib.generate import Sample, _read_whole_lines, cut_at_stop, generate
+from flexlib.kvcache import GrowingLayer, growing_cache
 
 GREEDY = BenchmarkSettings("tiny", "python", max_new_tokens=24)
 SAMPLED = dataclasses.replace(GREEDY, samples=2, temperature=0.8, top_p=0.95)
@@ -181,3 +183,133 @@ def test_a_line_separator_in_a_completion_ends_no_row(tmp_path):
     path = tmp_path / "completions.jsonl"
     path.write_text(json.dumps(row, ensure_ascii=False) + "\n{half", encoding="utf-8")
     assert list(_read_whole_lines(path)) == [row]
+
+
+# --- beams, penalties, caches ---------------------------------------------------------------------
+
+BEAMS = dataclasses.replace(GREEDY, num_beams=3)
+BEAM_SAMPLED = dataclasses.replace(BEAMS, temperature=0.8, top_p=0.95, top_k=50)
+
+
+def beam_by_hand(loaded, prompt: str, steps: int, beams: int) -> tuple[float, str]:
+    """Beam search of one prompt over a fixed number of steps in which nothing ends."""
+    model, tokenizer = loaded
+    ids = tokenizer(prompt)["input_ids"]
+    kept: list[tuple[float, list[int]]] = [(0.0, [])]
+    for _ in range(steps):
+        wider = []
+        for score, new in kept:
+            with torch.no_grad():
+                logits = model(torch.tensor([ids + new])).logits[0, -1].log_softmax(-1)
+            logits[tokenizer.eos_token_id] = -torch.inf
+            best = logits.topk(beams)
+            pairs = zip(best.values.tolist(), best.indices.tolist(), strict=True)
+            wider += [(score + value, [*new, token]) for value, token in pairs]
+        kept = sorted(wider, reverse=True)[:beams]
+    return kept[0][0], tokenizer.decode(ids + kept[0][1], skip_special_tokens=True)[len(prompt) :]
+
+
+def test_beam_search_equals_the_search_by_hand(loaded, tmp_path):
+    settings = dataclasses.replace(BEAMS, max_new_tokens=5)
+    completions = decode(loaded, problems(), settings, tmp_path / "out.jsonl")
+    checked = 0
+    for completion, prompt in zip(completions, PROMPTS, strict=True):
+        if completion["tokens"] == 5 and completion["truncated"]:  # nothing ended before
+            assert completion["completion"] == beam_by_hand(loaded, prompt, 5, 3)[1]
+            checked += 1
+    assert checked >= 3
+
+
+@pytest.mark.parametrize("settings", [BEAMS, BEAM_SAMPLED], ids=["beam search", "beam sampling"])
+def test_batch_size_makes_no_difference_to_beams(loaded, tmp_path, settings):
+    one = decode(loaded, problems(), settings, tmp_path / "one.jsonl", batch_size=1)
+    all_ = decode(loaded, problems(), settings, tmp_path / "all.jsonl", batch_size=64)
+    assert texts(one) == texts(all_)
+
+
+def test_beam_sampling_follows_the_seed_and_leaves_torchs_alone(loaded, tmp_path):
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    first = decode(loaded, problems(), BEAM_SAMPLED, tmp_path / "a.jsonl")
+    assert torch.equal(torch.rand(3), expected)
+    assert texts(first) == texts(decode(loaded, problems(), BEAM_SAMPLED, tmp_path / "b.jsonl"))
+    other = decode(loaded, problems(), BEAM_SAMPLED, tmp_path / "c.jsonl", seed=2)
+    assert texts(first) != texts(other)
+
+
+def test_a_stop_string_ends_beams(loaded, tmp_path):
+    whole = decode(loaded, problems(), BEAMS, tmp_path / "whole.jsonl")
+    stop = {c["task_id"]: c["completion"][3:5] for c in whole}
+    wanted = [dataclasses.replace(p, stop=(stop[p.task_id],)) for p in problems()]
+    for completion in decode(loaded, wanted, BEAMS, tmp_path / "stopped.jsonl"):
+        assert stop[completion["task_id"]] not in completion["completion"]
+        assert not completion["truncated"] or completion["tokens"] == BEAMS.max_new_tokens
+
+
+def test_a_stop_of_the_settings_replaces_the_problems(loaded, tmp_path):
+    whole = decode(loaded, problems(), GREEDY, tmp_path / "whole.jsonl")
+    stop = whole[0]["completion"][4:6]
+    settings = dataclasses.replace(GREEDY, stop=(stop,))
+    stopped = decode(loaded, problems(("never said",)), settings, tmp_path / "stopped.jsonl")
+    assert texts(stopped) == [text.split(stop)[0] for text in texts(whole)]
+
+
+def test_the_repetition_penalty_does_not_see_padding(loaded, tmp_path):
+    """Padding is the end-of-text token in some tokenizers: penalised, texts would end later in a batch."""
+    model, tokenizer = loaded
+    tokenizer = models.load_tokenizer(Path(tokenizer.name_or_path))
+    tokenizer.pad_token = tokenizer.eos_token
+    settings = dataclasses.replace(GREEDY, repetition_penalty=1.3)
+    one = decode((model, tokenizer), problems(), settings, tmp_path / "1.jsonl", batch_size=1)
+    all_ = decode((model, tokenizer), problems(), settings, tmp_path / "all.jsonl", batch_size=64)
+    assert texts(one) == texts(all_)
+    assert texts(one) != texts(decode(loaded, problems(), GREEDY, tmp_path / "greedy.jsonl"))
+
+
+def test_top_1_sampling_is_greedy(loaded, tmp_path):
+    settings = dataclasses.replace(SAMPLED, samples=1, top_k=1)
+    assert texts(decode(loaded, problems(), settings, tmp_path / "one.jsonl")) == texts(
+        decode(loaded, problems(), GREEDY, tmp_path / "greedy.jsonl")
+    )
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"num_beams": 1}, "num_beams is 2 or more"),
+        ({"length_penalty": 1.1}, "belong to beam search"),
+        ({"num_beams": 2, "samples": 3}, "one completion a problem"),
+    ],
+)
+def test_settings_that_do_not_fit_together(loaded, tmp_path, changed, message):
+    with pytest.raises(FlexError, match=message):
+        decode(loaded, problems(), dataclasses.replace(GREEDY, **changed), tmp_path / "out.jsonl")
+
+
+def test_the_growing_cache_holds_what_was_appended():
+    layer, whole = GrowingLayer(), torch.randn(2, 3, 300, 4)
+    for start, end in [(0, 120), (120, 121), (121, 135), (135, 300)]:  # within and over blocks
+        keys, values = layer.update(whole[:, :, start:end], -whole[:, :, start:end])
+        assert torch.equal(keys, whole[:, :, :end]) and torch.equal(values, -whole[:, :, :end])
+        assert layer.get_seq_length() == end
+
+
+@pytest.mark.parametrize("options", ["growing", "static"])
+def test_caches_write_the_same_texts(loaded, tmp_path, monkeypatch, options):
+    expected = texts(decode(loaded, problems(), SAMPLED, tmp_path / "a.jsonl"))
+    model = loaded[0]
+    if options == "growing":  # the choice on a GPU
+        real = model.generate
+        used = []
+
+        def generate_with_growing_cache(**kwargs):
+            used.append(growing_cache(model.config))
+            return real(**kwargs, past_key_values=used[-1])
+
+        monkeypatch.setattr(model, "generate", generate_with_growing_cache)
+        got = decode(loaded, problems(), SAMPLED, tmp_path / "b.jsonl")
+        assert used[0].get_seq_length() > 0
+    else:
+        got = decode(loaded, problems(), SAMPLED, tmp_path / "b.jsonl", static_cache=True)
+    assert texts(got) == expected

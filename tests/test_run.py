@@ -269,7 +269,7 @@ def test_a_run_in_the_making_is_left_alone(place, capsys):
         (["--arm", "lora", "--device", "tpu"], "unknown device 'tpu'; take cpu or cuda"),
         (["--arm", "lora", "--set", "lora.target_modules=query"], "no module 'query'"),
         (["--arm", "lora", "--microbatch", "3"], "does not divide"),
-        (["--arm", "lora", "--set", "training.dataset=apps"], "unknown dataset 'apps'"),
+        (["--arm", "lora", "--set", "training.dataset=ape"], "unknown dataset 'ape'"),
     ],
 )
 def test_bad_input(place, capsys, monkeypatch, arguments, message):

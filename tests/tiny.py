@@ -56,6 +56,63 @@ def make_base(folder: Path) -> Path:
     return folder
 
 
+def make_code_llama(folder: Path) -> Path:
+    """A Code Llama in small: its architecture with its constants (rotary base, epsilon), and a tokenizer
+    of its kind, SentencePiece-style BPE with byte fallback in which a space is U+2581, a text begins
+    with BOS, and there is no padding token."""
+    import torch
+    from tokenizers import Tokenizer, decoders, models, normalizers, processors, trainers
+    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+    special = ["<unk>", "<s>", "</s>"]
+    tokenizer = Tokenizer(models.BPE(unk_token="<unk>", byte_fallback=True, fuse_unk=True))
+    tokenizer.normalizer = normalizers.Sequence(
+        [normalizers.Prepend("\u2581"), normalizers.Replace(" ", "\u2581")]
+    )
+    tokenizer.decoder = decoders.Sequence(
+        [
+            decoders.Replace("\u2581", " "),
+            decoders.ByteFallback(),
+            decoders.Fuse(),
+            decoders.Strip(content=" ", left=1),
+        ]
+    )
+    tokenizer.train_from_iterator(
+        WORDS,
+        trainers.BpeTrainer(
+            vocab_size=400,
+            special_tokens=[*special, *(f"<0x{byte:02X}>" for byte in range(256))],
+            show_progress=False,
+        ),
+    )
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="<s> $A", special_tokens=[("<s>", 1)]
+    )
+    PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, unk_token="<unk>", bos_token="<s>", eos_token="</s>"
+    ).save_pretrained(folder)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = LlamaForCausalLM(
+            LlamaConfig(
+                vocab_size=tokenizer.get_vocab_size(),
+                hidden_size=32,
+                intermediate_size=86,
+                num_hidden_layers=2,
+                num_attention_heads=4,
+                max_position_embeddings=16384,
+                rope_parameters={"rope_type": "default", "rope_theta": 1e6},
+                rms_norm_eps=1e-5,
+                tie_word_embeddings=False,
+                bos_token_id=1,
+                eos_token_id=2,
+                initializer_range=0.2,
+            )
+        )
+    model.to(torch.float16).save_pretrained(folder)  # as Code Llama's are saved
+    return folder
+
+
 def records(count: int) -> list[dict]:
     """MBPP-shaped records."""
     return [

@@ -1,0 +1,54 @@
+"""Several processes on one run, as ``accelerate launch`` or ``torchrun`` start them.
+
+All of them train; the main one alone locks, generates, grades and stores. Started singly, everything
+here does nothing.
+"""
+
+from __future__ import annotations
+
+import os
+from datetime import timedelta
+from typing import Any
+
+# The others wait while the main process generates and grades.
+_PATIENCE = timedelta(days=2)
+
+
+def processes() -> int:
+    """How many processes were launched together."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def is_main() -> bool:
+    """Whether this is the process that writes."""
+    return int(os.environ.get("RANK", "0")) == 0
+
+
+def is_sharded() -> bool:
+    """Whether the processes were launched to hold a part of the model each (FSDP)."""
+    return os.environ.get("ACCELERATE_USE_FSDP", "").lower() == "true"
+
+
+def join(device: str) -> None:
+    """Meet the other processes, and take the GPU that is this one's."""
+    if processes() > 1:
+        from accelerate import PartialState
+
+        PartialState(cpu=device == "cpu", timeout=_PATIENCE)
+
+
+def wait() -> None:
+    """Go on when all processes are here."""
+    if processes() > 1:
+        from accelerate import PartialState
+
+        PartialState().wait_for_everyone()
+
+
+def from_main(value: Any = None) -> Any:
+    """The main process's value, in all of them; what the others pass is ignored."""
+    if processes() == 1:
+        return value
+    from accelerate.utils import broadcast_object_list
+
+    return broadcast_object_list([value], from_process=0)[0]
