@@ -222,8 +222,10 @@ def test_codesearchnet_is_docstring_then_function(tmp_path, monkeypatch):
 
 
 def test_unknown_dataset_is_refused():
-    with pytest.raises(FlexError, match="unknown dataset 'apps'; the datasets are nanobench, mbpp"):
-        data.load_records("apps", "train")
+    with pytest.raises(
+        FlexError, match="unknown dataset 'ape'; the datasets are nanobench, mbpp, apps"
+    ):
+        data.load_records("ape", "train")
 
 
 # --- format-only answers ------------------------------------------------------------------------
@@ -287,8 +289,3 @@ def test_format_only_needs_another_task():
     assert "\n" not in str(error.value)
     with pytest.raises(FlexError, match="record 601 defines no function that it tests"):
         data.format_only([RECORD, {**RECORD, "code": "x = 1"}], seed=0)
-
-    with pytest.raises(
-        FlexError, match="unknown dataset 'ape'; the datasets are nanobench, mbpp, apps"
-    ):
-        data.load_records("ape", "train")
