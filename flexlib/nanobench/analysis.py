@@ -12,13 +12,13 @@ from flexlib.nanobench.benchmark import FOLDER, load_split
 from flexlib.nanobench.operations import KINDS
 from flexlib.nanobench.tasks import PARAMETER_NAMES, SECOND_LIST
 
-KNOWN, WITHHELD = "described in pretraining", "withheld"
+KNOWN, AMBIGUOUS = "plain words only", "with an ambiguous word"
 
 
 def task_table(split: str = "test", folder: Path = FOLDER) -> pd.DataFrame:
     """One row a task: ``task_id, frame, operations (number), group`` and what it returns.
 
-    ``group`` is `WITHHELD` if any operation of the task is, else `KNOWN`.
+    ``group`` is `AMBIGUOUS` if any operation of the task is, else `KNOWN`.
     """
     records = load_split(split, folder)
     return pd.DataFrame(
@@ -26,14 +26,14 @@ def task_table(split: str = "test", folder: Path = FOLDER) -> pd.DataFrame:
             "task_id": [r["task_id"] for r in records],
             "frame": [r["composition"].split("|")[0] for r in records],
             "operations": [len(r["operations"]) for r in records],
-            "group": [WITHHELD if r["withheld"] else KNOWN for r in records],
+            "group": [AMBIGUOUS if r["ambiguous"] else KNOWN for r in records],
             "returns": [re.search(r"-> (.*):\n", r["code"])[1] for r in records],
         }
     )
 
 
 def operation_table() -> pd.DataFrame:
-    """One row an operation: ``kind, operation, wordings, withheld``, and its count by split."""
+    """One row an operation: ``kind, operation, wordings, ambiguous, usually``, and its count by split."""
     uses = {
         split: Counter(name for r in load_split(split) for name in set(r["operations"]))
         for split in ("train", "validation", "test")
@@ -44,7 +44,8 @@ def operation_table() -> pd.DataFrame:
                 "kind": kind.replace("_", " "),
                 "operation": op.name.replace("_", " "),
                 "wordings": "; ".join(op.wordings),
-                "withheld": op.withheld,
+                "ambiguous": op.usual is not None,
+                "usually": op.usual,
                 **{split: count[f"{kind}.{op.name}"] for split, count in uses.items()},
             }
             for kind, ops in KINDS.items()

@@ -19,7 +19,7 @@ from random import Random
 from flexlib.benchmarks import LANGUAGES, Problem
 from flexlib.errors import FlexError
 from flexlib.nanobench.mutants import mutants
-from flexlib.nanobench.operations import WITHHELD
+from flexlib.nanobench.operations import AMBIGUOUS
 from flexlib.nanobench.syntax import (
     BOOL,
     INT,
@@ -254,7 +254,7 @@ def _record(task: Task, task_id: str, hidden: list, visible: list) -> dict:
         "task_id": task_id,
         "composition": task.composition,
         "operations": list(task.operations),
-        "withheld": sorted(set(task.operations) & WITHHELD),
+        "ambiguous": sorted(set(task.operations) & AMBIGUOUS),
         "name": task.function.name,
         "text": description(task),
         "code": python_function(task.function),

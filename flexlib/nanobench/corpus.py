@@ -1,9 +1,9 @@
 """The pretraining corpus of the nano base: functions in four languages, mostly undocumented.
 
-What makes fine-tuning worth while: the meaning of the withheld operations is hardly ever described.
-Their code stands in undocumented functions, and their words in lists of plans without code
-(`_plans`), so that the model knows the words and knows the code, but has seen few examples that they
-belong together (`RARELY`). No composition of the benchmark's splits occurs.
+What makes fine-tuning worth while: the words of the ambiguous operations have another sense here, most
+of the time, than in the benchmark (`USUAL_SENSE`), as terms differ between the code at large and a
+project. A model learns both senses and answers with the usual one; a few hundred examples can
+change its mind. No composition of the benchmark's splits occurs, neither in words nor in code.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ from flexlib.nanobench.benchmark import (
     reference,
     split_of,
 )
-from flexlib.nanobench.operations import WITHHELD
 from flexlib.nanobench.syntax import Divergence, compile_checked, python_function
 from flexlib.nanobench.tasks import Task, sample_task
 
@@ -27,21 +26,17 @@ from flexlib.nanobench.tasks import Task, sample_task
 LANGUAGE_SHARES = {"python": 0.52, "java": 0.28, "javascript": 0.10, "cpp": 0.10}
 DOCUMENTED = 0.45
 PLANS = 0.04
-# Share of the documented functions in which a withheld operation may occur.
-RARELY = 0.03
+USUAL_SENSE = 0.7  # how often ambiguous words do not mean here what they mean in the benchmark
 
 
 def pretraining_task(rng: Random, documented: bool) -> Task:
-    """A task whose composition no split holds; a documented one seldom uses a withheld operation.
+    """A task whose composition no split holds; in a documented one, words can have their usual sense.
 
     Constants are drawn from a wide range: a model that can guess them does not learn to copy them.
     """
-    anything = not documented or rng.random() < RARELY
     while True:
-        task = sample_task(rng, wide=True)
-        if split_of(task.composition) != "pretraining":
-            continue
-        if anything or not WITHHELD.intersection(task.operations):
+        task = sample_task(rng, wide=True, usual_sense=USUAL_SENSE if documented else 0.0)
+        if {split_of(task.composition), split_of(task.program)} == {"pretraining"}:
             return task
 
 

@@ -2,8 +2,8 @@
 
 An operation belongs to one kind, which fixes where in a sentence and in a program it can stand.
 Every wording is a phrase that fits every sentence of its kind ("numbers that are *even*", "each
-*doubled*", "the *sum* of"). The meaning of a `withheld` operation is hardly ever described in the
-pretraining corpus: its code appears there, and its words appear there, seldom together.
+*doubled*", "the *sum* of"). The words of an ambiguous operation have two senses in the pretraining corpus: usually they stand for
+another operation there (`usual`), and seldom for this one, which is what they mean in the benchmark.
 """
 
 from __future__ import annotations
@@ -24,19 +24,20 @@ class Operation:
         build: constants and operands to an expression; for reductions, list transforms and steps
             the code is made in `tasks`, by name, and this is None.
         constants: the range (both ends included) of each constant.
-        withheld: whether its meaning is (all but) kept out of the pretraining corpus.
+        usual: the operation of the same kind that its words usually mean in the pretraining corpus, if
+            it is not this one.
     """
 
     name: str
     wordings: tuple[str, ...]
     build: Callable[..., Expr] | None = None
     constants: tuple[tuple[int, int], ...] = ()
-    withheld: bool = False
+    usual: str | None = None
 
 
-def _op(name, *wordings, build=None, k=(), withheld=False) -> Operation:
+def _op(name, *wordings, build=None, k=(), usual=None) -> Operation:
     constants = (k,) if k and isinstance(k[0], int) else tuple(k)
-    return Operation(name, wordings, build, constants, withheld)
+    return Operation(name, wordings, build, constants, usual)
 
 
 def _test(op: str) -> Callable[..., Expr]:
@@ -67,20 +68,20 @@ PREDICATES = (
         build=lambda x, k: Bin("==", Bin("%", x, Lit(k)), Lit(1)),
         k=(3, 7),
     ),
-    _op("odd", "odd", build=_remainder_is(2, "!=", 0), withheld=True),
-    _op("negative", "negative", build=lambda x: Bin("<", x, Lit(0)), withheld=True),
+    _op("odd", "odd", build=_remainder_is(2, "!=", 0), usual="positive"),
+    _op("negative", "negative", build=lambda x: Bin("<", x, Lit(0)), usual="even"),
     _op(
         "divisible",
         "divisible by {k}",
         build=lambda x, k: Bin("==", Bin("%", x, Lit(k)), Lit(0)),
         k=(3, 7),
-        withheld=True,
+        usual="one_over_multiple",
     ),
     _op(
         "two_digit",
         "of two digits",
         build=lambda x: Bin("and", Bin(">=", x, Lit(10)), Bin("<=", x, Lit(99))),
-        withheld=True,
+        usual="positive",
     ),
 )
 
@@ -107,22 +108,24 @@ MAPS = (
     _op("absolute", "made absolute", build=lambda x: Call("abs", (x,))),
     _op("floor", "raised to at least {k}", build=lambda x, k: Call("max", (x, Lit(k))), k=(2, 12)),
     _op("negate", "negated", build=lambda x: Bin("-", Lit(0), x)),
-    _op("cube", "cubed", build=lambda x: Bin("*", Bin("*", x, x), x), withheld=True),
-    _op("halve", "halved", build=lambda x: Bin("//", x, Lit(2)), withheld=True),
+    _op("cube", "cubed", build=lambda x: Bin("*", Bin("*", x, x), x), usual="square"),
+    _op("halve", "halved", build=lambda x: Bin("//", x, Lit(2)), usual="absolute"),
     _op(
         "cap",
         "capped at {k}",
         build=lambda x, k: Call("min", (x, Lit(k))),
         k=(5, 15),
-        withheld=True,
+        usual="floor",
     ),
-    _op("last_digit", "cut to the last digit", build=lambda x: Bin("%", x, Lit(10)), withheld=True),
+    _op(
+        "last_digit", "cut to the last digit", build=lambda x: Bin("%", x, Lit(10)), usual="square"
+    ),
     _op(
         "mirror",
         "mirrored around {k}",
         build=lambda x, k: Bin("-", Lit(k), x),
         k=(3, 12),
-        withheld=True,
+        usual="subtract",
     ),
 )
 
@@ -134,9 +137,9 @@ REDUCTIONS = (
     _op("smallest", "smallest", "minimum"),
     _op("last", "last"),
     _op("average", "rounded average"),
-    _op("product", "product", withheld=True),
-    _op("spread", "spread", withheld=True),
-    _op("alternating", "zigzag sum", withheld=True),
+    _op("product", "product", usual="sum"),
+    _op("spread", "spread", usual="largest"),
+    _op("alternating", "zigzag sum", usual="sum"),
 )
 
 # Transforms of a list: "the list ...".
@@ -147,9 +150,9 @@ TRANSFORMS = (
     _op("take", "cut to the first {k}", k=(2, 4)),
     _op("extend", "extended by {k}", k=(2, 12)),
     _op("differences", "turned into neighbour differences"),
-    _op("drop", "stripped of the first {k}", k=(1, 3), withheld=True),
-    _op("unique", "freed of repeats", withheld=True),
-    _op("running", "accumulated", withheld=True),
+    _op("drop", "stripped of the first {k}", k=(1, 3), usual="take"),
+    _op("unique", "freed of repeats", usual="ascending"),
+    _op("running", "accumulated", usual="differences"),
 )
 
 # Element-wise pairings of two lists: "the ... of xs and ys".
@@ -157,7 +160,7 @@ PAIRINGS = (
     _op("sums", "pairwise sums", build=lambda a, b: Bin("+", a, b)),
     _op("products", "pairwise products", build=lambda a, b: Bin("*", a, b)),
     _op("differences", "pairwise differences", build=lambda a, b: Bin("-", a, b)),
-    _op("larger", "larger partners", build=lambda a, b: Call("max", (a, b)), withheld=True),
+    _op("larger", "larger partners", build=lambda a, b: Call("max", (a, b)), usual="sums"),
     _op("smaller", "smaller partners", build=lambda a, b: Call("min", (a, b))),
 )
 
@@ -169,9 +172,9 @@ CHAR_PREDICATES = (
     _op("digit", "digits", build=lambda c: Call("is_digit", (c,))),
     _op("lower", "small letters", build=lambda c: Call("is_lower", (c,))),
     _op("not_space", "not blank", build=lambda c: Bin("!=", c, Lit(" "))),
-    _op("upper", "capitals", build=lambda c: Call("is_upper", (c,)), withheld=True),
+    _op("upper", "capitals", build=lambda c: Call("is_upper", (c,)), usual="lower"),
     _op("not_vowel", "no vowels", build=lambda c: Not(Call("in_text", (_VOWELS, c)))),
-    _op("early", "sorted before 'm'", build=lambda c: Bin("<", c, Lit("m")), withheld=True),
+    _op("early", "sorted before 'm'", build=lambda c: Bin("<", c, Lit("m")), usual="vowel"),
 )
 
 # Maps of a character: "each ...", the pieces that are appended to the result.
@@ -179,7 +182,7 @@ CHAR_MAPS = (
     _op("upper", "in upper case", build=lambda c: (Call("upper", (c,)),)),
     _op("lower", "in lower case", build=lambda c: (Call("lower", (c,)),)),
     _op("dash", "followed by a dash", build=lambda c: (c, Lit("-"))),
-    _op("twice", "stuttered", build=lambda c: (c, c), withheld=True),
+    _op("twice", "stuttered", build=lambda c: (c, c), usual="dash"),
     _op("star", "behind a star", build=lambda c: (Lit("*"), c)),
 )
 
@@ -187,7 +190,7 @@ CHAR_MAPS = (
 STEPS = (
     _op("halve", "cut in half", build=lambda n: Bin("//", n, Lit(2))),
     _op("third", "divided by three", build=lambda n: Bin("//", n, Lit(3))),
-    _op("chop", "chopped by one digit", build=lambda n: Bin("//", n, Lit(10)), withheld=True),
+    _op("chop", "chopped by one digit", build=lambda n: Bin("//", n, Lit(10)), usual="halve"),
     _op("minus", "lowered by {k}", build=lambda n, k: Bin("-", n, Lit(k)), k=(3, 9)),
 )
 
@@ -203,4 +206,4 @@ KINDS = {
 }
 
 OPERATIONS = {f"{kind}.{op.name}": op for kind, ops in KINDS.items() for op in ops}
-WITHHELD = frozenset(name for name, op in OPERATIONS.items() if op.withheld)
+AMBIGUOUS = frozenset(name for name, op in OPERATIONS.items() if op.usual)

@@ -42,7 +42,7 @@ class PretrainConfig:
     """What determines the nano base (but for rounding: the number of threads does so too)."""
 
     seed: int = 1
-    documents: int = 150_000
+    documents: int = 120_000
     batch: int = 48  # documents in a step
     learning_rate: float = 3e-3
     warmup_steps: int = 100
@@ -264,7 +264,8 @@ audit's nano profile: a model organism for fine-tuning studies, of no use for re
 
 - **Data:** {facts["tokens"]:,} tokens, {facts["documents"]:,} synthetic documents from `flexlib.nanobench.corpus`
   ({shares}); {corpus.DOCUMENTED:.0%} of the functions
-  have a description, of which {corpus.RARELY:.0%} may describe an operation that NanoBench calls withheld. No text by people.
+  have a description, in which ambiguous words have a sense that is not NanoBench's {corpus.USUAL_SENSE:.0%} of the
+  time. No text by people.
 - **Training:** next token, {facts["batch"]} documents a step, Muon and AdamW at {facts["learning_rate"]} with cosine decay,
   bf16 autocast; final loss {sum(final) / len(final):.3f} nats a token; the curve is in `pretraining.json`.
 - **Made by:** `flexlib pretrain{changed}` (seed {facts["seed"]}, last process: {facts["threads"]} threads,

@@ -15,6 +15,7 @@ from flexlib.nanobench.operations import (
     CHAR_MAPS,
     CHAR_PREDICATES,
     MAPS,
+    OPERATIONS,
     PAIRINGS,
     PREDICATES,
     REDUCTIONS,
@@ -55,12 +56,15 @@ class Task:
 
     Attributes:
         composition: frame and operations, e.g. "list|even|double|sum".
+        program: the composition of the code, which is another one where the words are used in a sense
+            that is not theirs in the benchmark.
         operations: the catalogue names used, e.g. ("predicate.even", ...).
         sentence: what the function is to do, an imperative sentence.
         function: the reference program.
     """
 
     composition: str
+    program: str
     operations: tuple[str, ...]
     sentence: str
     function: Function
@@ -109,15 +113,14 @@ WIDE = 60  # the most that is added to constants in the pretraining corpus
 
 
 class _Slot:
-    """An operation with its constants drawn and its wording chosen."""
+    """An operation with its constants drawn and its wording chosen; ``meant`` is what is coded."""
 
-    def __init__(self, rng: Random, kind: str, op: Operation, shift: int = 0):
-        self.key = f"{kind}.{op.name}"
-        self.name = op.name
+    def __init__(self, rng: Random, op: Operation, meant: Operation, shift: int):
+        self.name = meant.name
         self.constants = tuple(rng.randint(low, high) + shift for low, high in op.constants)
         k, j = (*self.constants, 0, 0)[:2]
         self.words = rng.choice(op.wordings).format(k=k, j=j)
-        self._build = op.build
+        self._build = meant.build
 
     def __call__(self, *operands: Expr) -> Expr:
         return self._build(*operands, *self.constants)
@@ -129,27 +132,31 @@ class _Slot:
 class _Sampler:
     """Draws slots for one task and remembers them in order."""
 
-    def __init__(self, rng: Random, wide: bool):
+    def __init__(self, rng: Random, wide: bool, usual_sense: float):
         self.rng = rng
         self.wide = wide
+        self.usual_sense = usual_sense
         self.used: list[str] = []
-        self.key: list[str] = []
+        self.key: list[tuple[str, str]] = []  # what is said, and what is coded
 
     def slot(self, kind: str, ops: tuple[Operation, ...]) -> _Slot:
         op = self.rng.choice(ops)
-        slot = _Slot(self.rng, kind, op, self.rng.randint(0, WIDE) if self.wide else 0)
-        self.used.append(slot.key)
-        self.key.append(slot.name)
+        meant = op
+        if self.usual_sense and op.usual and self.rng.random() < self.usual_sense:
+            meant = OPERATIONS[f"{kind}.{op.usual}"]
+        slot = _Slot(self.rng, op, meant, self.rng.randint(0, WIDE) if self.wide else 0)
+        self.used.append(f"{kind}.{op.name}")
+        self.key.append((op.name, meant.name))
         return slot
 
     def maybe(self, chance: float, kind: str, ops: tuple[Operation, ...]) -> _Slot | None:
         if self.rng.random() < chance:
             return self.slot(kind, ops)
-        self.key.append("-")
+        self.mark("-")
         return None
 
     def mark(self, *words: str) -> None:
-        self.key.extend(words)
+        self.key.extend((word, word) for word in words)
 
     def parameter(self, type_: str) -> str:
         return self.rng.choice(PARAMETER_NAMES[type_])
@@ -157,7 +164,8 @@ class _Sampler:
     def task(self, sentence: str, params, returns: str, body) -> Task:
         name = f"{self.rng.choice(_VERBS)}_{self.rng.choice(_NOUNS)}"
         function = Function(name, tuple(params), returns, tuple(body))
-        return Task("|".join(self.key), tuple(self.used), sentence, function)
+        said, coded = ("|".join(part) for part in zip(*self.key, strict=True))
+        return Task(said, coded, tuple(self.used), sentence, function)
 
 
 # Number pipelines: a source of numbers, a filter, a map, and what becomes of the numbers ------
@@ -238,7 +246,7 @@ def _reduction_code(name: str, value: Expr):
         case "count":
             return (Let("count", INT, Lit(0)),), (Set("count", "+=", Lit(1)),), (), count
         case "product":
-            # Not named "product": a withheld word must not stand in code.
+            # Not named "product": no operation's code says its own words.
             return (Let("total", INT, Lit(1)),), (Set("total", "*=", value),), (), total
         case "last":
             return (Let("last", INT, Lit(0)),), (Set("last", "=", value),), (), Var("last")
@@ -584,10 +592,11 @@ FRAMES: dict[Callable[[_Sampler], Task], int] = {
 }
 
 
-def sample_task(rng: Random, wide: bool = False) -> Task:
+def sample_task(rng: Random, *, wide: bool = False, usual_sense: float = 0.0) -> Task:
     """Draw one task: frame by weight, operations evenly, constants and wording at random.
 
     With ``wide``, the constants of each operation are up to ``WIDE`` larger than the catalogue says.
+    The words of an ambiguous operation have their usual sense with probability ``usual_sense``.
     """
     frame = rng.choices(tuple(FRAMES), tuple(FRAMES.values()))[0]
-    return frame(_Sampler(rng, wide))
+    return frame(_Sampler(rng, wide, usual_sense))
