@@ -133,7 +133,9 @@ def by_layer(table: pd.DataFrame, keys: Sequence[str] = ("arm", "seed", "layer")
     shares[columns] = shares[columns].mul(weight, axis=0)
     shares[spreads] = (shares[spreads].mul(weight, axis=0)) ** 2
     groups = [*keys, "part", "quantity", "x"]
-    total = shares.groupby(groups, sort=False, dropna=False)[[*columns, *spreads, "weight"]].sum()
+    total = shares.groupby(groups, sort=False, dropna=False, observed=True)[
+        [*columns, *spreads, "weight"]
+    ].sum()
     for name in columns:
         total[name] /= total["weight"]
     for name in spreads:
