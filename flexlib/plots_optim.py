@@ -64,6 +64,7 @@ def unclipped(training: pd.DataFrame, ax: Axes | None = None) -> Axes:
     ax.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
     ax.set_xlabel("optimiser step")
     ax.set_ylabel("coordinates not clipped")
+    plots._legend_above(ax, 2)
     return ax
 
 
