@@ -365,6 +365,37 @@ def test_the_sweep_is_the_released_one():
         assert len(differences) == 1, arm
 
 
+def test_ten_fourier_configurations_are_those_of_the_release():
+    table = paper.table("fourier_configurations")
+    table = table[table["returned"] == "yes"]
+    assert len(table) == 10
+    for row in table.itertuples():
+        wanted = config.load("paper", f"released-fourier-{row.index:02}", 1)
+        penalty = wanted.regularizer
+        assert (penalty.form, penalty.strength) == ("factor", row.fourier_lambda)
+        assert (penalty.threshold, penalty.low_weight, penalty.high_weight) == (
+            row.threshold,
+            row.low_weight,
+            row.high_weight,
+        )
+        assert (wanted.lora.rank, wanted.lora.target_modules) == (
+            row.rank,
+            tuple(row.target_modules.split()),
+        )
+        assert wanted.training.learning_rate == row.learning_rate
+
+
+def test_the_two_optimisers_of_round_2_share_all_else():
+    adamw, sophia = (config.load("paper", f"released-apps-{a}", 1) for a in ("adamw", "sophia"))
+    assert adamw.lora == sophia.lora
+    assert sophia.training.learning_rate == pytest.approx(0.8 * adamw.training.learning_rate)
+    assert sophia.training.optimizer == "sophia" and sophia.sophia.curvature == "constant"
+    for wanted in (adamw, sophia):
+        settings = wanted.training
+        assert settings.dataset == "apps"
+        assert settings.learning_rate * settings.final_lr_fraction == pytest.approx(1e-5)
+
+
 def test_pinned_sources_are_whole(benchmark_data):
     """The digests are those of the data that the study was written with."""
     for name in ("humaneval", "mbpp", "multipl-e-java", "multipl-e-js", "multipl-e-cpp"):
