@@ -218,8 +218,11 @@ def test_a_job_that_fails_says_which_and_why(base, tmp_path):
     pytest.importorskip("submitit")
     machine = run.Machine(store=tmp_path / "runs", work_dir=tmp_path, base_model=tmp_path / "no")
     wanted = [config.load("nano", "base", 0, limit=1)]
-    with pytest.raises(FlexError, match="no model folder") as error:
-        list(cluster.grid(wanted, machine, cluster="debug", parameters={}))
+    parameters = {"timeout_min": 5, "gpus_per_node": 0}
+    with pytest.raises(
+        FlexError, match=r"job .* \(base limit=1 seed 0\) failed: no model folder .* its log is"
+    ) as error:
+        list(cluster.grid(wanted, machine, cluster="local", parameters=parameters))
     assert "\n" not in str(error.value)
 
 
@@ -275,12 +278,13 @@ def test_target_modules_of_another_architecture(command, capsys, no_work):
 
 @pytest.mark.parametrize("error", ["GatedRepoError", "RepositoryNotFoundError"])
 def test_a_gated_or_missing_model(command, capsys, monkeypatch, no_work, error):
-    import httpx
     from huggingface_hub import errors
 
     def refuse(*args, **kwargs):
-        response = httpx.Response(403, request=httpx.Request("GET", "https://hub.example"))
-        raise getattr(errors, error)("no", response=response)
+        kind = getattr(errors, error)
+        raise kind.__new__(
+            kind
+        )  # the hub's answer, which it is made from, is of its HTTP client's kind
 
     monkeypatch.setattr("huggingface_hub.snapshot_download", refuse)
     arguments = command("run", "--arm", "base")
