@@ -14,6 +14,7 @@ from pathlib import Path
 import pandas as pd
 
 from flexlib.errors import FlexError
+from flexlib.generate import BEAM_SAMPLING_BATCH
 from flexlib.store import ROOT
 
 MEASURED = ROOT / "data" / "benchmarks" / "gpu"
@@ -72,6 +73,7 @@ class Work:
         problems: of the benchmark.
         rows: completions, or beams, a problem.
         steps: decoding steps a batch; a batch ends with its longest row, so it is the limit.
+        at_once: rows that are decoded together; None: as many as the GPU takes.
     """
 
     name: str
@@ -81,6 +83,7 @@ class Work:
     problems: int
     rows: int
     steps: int
+    at_once: int | None = None
 
 
 def paper_work(seeds: int, tokens_a_problem: float) -> list[Work]:
@@ -99,7 +102,16 @@ def paper_work(seeds: int, tokens_a_problem: float) -> list[Work]:
         Work("train on APPS, two optimisers", 2 * seeds, apps, 0, 0, 0, 0),
         Work("Java, 10 samples", 0, 0, adapters + 2 * seeds, 158, 10, 512),
         Work("HumanEval, greedy", 0, 0, adapters + 2 * seeds, 164, 1, 256),
-        Work("HumanEval, 15 beam decodings", 0, 0, 15 * 10 * seeds, 164, 10, 256),
+        Work(
+            "HumanEval, 15 beam decodings",
+            0,
+            0,
+            15 * 10 * seeds,
+            164,
+            10,
+            256,
+            at_once=10 * BEAM_SAMPLING_BATCH,
+        ),
     ]
 
 
@@ -108,13 +120,15 @@ def projection(
 ) -> pd.DataFrame:
     """Hours of each kind of work: ``name, trainings, training_tokens, decodings, steps, hours``.
 
+    A step with fewer rows is taken to last as long: it has as many kernels to launch and weights to read.
+
     Args:
         rows: completions or beams that are decoded together.
         seconds_a_step: of one decoding step with so many.
     """
     table = []
     for item in work:
-        batches = -(-item.problems * item.rows // rows) if item.decodings else 0
+        batches = -(-item.problems * item.rows // (item.at_once or rows)) if item.decodings else 0
         training = item.trainings * item.training_tokens / training_tokens_per_second
         steps = item.decodings * batches * item.steps
         table.append(
