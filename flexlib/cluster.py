@@ -63,12 +63,18 @@ def grid(
     for config, job in zip(wanted, jobs, strict=True):
         try:
             yield config, job.result()
-        except submitit.core.utils.FailedJobError as error:
-            last = str(error).strip().splitlines()[-1]
+        except submitit.core.utils.UncompletedJobError as error:  # FailedJobError is one
             raise FlexError(
-                f"job {job.job_id} ({config.label} seed {config.seed}) failed: {last}; "
+                f"job {job.job_id} ({config.label} seed {config.seed}) failed: {_cause(error)}; "
                 f"its log is {job.paths.stderr}"
             ) from error
+
+
+def _cause(error: Exception) -> str:
+    """The last line of the job's traceback, which submitit puts between two rules."""
+    _, _, trace = str(error).partition("\n---")
+    lines = trace.partition("\n---")[0].strip().splitlines() or str(error).strip().splitlines()
+    return lines[-1].removeprefix("flexlib.errors.FlexError: ")
 
 
 def _job(config: RunConfig, machine: Machine) -> Path | None:

@@ -44,7 +44,7 @@ Completion = dict[str, Any]  # task_id, sample, completion, tokens, truncated
 # generated beyond a stop string is cut off, so this only trades one kind of waste for another.
 _STEPS_BETWEEN_CHECKS = 4
 
-_BEAM_SAMPLING_BATCH = 8  # problems; part of what beam sampling yields, so not the machine's choice
+BEAM_SAMPLING_BATCH = 8  # problems; part of what beam sampling yields, so not the machine's choice
 _STATIC_WIDTH = 64  # a compiled model sees prompts of multiples of this many tokens
 
 
@@ -82,7 +82,7 @@ def generate(
         problems = [dataclasses.replace(p, stop=settings.stop) for p in problems]
     if settings.num_beams:
         sampled = settings.temperature > 0
-        batch_size = _BEAM_SAMPLING_BATCH if sampled else max(1, batch_size // settings.num_beams)
+        batch_size = BEAM_SAMPLING_BATCH if sampled else max(1, batch_size // settings.num_beams)
     work = [(problem, sample) for problem in problems for sample in range(settings.samples)]
     prompt_ids = {p.task_id: tokenizer(p.prompt)["input_ids"] for p in problems}
     # Neighbours of like length need little padding; ids make the order, so the batches, unique.

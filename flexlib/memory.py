@@ -17,6 +17,7 @@ from transformers import PreTrainedModel
 
 from flexlib.config import BenchmarkSettings, LoraSettings, TrainingSettings
 from flexlib.errors import FlexError
+from flexlib.generate import BEAM_SAMPLING_BATCH
 
 GB = 1e9
 _HALF = 2  # bytes a parameter in bf16 and fp16
@@ -156,21 +157,24 @@ def plan_training(
 def check_generation(
     shape: Shape, benchmarks: Sequence[tuple[BenchmarkSettings, int]], rows: int, memory: int
 ) -> None:
-    """See that ``rows`` fit together, for each benchmark and the tokens of its longest prompt.
+    """See that ``rows`` fit together, for each benchmark and the tokens of its longest prompt. Beam
+    sampling has batches of its own.
 
     Raises:
         FlexError: they do not; says how many would.
     """
     for settings, prompt in benchmarks:
-        needed = generation_bytes(shape, settings, rows, prompt)
+        fixed = bool(settings.num_beams) and settings.temperature > 0
+        together = BEAM_SAMPLING_BATCH * settings.num_beams if fixed else rows
+        needed = generation_bytes(shape, settings, together, prompt)
         if needed <= memory:
             continue
         problem = (
             f"writing {settings.name} needs about {needed / GB:.0f} GB of memory and "
             f"{memory / GB:.0f} GB are free"
         )
-        fewer = rows
-        while fewer > 1 and generation_bytes(shape, settings, fewer, prompt) > memory:
+        fewer = together
+        while not fixed and fewer > 1 and generation_bytes(shape, settings, fewer, prompt) > memory:
             fewer //= 2
         if generation_bytes(shape, settings, fewer, prompt) <= memory:
             raise FlexError(f"{problem}: --generation-batch {fewer} would fit")

@@ -249,6 +249,8 @@ def _make(
         "launched": distributed.processes(),  # that trained together
         "generation_batch": machine.generation_batch,
         "microbatch": machine.microbatch,
+        "compile": machine.compile,
+        "attention": machine.attention,
         "sandboxed": not machine.unsafe_no_sandbox,
         "data": _data_sources(config, machine),
         # The run that this one's adapter was trained in, if it was not in this one.

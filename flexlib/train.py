@@ -84,7 +84,8 @@ def train(
     model = add_lora(model, config.lora)
     model.config.use_cache = False
     if checkpointing:
-        model.gradient_checkpointing_enable({"use_reentrant": False})
+        with models.quiet():
+            model.gradient_checkpointing_enable({"use_reentrant": False})
 
     resume_from = distributed.from_main(
         last_complete_checkpoint(checkpoints) if distributed.is_main() else None
@@ -124,7 +125,8 @@ def train(
         store.write_atomically(output / "training.csv", curve)
         save_adapter(model, output / "adapter", config.base_model, weights)
     if checkpointing:
-        model.gradient_checkpointing_disable()
+        with models.quiet():
+            model.gradient_checkpointing_disable()
     vars(model.get_base_model()).pop("forward", None)  # that of chunk_loss
     model.unload()
 

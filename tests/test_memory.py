@@ -135,6 +135,14 @@ def test_too_many_completions_at_once(code_llama):
         memory.check_generation(code_llama, [(java, 500)], 128, int(10 * GB))
 
 
+def test_batches_of_beam_sampling_are_fixed(code_llama):
+    [settings] = config.load("paper", "base", 1, decoding="humaneval-01").benchmarks
+    needed = memory.generation_bytes(code_llama, settings, 8 * 12, 300)
+    memory.check_generation(code_llama, [(settings, 300)], 999, needed)
+    with pytest.raises(FlexError, match="use a larger GPU"):
+        memory.check_generation(code_llama, [(settings, 300)], 1, needed - 1)
+
+
 def test_a_cpu_is_refused_what_takes_days_unless_asked_for(code_llama):
     with pytest.raises(FlexError, match=r"6.7 billion parameters takes days.*--device cpu"):
         memory.check_device(code_llama, "cpu", asked_for=False)

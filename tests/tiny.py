@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -85,6 +86,9 @@ def make_code_llama(folder: Path) -> Path:
             show_progress=False,
         ),
     )
+    state = json.loads(tokenizer.to_str())
+    state["added_tokens"] = state["added_tokens"][: len(special)]  # bytes are text, not special
+    tokenizer = Tokenizer.from_str(json.dumps(state))
     tokenizer.post_processor = processors.TemplateProcessing(
         single="<s> $A", special_tokens=[("<s>", 1)]
     )
