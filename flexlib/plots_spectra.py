@@ -6,7 +6,6 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.ticker import PercentFormatter
 
 from flexlib.plots import COLORS, LINES, MARKERS, _axes, _in_order, _legend_above, _need
 
@@ -14,7 +13,7 @@ from flexlib.plots import COLORS, LINES, MARKERS, _axes, _in_order, _legend_abov
 def against_null(
     table: pd.DataFrame,
     by: str = "arm",
-    xlabel: str = "frequency (1 = Nyquist)",
+    xlabel: str = "frequency, upper end of the band (1 = Nyquist)",
     ax: Axes | None = None,
 ) -> Axes:
     """Energy in a band over that of the null: ``x, ratio``, a line for each ``by``; several seeds are
@@ -63,20 +62,6 @@ def singular_values(table: pd.DataFrame, by: str = "arm", ax: Axes | None = None
     ax.set_xticks(np.asarray(null.index))
     ax.set_xlabel("singular value, by size")
     ax.set_ylabel("share of the update's norm")
-    _legend_above(ax, 3)
-    return ax
-
-
-def share_of_step(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
-    """Penalty gradient over cross-entropy gradient, ``share`` a step, a line for each ``arm``."""
-    _need(table, "step", "share", "arm")
-    ax = _axes(ax, 3.0)
-    for i, name in enumerate(_in_order(table["arm"])):
-        rows = table[table["arm"] == name].groupby("step")["share"].mean()
-        ax.plot(rows.index, rows, ls=LINES[i % 7], color=COLORS[i % 7], lw=2, label=name)
-    ax.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
-    ax.set_xlabel("step")
-    ax.set_ylabel("penalty / loss")
     _legend_above(ax, 3)
     return ax
 
