@@ -88,9 +88,23 @@ class GaussNewtonBartlett(TrainerCallback):
     The Trainer's ``training_step`` hands its inputs to :meth:`keep`; the rest is done by events.
     Works under gradient accumulation, autocast and distributed data parallelism. The loss is the
     plain cross-entropy: what ``compute_loss`` may add to it is left out.
+
+    Args:
+        trainer: its optimiser is a SophiaG.
+        every: k, steps from one estimate to the next.
+        seed: of the labels.
+        shared_forward: differentiate the training step's own forward pass instead of another one.
+
+    Raises:
+        FlexError: the Trainer shards its gradients, whose sum over processes would not be the batch's.
     """
 
     def __init__(self, trainer: Trainer, *, every: int, seed: int, shared_forward: bool) -> None:
+        if trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled:
+            raise FlexError(
+                "Sophia's curvature is estimated with whole gradients: train it data-parallel, without "
+                "FSDP or DeepSpeed"
+            )
         self.trainer = trainer
         self.every = every
         self.seed = seed

@@ -64,8 +64,10 @@ def trials(arm: str) -> list[tuple[dict[str, Any], RunConfig]]:
     for settings in grid(registered["trials"][arm]):
         overrides = [f"{key}={value!r}" for key, value in settings.items()]
         wanted = configs.load(registered["profile"], arm, registered["seed"], overrides=overrides)
-        # Which overrides make a difference changes once the profile holds the best; the trial does not.
-        made.append((settings, dataclasses.replace(wanted, variant=None)))
+        # Only the last validation loss is wanted. And which overrides make a difference changes once
+        # the profile holds the best; the trial does not.
+        training = dataclasses.replace(wanted.training, evaluations=1)
+        made.append((settings, dataclasses.replace(wanted, training=training, variant=None)))
     return made
 
 

@@ -54,6 +54,17 @@ def test_overrides_win_and_keep_their_types():
     assert (java.language, java.temperature, java.samples) == ("java", 1.0, 5)
 
 
+def test_a_profile_may_have_values_of_its_own_for_an_arm(monkeypatch):
+    read = config._read
+    tables = {"nano": {"arms": {"adamw": {"training": {"learning_rate": 0.5}}}}}
+    monkeypatch.setattr(config, "_read", lambda kind, name: read(kind, name) | tables.get(name, {}))
+    assert load(arm="adamw").training.learning_rate == 0.5
+    assert load(arm="adamw").variant is None
+    assert load("training.learning_rate=0.1", arm="adamw").training.learning_rate == 0.1
+    assert load(arm="lora").training.learning_rate != 0.5
+    assert load(arm="adamw", profile="paper").training.learning_rate == 2e-4
+
+
 @pytest.mark.parametrize(
     ("kwargs", "message"),
     [

@@ -377,6 +377,13 @@ def test_shared_forward_needs_logits(base, tmp_path, monkeypatch):
         trainer.train()
 
 
+def test_sharded_gradients_are_refused(base, tmp_path):
+    trainer = trainer_of(base, tmp_path)
+    trainer.is_fsdp_enabled = True
+    with pytest.raises(FlexError, match="data-parallel, without FSDP"):
+        trainer.estimate_curvature(config.load("nano", "sophia", 1))
+
+
 def test_lion_without_its_package_is_one_line(monkeypatch):
     monkeypatch.setitem(sys.modules, "pytorch_optimizer", None)
     with pytest.raises(FlexError, match="Lion comes from pytorch-optimizer"):
