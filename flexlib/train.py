@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -331,7 +331,7 @@ class FlexTrainer(Trainer):
         self.model.eval()
         total, tokens = 0.0, 0
         with torch.no_grad():
-            for batch in self.get_eval_dataloader():
+            for batch in self._whole_evaluation_set():
                 batch = self._prepare_inputs(batch)
                 count = int((batch["labels"][:, 1:] != data.IGNORED).sum())
                 with self.compute_loss_context_manager():
@@ -341,6 +341,16 @@ class FlexTrainer(Trainer):
         metrics = {"eval_loss": total / tokens}
         self.log(metrics)
         return metrics
+
+    def _whole_evaluation_set(self) -> Iterable[dict[str, torch.Tensor]]:
+        """Its batches. The Trainer's own loader would give each of several processes a part."""
+        if distributed.processes() == 1:
+            return self.get_eval_dataloader()
+        return torch.utils.data.DataLoader(
+            self.eval_dataset,
+            batch_size=self.args.per_device_eval_batch_size,
+            collate_fn=self.data_collator,
+        )
 
 
 class EvaluateAtFractions(TrainerCallback):

@@ -199,8 +199,10 @@ def test_two_processes_train_as_one(command, tmp_path):
     a, b = (load_file(f / "adapter" / "adapter_model.safetensors") for f in (single, pair))
     for name in a:
         torch.testing.assert_close(a[name], b[name], rtol=1e-3, atol=1e-5)
-    losses = [store.training(folder.parent)["loss"].dropna().tolist() for folder in (single, pair)]
-    assert losses[0] == pytest.approx(losses[1], rel=1e-4)
+    curves = [store.training(folder.parent) for folder in (single, pair)]
+    for field in ("loss", "eval_loss", "grad_norm", "tokens"):
+        one, two = (curve[field].dropna().tolist() for curve in curves)
+        assert one == pytest.approx(two, rel=1e-3), field
 
 
 def test_a_batch_that_the_processes_cannot_share_is_refused(command, monkeypatch, tmp_path):

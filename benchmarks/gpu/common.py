@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import gc
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -107,6 +108,8 @@ def peak_memory_gb() -> float:
     if not torch.cuda.is_available():
         return float("nan")
     peak = torch.cuda.max_memory_allocated() / 1e9
+    gc.collect()  # a Trainer is a circle of references
+    torch.cuda.empty_cache()
     torch.cuda.reset_peak_memory_stats()
     return peak
 
