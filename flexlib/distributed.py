@@ -2,6 +2,10 @@
 
 All of them train; the main one alone locks, generates, grades and stores. Started singly, everything
 here does nothing.
+
+Training is that of one process, up to rounding, but for one thing: where the batch does not divide
+the training set, accelerate fills up an epoch's last batch with sequences from its beginning (of MBPP's
+374, the last 2 of each epoch get 2 more beside them). A run's provenance has how many ``launched``.
 """
 
 from __future__ import annotations

@@ -171,7 +171,8 @@ def test_memory_saving_changes_no_gradient(base, tmp_path, checkpointing):
 def test_two_processes_train_as_one(command, tmp_path):
     """DDP on a CPU through torch's launcher; the main process alone generates and stores."""
     same = ["--arm", "lora", "--seed", "1", "--set", "lora.dropout=0"]
-    same += ["--set", "training.precision=fp32"]
+    # Whole batches: accelerate fills up the last one with the first sequences.
+    same += ["--set", "training.precision=fp32", "--set", "training.train_limit=8"]
     assert cli.main(command("run", *same)) == 0
     one = tmp_path / "runs"
     one.rename(tmp_path / "one")
