@@ -79,7 +79,8 @@ def train(
     transformers.set_seed(config.seed)  # the A factors are drawn in add_lora
     if model is None:
         model = models.load_model(base, settings.precision, device)
-    if settings.precision != "fp32":
+    # Sophia with shared_forward differentiates the logits of the training step themselves.
+    if settings.precision != "fp32" and not (config.sophia and config.sophia.shared_forward):
         chunk_loss(model)
     model = add_lora(model, config.lora)
     model.config.use_cache = False
