@@ -413,7 +413,9 @@ def test_the_released_arm_is_the_released_configuration():
 
 def test_every_penalty_of_the_controls_is_matched_to_the_released_one():
     arms = {a: config.load("nano", a, 1).regularizer for a in config.arms()}
-    penalised = {a: r for a, r in arms.items() if r is not None}
+    penalised = {
+        a: r for a, r in arms.items() if r is not None and not a.startswith("released-fourier-")
+    }
     assert set(penalised) >= {
         *["fourier-described", "fourier-released", "fourier-delta", "fourier-permuted"],
         *["fourier-orthogonal", "l2-matched"],

@@ -93,7 +93,9 @@ def test_training_has_the_runs_that_trained(runs):
 def test_runs_flatten_settings_and_provenance(runs):
     table = store.runs(runs)
     assert list(table.columns[:4]) == ["run_id", "profile", "arm", "seed"]
-    assert table["training.learning_rate"].dropna().unique().tolist() == [2e-4]
+    assert table["training.learning_rate"].dropna().unique().tolist() == [
+        config.load("nano", "lora", 1).training.learning_rate
+    ]
     assert table["seconds.train"].tolist() == [1.5] * 3
     assert not [name for name in table.columns if name.startswith("files")]
 

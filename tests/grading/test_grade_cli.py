@@ -171,7 +171,7 @@ def test_a_multipl_e_folder(tmp_path, capsys):
         (["nowhere.jsonl"], "there is no nowhere.jsonl"),
         (["{samples}"], "name the --benchmark"),
         (["{samples}", "--benchmark", "nanobench-java"], "no problem of this benchmark"),
-        (["{samples}", "--benchmark", "humaneval"], "name its folder with --data"),
+        (["{samples}", "--benchmark", "humaneval"], "by --data-dir"),
         (["{samples}", "--benchmark", "humaneval", "--data", "{folder}"], "the right folder"),
         (["{garbage}", "--benchmark", "nanobench-java"], "garbage.jsonl, line 1"),
         (["--programs", "{samples}"], "row 1: language"),
