@@ -137,7 +137,7 @@ def convergence(
         curve = training[training[by] == name].groupby(x)[y].agg(["mean", "sem", "count"])
         half = curve["sem"] * t.ppf(0.5 + confidence / 2, (curve["count"] - 1).clip(lower=1))
         seeds = curve["count"].max()
-        label = f"{name} ({seeds} seed{'s' * (seeds != 1)})"
+        label = f"{name} ({seeds} {'seed' if seeds == 1 else 'seeds'})"
         ax.plot(curve.index, curve["mean"], ls=LINES[i % 7], color=COLORS[i % 7], label=label)
         low, high = curve["mean"] - half, curve["mean"] + half
         ax.fill_between(curve.index, low, high, color=COLORS[i % 7], alpha=0.2, lw=0)
