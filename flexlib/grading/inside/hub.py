@@ -11,6 +11,7 @@ closes the nest and watches time, memory and output.
 This file runs inside the sandbox and imports only the standard library.
 """
 
+import gc
 import json
 import os
 import resource
@@ -107,14 +108,19 @@ class Nest:
         if not self.ended and select.select([self.end], [], [], seconds)[0]:
             self.reap()
 
+    def kill(self) -> None:
+        """End the program; ``close`` must still follow."""
+        self.hub.hear_nursery()
+        if self.pid is not None and not self.ended:
+            signal.pidfd_send_signal(self.end, signal.SIGKILL)
+
     def close(self) -> None:
         """Kill whatever is left, and return when the kernel has cleared it away."""
-        self.hub.hear_nursery()
+        self.kill()
         self.was_running = not self.ended
         if self.pid is None:
             os.close(self.status)
         elif not self.ended:
-            signal.pidfd_send_signal(self.end, signal.SIGKILL)
             select.select([self.end], [], [])
             self.reap()
         if self.pid is not None and self.hub.unsafe:
@@ -156,6 +162,8 @@ class Hub:
         if not pid:
             self.nursery.close()
             python_candidate.open_streams()
+            python_candidate.rehearse()
+            gc.freeze()
             nest.serve_nests(requests, config["run_candidate"])
         requests.close()
         self.trusted.add(pid)
@@ -331,8 +339,6 @@ def preload() -> None:
 
 
 def main() -> None:
-    import gc
-
     nest.make_dumpable()
     nest.name_process("hub")
     commands, answers = os.dup(0), os.dup(1)

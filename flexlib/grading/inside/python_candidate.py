@@ -148,6 +148,41 @@ def open_streams() -> None:
     sys.setrecursionlimit(1000 + 20)  # a program's own thousand, and the frames above it
 
 
+SAMPLE = """
+from typing import Dict, List
+
+
+def kept(numbers: List[int], name: str) -> List[str]:
+    \"\"\"Numbers over one, after the name. >>> kept([1, 2], "a") == ["a2"]\"\"\"
+    seen: Dict[str, int] = {}
+    for i, n in enumerate(sorted(set(numbers))):
+        if n > 1 and i % 2 in (0, 1):
+            seen[name + str(n)] = max(n, len(name)) // 1
+    total = sum(x * 1.0 for x in seen.values())
+    return [word.lower() for word in seen][: int(total)]
+"""
+
+
+def rehearse() -> None:
+    """Once through what every candidate does, before the first is forked.
+
+    A fork that parses its first program alone takes five times as long: it has to fetch pages of
+    the interpreter that its parent has not yet used.
+    """
+    read, write = os.pipe()
+    for _ in range(8):
+        candidate = Candidate()
+        load = {"do": "load", "source": SAMPLE, "shared": [], "classes": [], "names": ["kept"]}
+        call = {"do": "call", "of": 0, "args": [[3, 2, 1, 1], "a"], "keywords": {}}
+        for message in (load, call):
+            wire.send(write, candidate.answer(message))
+            answer = wire.receive(read)
+    os.close(read)
+    os.close(write)
+    if answer != {"value": ["a2", "a3"]}:
+        raise RuntimeError(f"the rehearsal failed: {answer}")
+
+
 def run(request) -> None:
     candidate = Candidate()
     while True:

@@ -75,7 +75,12 @@ class Warm:
         self.judge = None
 
     def tidy(self):
-        """Clear the last program away, once its verdict is given."""
+        """End the last program, once its verdict is given; it is cleared away beside the next."""
+        if self.leaving is not None:
+            self.leaving.kill()
+
+    def clear(self):
+        """Wait until nothing of the last program is left."""
         if self.leaving is not None:
             self.leaving.close()
             self.leaving = None
@@ -102,6 +107,8 @@ class Warm:
         return json.loads(word)
 
     def grade(self, job):
+        if job["alone"]:
+            self.clear()
         self.prepare()
         candidate = self.ahead[0]
         parts = [job["prompt"], job["completion"], job["tests"], *candidate.paths()]
@@ -113,6 +120,7 @@ class Warm:
         except BrokenPipeError:
             self.stop_judge()
             return "harness_error", "the judge had ended"
+        self.clear()
         if not job["alone"]:
             self.prepare(2)  # beside this program, on another processor
         if self.compiles:
