@@ -101,6 +101,23 @@ def share_difference(
     )
 
 
+def share_by_claim(
+    claims: pd.DataFrame, training: pd.DataFrame, *, seed: int
+) -> dict[str, Bootstrap]:
+    """The results, by id, of the registered ``claims`` on steps to a target, for ``stats.assess``;
+    those without runs of both arms are left out."""
+    results = {}
+    for claim in claims[claims["metric"].str.startswith("steps-to-target")].itertuples():
+        arms = [claim.treatment, claim.control]
+        rows = training[training["arm"].isin(arms)]
+        seeds = [set(rows[rows["arm"] == arm]["seed"]) for arm in arms]
+        rows = rows[rows["seed"].isin(set.intersection(*seeds))]
+        if len(rows):
+            shares = steps_to_target(curves(rows), claim.control)
+            results[claim.id] = share_difference(shares, *arms, seed=seed)
+    return results
+
+
 def warmth(updates: np.ndarray, beta2: float = 0.99) -> np.ndarray:
     """``1 - beta2^n``: the share of the true curvature that an average from zero shows after n
     estimates of it."""

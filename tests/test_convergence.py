@@ -107,6 +107,17 @@ def test_a_measured_claim_is_decided_in_its_family():
     assert states["later"].loc["C2b", "verdict"] == "not run"
 
 
+def test_claims_on_steps_are_measured_where_both_arms_ran():
+    claims, training = paper.claims(), training_table()
+    [(name, result)] = convergence.share_by_claim(claims, training, seed=0).items()
+    shares = convergence.steps_to_target(convergence.curves(training))
+    direct = convergence.share_difference(shares, "sophia", seed=0)
+    assert (name, result.estimate, result.low) == ("C2a", direct.estimate, direct.low)
+    alone = training[(training["arm"] == "adamw") | (training["seed"] == 2)]
+    assert convergence.share_by_claim(claims, alone, seed=0)["C2a"].seeds == (1, 1)
+    assert convergence.share_by_claim(claims, training[training.arm == "sophia"], seed=0) == {}
+
+
 def test_old_runs_without_the_columns_are_read(tmp_path):
     """A run stored before passes and unclipped were recorded."""
     import test_store
