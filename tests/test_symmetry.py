@@ -50,19 +50,7 @@ def test_renumbered_units_compute_the_same_but_for_rope(base, units):
 
 
 def test_a_model_with_tied_embeddings_without_an_adapter():
-    from transformers import LlamaConfig, LlamaForCausalLM
-
-    model = LlamaForCausalLM(
-        LlamaConfig(
-            vocab_size=320,
-            hidden_size=32,
-            intermediate_size=64,
-            num_hidden_layers=2,
-            num_attention_heads=4,
-            num_key_value_heads=2,
-            tie_word_embeddings=True,
-        )
-    )
+    model = tiny.llama(vocab_size=320, num_key_value_heads=2, tie_word_embeddings=True)
     model = model.double().eval()
     with torch.no_grad():
         logits = model(IDS).logits

@@ -15,11 +15,31 @@ WORDS = [
 ]
 
 
+def llama(**settings):
+    """A random Llama, the same weights each time; ``settings`` change its configuration."""
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    small = {
+        "hidden_size": 32,
+        "intermediate_size": 64,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "max_position_embeddings": 512,
+        "tie_word_embeddings": False,
+        "bos_token_id": 1,
+        "eos_token_id": 2,
+        "initializer_range": 0.2,  # wide, so that its greedy texts differ and sometimes end
+    }
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return LlamaForCausalLM(LlamaConfig(**small | settings))
+
+
 def make_base(folder: Path) -> Path:
     """Save the model and its tokenizer into a folder, the same bytes each time."""
-    import torch
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+    from transformers import PreTrainedTokenizerFast
 
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -36,23 +56,7 @@ def make_base(folder: Path) -> Path:
     PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, pad_token="<pad>", bos_token="<s>", eos_token="</s>"
     ).save_pretrained(folder)
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        model = LlamaForCausalLM(
-            LlamaConfig(
-                vocab_size=320,
-                hidden_size=32,
-                intermediate_size=64,
-                num_hidden_layers=2,
-                num_attention_heads=4,
-                max_position_embeddings=512,
-                tie_word_embeddings=False,
-                pad_token_id=0,
-                bos_token_id=1,
-                eos_token_id=2,
-                initializer_range=0.2,  # wide, so that its greedy texts differ and sometimes end
-            )
-        )
+    model = llama(vocab_size=320, pad_token_id=0)
     model.save_pretrained(folder)
     return folder
 
@@ -62,8 +66,9 @@ def make_code_llama(folder: Path) -> Path:
     of its kind, SentencePiece-style BPE with byte fallback in which a space is U+2581, a text begins
     with BOS, and there is no padding token."""
     import torch
+    import torch
     from tokenizers import Tokenizer, decoders, models, normalizers, processors, trainers
-    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+    from transformers import PreTrainedTokenizerFast
 
     special = ["<unk>", "<s>", "</s>"]
     tokenizer = Tokenizer(models.BPE(unk_token="<unk>", byte_fallback=True, fuse_unk=True))
@@ -95,24 +100,13 @@ def make_code_llama(folder: Path) -> Path:
     PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, unk_token="<unk>", bos_token="<s>", eos_token="</s>"
     ).save_pretrained(folder)
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        model = LlamaForCausalLM(
-            LlamaConfig(
-                vocab_size=tokenizer.get_vocab_size(),
-                hidden_size=32,
-                intermediate_size=86,
-                num_hidden_layers=2,
-                num_attention_heads=4,
-                max_position_embeddings=16384,
-                rope_parameters={"rope_type": "default", "rope_theta": 1e6},
-                rms_norm_eps=1e-5,
-                tie_word_embeddings=False,
-                bos_token_id=1,
-                eos_token_id=2,
-                initializer_range=0.2,
-            )
-        )
+    model = llama(
+        vocab_size=tokenizer.get_vocab_size(),
+        intermediate_size=86,
+        max_position_embeddings=16384,
+        rope_parameters={"rope_type": "default", "rope_theta": 1e6},
+        rms_norm_eps=1e-5,
+    )
     model.to(torch.float16).save_pretrained(folder)  # as Code Llama's are saved
     return folder
 
