@@ -66,7 +66,6 @@ def make_code_llama(folder: Path) -> Path:
     of its kind, SentencePiece-style BPE with byte fallback in which a space is U+2581, a text begins
     with BOS, and there is no padding token."""
     import torch
-    import torch
     from tokenizers import Tokenizer, decoders, models, normalizers, processors, trainers
     from transformers import PreTrainedTokenizerFast
 
