@@ -9,7 +9,6 @@ of a step. Takes some minutes:
 
 from __future__ import annotations
 
-import importlib.util
 import random
 import tempfile
 import time
@@ -26,8 +25,9 @@ from common import (
     write_machine,
 )
 
-from flexlib import config, data, models, scale
+from flexlib import config, data, fourier, models, scale
 from flexlib.loss import chunk_loss
+from flexlib.optimizers import optimizer_class
 from flexlib.train import FlexTrainer, add_lora, training_arguments
 
 WARM, TIMED = 5, 15  # steps
@@ -93,7 +93,7 @@ def ours(model, args, arm: str, sequences: int, *, compiled: bool = False, extra
             ),
             data_collator=data.collator(0, settings.packing),
             callbacks=[clock],
-            **optimizer_of(wanted),
+            optimizer_cls_and_kwargs=optimizer_class(wanted),
         )
         equip(trainer, adapted, wanted)
         trainer.remove_callback(transformers.PrinterCallback)
@@ -105,24 +105,13 @@ def ours(model, args, arm: str, sequences: int, *, compiled: bool = False, extra
     return clock
 
 
-def optimizer_of(wanted: config.RunConfig) -> dict:
-    """The Trainer's argument for another optimiser than AdamW."""
-    if importlib.util.find_spec("flexlib.optimizers") is None:
-        return {}
-    from flexlib.optimizers import optimizer_class
-
-    return {"optimizer_cls_and_kwargs": optimizer_class(wanted)}
-
-
 def equip(trainer: FlexTrainer, model, wanted: config.RunConfig) -> None:
     """Penalty and curvature, as flexlib.train sets them up."""
-    if getattr(wanted, "regularizer", None):
-        from flexlib import fourier
-
+    if wanted.regularizer:
         trainer.regularizer = fourier.Regularizer(
             wanted.regularizer, fourier.lora_factors(model), wanted.seed
         )
-    if getattr(wanted, "sophia", None):
+    if wanted.sophia:
         trainer.estimate_curvature(wanted)
 
 
@@ -189,9 +178,6 @@ def main() -> None:
         ("fourier-delta", "penalty on the product"),
         ("sophia", "Gauss-Newton-Bartlett every 10 steps"),
     ):
-        if arm not in config.arms():
-            print(f"no arm {arm} in this version: its overhead is not measured")
-            continue
         with_it = add(f"flattened, {arm}", 4, ours(model, args, arm, 4))
         overheads.append({"what": what, "per_cent_of_a_step": 100 * (with_it / plain - 1)})
         write(args.out / "overheads.csv", ["what", "per_cent_of_a_step"], overheads)
