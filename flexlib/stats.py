@@ -8,7 +8,7 @@ bootstrapped over both, since both are samples of what might have been drawn.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -324,6 +324,43 @@ def arm_rates(verdicts: pd.DataFrame, *, seed: int, n_resamples: int = 10_000) -
         result = paired_bootstrap(matrix, seed=seed, n_resamples=n_resamples)
         rows.append((arm, benchmark, language, *matrix.shape, *_interval(result)))
     return pd.DataFrame(rows, columns=[*keys, "tasks", "seeds", "pass_at_k", "low", "high"])
+
+
+def contrasts(
+    verdicts: pd.DataFrame,
+    pairs: Sequence[tuple[str, str]],
+    *,
+    seed: int,
+    n_resamples: int = 10_000,
+) -> pd.DataFrame:
+    """Differences in pass@1, first arm minus second, paired by task and by seed.
+
+    ``verdicts`` comes from `flexlib.store.verdicts`, ``pairs`` are of arms. Only the seeds that both
+    arms have count, unless the second has one alone, as a base has: then all count, unpaired. Returns
+    ``treatment, control, benchmark, language, tasks, seeds, difference, low, high`` (0..1, 95 %
+    intervals; ``seeds`` of the treatment), without the pairs of which an arm was not run.
+
+    Raises:
+        FlexError: the arms were graded on different problems.
+    """
+    rows, keys = [], ["benchmark", "language"]
+    for treatment, control in pairs:
+        for (benchmark, language), of in verdicts.groupby(keys, sort=False, observed=True):
+            if not {treatment, control} <= set(of["arm"]):
+                continue
+            first, second = (solve_matrix(of, arm, benchmark) for arm in (treatment, control))
+            if not first.index.equals(second.index):
+                raise FlexError(f"{treatment} and {control} were graded on different problems")
+            both = first.columns.intersection(second.columns)
+            paired = len(both) > 0 and (second.shape[1] > 1 or first.shape[1] == 1)
+            if paired:
+                first, second = first[both], second[both]
+            result = paired_bootstrap(
+                first, second, seed=seed, paired_seeds=paired, n_resamples=n_resamples
+            )
+            rows.append((treatment, control, benchmark, language, *first.shape, *_interval(result)))
+    columns = ["treatment", "control", *keys, "tasks", "seeds", "difference", "low", "high"]
+    return pd.DataFrame(rows, columns=columns)
 
 
 def gains(

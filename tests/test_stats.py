@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from scipy.stats import binom, binomtest, multinomial, multivariate_normal, norm
 
-from flexlib import stats
+from flexlib import metrics, stats
 from flexlib.errors import FlexError
 
 
@@ -330,6 +330,24 @@ def test_assess_tests_what_was_run_and_says_what_was_not():
     assert table.loc["A", ["tasks", "seeds"]].tolist() == [300, 6]
     # Two claims in the family: the one not run still counts in the adjustment.
     assert table.loc["A", "adjusted_p"] == pytest.approx(2 * table.loc["A", "p_value"])
+
+
+def test_contrasts_pair_the_seeds_that_both_arms_have():
+    verdicts = simulated_verdicts({"base": 0.3, "lora": 0.5, "fourier": 0.4})
+    fewer = verdicts[(verdicts["arm"] != "fourier") | verdicts["seed"].isin([1, 2])]
+    pairs = [("fourier", "lora"), ("lora", "base"), ("l2", "lora")]
+    table = stats.contrasts(fewer, pairs, seed=3).set_index("treatment")
+    assert table["seeds"].to_dict() == {"fourier": 2, "lora": 6}  # l2 was not run
+    of = verdicts[verdicts["seed"].isin([1, 2])]
+    first, second = (metrics.solve_matrix(of, arm, "nanobench-java") for arm in ("fourier", "lora"))
+    direct = stats.paired_bootstrap(first, second, seed=3, paired_seeds=True)
+    assert table.loc["fourier", ["difference", "low", "high"]].tolist() == [
+        direct.estimate, direct.low, direct.high]  # fmt: skip
+    assert table.loc["lora", "low"] > 0
+    other = verdicts.assign(task_id=verdicts["task_id"] + "x")[verdicts["arm"] == "base"]
+    mixed = pd.concat([verdicts[verdicts["arm"] != "base"], other])
+    with pytest.raises(FlexError, match="different problems"):
+        stats.contrasts(mixed, pairs, seed=3)
 
 
 def test_assess_without_an_effect_claims_none():
