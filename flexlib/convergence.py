@@ -37,9 +37,9 @@ def curves(training: pd.DataFrame, costs: pd.DataFrame | None = None) -> pd.Data
     rows.loc[rows["step"] == 0, ["tokens", "passes"]] = 0
     rows["tokens"] = rows.groupby(["arm", "step"], observed=True)["tokens"].transform("mean")
     if costs is not None:
-        rows["seconds"] = (
-            rows["step"] * rows["arm"].map(costs.set_index("way")["ms_per_step"]) / 1000
-        )
+        # As text: a column of categories maps to categories, which do not multiply.
+        milliseconds = rows["arm"].astype(str).map(costs.set_index("way")["ms_per_step"])
+        rows["seconds"] = rows["step"] * milliseconds / 1000
     return rows
 
 
