@@ -68,11 +68,12 @@ def unclipped(training: pd.DataFrame, ax: Axes | None = None) -> Axes:
     return ax
 
 
-def steps_to_target(shares: pd.DataFrame, ax: Axes | None = None) -> Axes:
-    """Steps to the control's final loss as a share of its steps: ``arm, share, low, high``."""
-    ax = plots._axes(ax, 1.3 + 0.42 * shares["arm"].nunique() if "arm" in shares else 4.0)
-    ax.axvline(1, color="0.4", lw=1)
-    plots._dots(ax, shares, "share", "arm", None)
+def steps_to_target(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
+    """Steps to the control's final loss, minus the control's own, as a share of its steps:
+    ``arm, difference, low, high``."""
+    ax = plots._axes(ax, 1.3 + 0.42 * table["arm"].nunique() if "arm" in table else 4.0)
+    ax.axvline(0, color="0.4", lw=1)
+    plots._dots(ax, table, "difference", "arm", None)
     ax.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
-    ax.set_xlabel("steps to AdamW's final validation loss, as a share of AdamW's steps")
+    ax.set_xlabel("steps to AdamW's final validation loss, minus AdamW's own (share of its steps)")
     return ax

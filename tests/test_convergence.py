@@ -74,7 +74,9 @@ def test_a_seed_without_its_control_is_refused():
 def test_curves_carry_every_cost():
     costs = pd.DataFrame({"way": ["adamw", "sophia"], "ms_per_step": [100.0, 110.0]})
     table = training_table()
-    table["arm"] = pd.Categorical(table["arm"], ["adamw", "sophia", "lion"])  # as the book orders them
+    table["arm"] = pd.Categorical(
+        table["arm"], ["adamw", "sophia", "lion"]
+    )  # as the book orders them
     curves = convergence.curves(table, costs).set_index(["arm", "seed", "step"])
     assert curves.loc[("sophia", 1, 20), "seconds"] == pytest.approx(2.2)
     assert curves.loc[("adamw", 1, 20), "passes"] == pytest.approx(22)
@@ -157,11 +159,11 @@ def test_unclipped_is_drawn_against_what_is_healthy():
 
 
 def test_steps_to_target_is_drawn_with_intervals():
-    table = pd.DataFrame({"arm": ["sophia"], "share": [0.8], "low": [0.7], "high": [0.95]})
+    table = pd.DataFrame({"arm": ["sophia"], "difference": [-0.2], "low": [-0.3], "high": [-0.05]})
     ax = plots_optim.steps_to_target(table)
     [container] = ax.containers
     [segment] = container.lines[2][0].get_segments()
-    assert segment[:, 0].tolist() == pytest.approx([0.7, 0.95])
+    assert segment[:, 0].tolist() == pytest.approx([-0.3, -0.05])
 
 
 def test_what_is_missing_is_said():
