@@ -197,6 +197,81 @@ def test_java_programs_share_no_state():
     assert [v.verdict for v in judge_all(programs)] == ["pass"] * 3
 
 
+JAVA_NEIGHBOURS = {  # what one program declares, and one that must not see it, with its verdict
+    "a class of its own": (
+        "return a + 1; } }\nclass Helper { static int one() { return 1; } }",
+        "return a + Helper.one(); } }",
+        "compile_error",
+    ),
+    "a member class": (
+        "return a + 1; }\n static class Helper { } }",
+        "return new Helper() == null ? a : a + 1; } }",
+        "compile_error",
+    ),
+    "a class named as the platform's": (
+        "return a + 1; } }\nclass Integer { }",
+        "Integer b = a; return b + 1; } }",
+        "pass",
+    ),
+    "a class that extends itself": (
+        "return a + 1; }\n static class B extends B { } }",
+        "return a + 1; }\n static class B { } }",
+        "pass",
+    ),
+    "a switch on an enumeration": (
+        "switch (E.X) { case X: return a + 1; default: return a; } }\n enum E { X, Y } }",
+        "switch (E.Y) { case Y: return a + 1; default: return a; } }\n enum E { Z, Y } }",
+        "pass",
+    ),
+    "classes without a name": (
+        "Runnable r = new Runnable() { public void run() { } }; r.run(); return a + 1; } }",
+        "int[] b = {a}; new Object() { { b[0]++; } }; return b[0]; } }",
+        "pass",
+    ),
+    "text that is no Java": ("return a + ; } }", "return a + 1; } }", "pass"),
+    "text that does not compile": ('return "a"; } }', "return a + 1; } }", "pass"),
+}
+
+
+@pytest.fixture(scope="module")
+def java_neighbours():
+    needs("java")
+    prompt = "class A {\n    static int f(int a) {\n"
+    tests = (
+        "\nclass Main {\n    public static void main(String[] args) {\n"
+        "        assert A.f(1) == 2;\n    }\n}\n"
+    )
+    programs = [
+        Program(name, "java", prompt, completion, tests)
+        for name, (first, second, _) in JAVA_NEIGHBOURS.items()
+        for completion in (first, second)
+    ]
+    verdicts = judge_all(programs)
+    return {v.id: v for v in verdicts[1::2]}
+
+
+@pytest.mark.parametrize("name", JAVA_NEIGHBOURS)
+def test_java_programs_see_nothing_of_their_neighbours(name, java_neighbours):
+    assert java_neighbours[name].verdict == JAVA_NEIGHBOURS[name][2], java_neighbours[name]
+
+
+def test_java_a_package_is_not_shared():
+    needs("java")
+    tests = (
+        "\nclass Main {\n    public static void main(String[] args) {\n"
+        "        assert A.f(1) == 2;\n    }\n}\n"
+    )
+    first = "package org.javatuples;\nclass A {\n    static int f(int a) {\n"
+    declares = "return a + 1; } }\nclass Pair { }"
+    second = "import org.javatuples.*;\nclass A {\n    static int f(int a) {\n"
+    uses = "return Pair.with(a, 1).getValue0() + 1; } }"
+    programs = [
+        Program("declares", "java", first, declares, tests),
+        Program("uses", "java", second, uses, tests),
+    ]
+    assert [v.verdict for v in judge_all(programs)] == ["pass", "pass"]
+
+
 @pytest.mark.parametrize(
     ("prompt", "completion", "tests", "verdict"),
     [

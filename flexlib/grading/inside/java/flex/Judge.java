@@ -218,12 +218,12 @@ public final class Judge {
         Map<String, byte[]> candidate;
         try {
             unit = units.unit(job[0], job[2]);
-        } catch (Units.Unfit error) {
+        } catch (Compiler.Unfit error) {
             return unfitTests(units, job[0] + job[1] + "\n" + job[2], error.getMessage());
         }
         try {
             candidate = units.candidate(unit, job[0], job[1]);
-        } catch (Units.Unfit error) {
+        } catch (Compiler.Unfit error) {
             return new String[] {"compile_error", error.getMessage()};
         } catch (StackOverflowError | OutOfMemoryError error) {
             return new String[] {"compile_error", "the compiler failed: " + error};
@@ -247,11 +247,10 @@ public final class Judge {
     }
 
     /** Tests that do not compile around a stub: a flaw of theirs, or a form that we cannot judge. */
-    private static String[] unfitTests(Units units, String program, String why)
-            throws IOException {
+    private static String[] unfitTests(Units units, String program, String why) {
         try {
             units.whole(program);
-        } catch (Units.Unfit error) {
+        } catch (Compiler.Unfit error) {
             return new String[] {"compile_error", "the tests themselves: " + why};
         }
         return new String[] {"harness_error", why};

@@ -6,31 +6,19 @@ import com.sun.source.tree.CompilationUnitTree;
 import com.sun.source.tree.MethodTree;
 import com.sun.source.tree.Tree;
 import com.sun.source.tree.VariableTree;
-import com.sun.source.util.JavacTask;
 import com.sun.source.util.SourcePositions;
 import com.sun.source.util.TreePathScanner;
-import com.sun.source.util.Trees;
-import java.io.ByteArrayOutputStream;
+import flex.Compiler.Unfit;
 import java.io.File;
 import java.io.IOException;
-import java.io.OutputStream;
-import java.io.Writer;
-import java.net.URI;
 import java.util.ArrayList;
-import java.util.HashMap;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
+import java.util.Set;
 import javax.lang.model.element.Modifier;
-import javax.tools.Diagnostic;
-import javax.tools.DiagnosticCollector;
-import javax.tools.FileObject;
-import javax.tools.ForwardingJavaFileManager;
 import javax.tools.JavaCompiler;
-import javax.tools.JavaFileManager;
-import javax.tools.JavaFileObject;
-import javax.tools.SimpleJavaFileObject;
 import javax.tools.StandardJavaFileManager;
 import javax.tools.StandardLocation;
 import javax.tools.ToolProvider;
@@ -43,16 +31,10 @@ import javax.tools.ToolProvider;
  * expected value is left.
  */
 final class Units {
-    /** The text is not what it has to be; the message says why. */
-    static final class Unfit extends Exception {
-        Unfit(String message) {
-            super(message);
-        }
-    }
-
     /** The trusted half, compiled. */
     static final class Unit {
         Map<String, byte[]> classes;
+        Set<String> declared; // its outermost classes
         String mainClass;
         String emptyTests;
         String[] lines;
@@ -87,9 +69,9 @@ final class Units {
 
     private static final int KEPT = 32; // units kept for further samples of the same problem
 
-    private final JavaCompiler compiler = ToolProvider.getSystemJavaCompiler();
-    private final StandardJavaFileManager forJudge;
-    private final StandardJavaFileManager forCandidate;
+    private final Compiler parser;
+    private final Compiler forJudge;
+    private final Compiler forCandidate;
     private final Map<List<String>, Unit> units =
             new LinkedHashMap<>(16, 0.75f, true) {
                 @Override
@@ -100,12 +82,14 @@ final class Units {
 
     Units(String libraries) throws IOException {
         // One each: a manager that is given another class path opens its archives anew.
-        forJudge = manager(libraries + ":" + System.getProperty("java.class.path"));
-        forCandidate = manager(libraries);
+        parser = compiler(libraries);
+        forJudge = compiler(libraries + ":" + System.getProperty("java.class.path"));
+        forCandidate = compiler(libraries);
     }
 
-    private StandardJavaFileManager manager(String classPath) throws IOException {
-        StandardJavaFileManager files = compiler.getStandardFileManager(null, Locale.ROOT, null);
+    private static Compiler compiler(String classPath) throws IOException {
+        JavaCompiler javac = ToolProvider.getSystemJavaCompiler();
+        StandardJavaFileManager files = javac.getStandardFileManager(null, Locale.ROOT, null);
         List<File> path = new ArrayList<>();
         for (String part : classPath.split(":")) {
             if (!part.isEmpty()) {
@@ -113,10 +97,10 @@ final class Units {
             }
         }
         files.setLocation(StandardLocation.CLASS_PATH, path);
-        return files;
+        return new Compiler(files);
     }
 
-    Unit unit(String prompt, String tests) throws IOException, Unfit {
+    Unit unit(String prompt, String tests) throws Unfit {
         List<String> key = List.of(prompt, tests);
         Unit unit = units.get(key);
         if (unit == null) {
@@ -126,13 +110,15 @@ final class Units {
         return unit;
     }
 
-    private Unit build(String prompt, String tests) throws IOException, Unfit {
+    private Unit build(String prompt, String tests) throws Unfit {
         String closing = "";
         Parsed trusted = null;
         for (Unfit reason = null; trusted == null; closing += "}") {
             try { // some tests close the method, some leave it to the completion
                 String before = prompt + closing + "\n";
-                trusted = new Parsed(before + tests, prompt.length(), before.length());
+                String text = before + tests;
+                trusted = parser.parse(text, (tree, positions) ->
+                        new Parsed(text, tree, positions, prompt.length(), before.length()));
                 break;
             } catch (Unfit error) {
                 reason = reason == null ? error : reason;
@@ -148,100 +134,55 @@ final class Units {
             throw new Unfit("the Java tests declare no main method");
         }
         Unit unit = new Unit();
+        unit.declared = Compiler.outermost(trusted.tree);
         unit.mainClass = trusted.mainClass;
         unit.emptyTests = trusted.withoutBodies();
         String source = prompt + trusted.stub() + closing + "\n" + tests;
         unit.lines = source.split("\n", -1);
         try {
-            unit.classes = new Compilation(source, forJudge).classes();
+            unit.classes = forJudge.compile(source, unit.declared, (tree, positions) -> null);
         } catch (Unfit error) {
             throw new Unfit("the tests do not compile: " + error.getMessage());
         }
         return unit;
     }
 
-    Map<String, byte[]> candidate(Unit unit, String prompt, String completion)
-            throws IOException, Unfit {
+    Map<String, byte[]> candidate(Unit unit, String prompt, String completion) throws Unfit {
         String source = prompt + completion + "\n" + unit.emptyTests;
-        Parsed parsed = new Parsed(source, prompt.length(), prompt.length() + completion.length() + 1);
-        if (parsed.main == null || !unit.mainClass.equals(parsed.mainClass)) {
-            throw new Unfit("the completion changes where the tests stand (it closes their class,"
-                    + " or comments them out)");
-        }
-        return parsed.compilation.classes();
+        int testsAt = prompt.length() + completion.length() + 1;
+        return forCandidate.compile(source, unit.declared, (tree, positions) -> {
+            Parsed parsed = new Parsed(source, tree, positions, prompt.length(), testsAt);
+            if (parsed.main == null || !unit.mainClass.equals(parsed.mainClass)) {
+                throw new Unfit("the completion changes where the tests stand (it closes their class,"
+                        + " or comments them out)");
+            }
+            return null;
+        });
     }
 
     /** Compile a program as it stands, only to see whether it does. */
-    void whole(String program) throws IOException, Unfit {
-        new Compilation(program, forCandidate).classes();
-    }
-
-    /** One source on its way through the compiler. */
-    private final class Compilation {
-        final DiagnosticCollector<JavaFileObject> problems = new DiagnosticCollector<>();
-        final Memory memory;
-        final JavacTask task;
-
-        Compilation(String source, StandardJavaFileManager files) {
-            memory = new Memory(files);
-            // Strings joined inline: the other way links at run time, for tens of milliseconds.
-            List<String> options = List.of("-proc:none", "-nowarn", "-Xlint:none",
-                    "-implicit:none", "-XDstringConcat=inline");
-            task = (JavacTask) compiler.getTask(Writer.nullWriter(), memory, problems, options,
-                    null, List.of(new Source(source)));
-        }
-
-        CompilationUnitTree parse() throws IOException, Unfit {
-            CompilationUnitTree tree = task.parse().iterator().next();
-            check();
-            return tree;
-        }
-
-        Map<String, byte[]> classes() throws IOException, Unfit {
-            task.generate();
-            check();
-            Map<String, byte[]> classes = new HashMap<>();
-            memory.written.forEach((name, bytes) -> classes.put(name, bytes.toByteArray()));
-            return classes;
-        }
-
-        private void check() throws Unfit {
-            for (Diagnostic<?> problem : problems.getDiagnostics()) {
-                if (problem.getKind() == Diagnostic.Kind.ERROR) {
-                    throw new Unfit(first(problems));
-                }
-            }
-        }
-    }
-
-    private static String first(DiagnosticCollector<JavaFileObject> problems) {
-        for (Diagnostic<? extends JavaFileObject> problem : problems.getDiagnostics()) {
-            if (problem.getKind() == Diagnostic.Kind.ERROR) {
-                return "line " + problem.getLineNumber() + ": " + problem.getMessage(Locale.ROOT);
-            }
-        }
-        return "the compiler gives no reason";
+    void whole(String program) throws Unfit {
+        forCandidate.compile(program, Set.of(), (tree, positions) -> null);
     }
 
     /** A source's syntax tree, and what of it stands where the tests begin. */
-    private final class Parsed {
+    private static final class Parsed {
         final String source;
+        final CompilationUnitTree tree;
+        final SourcePositions positions;
         final int testsAt;
-        final Compilation compilation;
-        SourcePositions positions;
-        CompilationUnitTree tree;
         MethodTree open; // the method that the prompt leaves open
         String openClass;
         MethodTree main; // the tests' own
         String mainClass;
         final List<Tree> testMembers = new ArrayList<>();
 
-        Parsed(String source, int promptEnd, int testsAt) throws IOException, Unfit {
+        Parsed(String source, CompilationUnitTree tree, SourcePositions positions, int promptEnd,
+                int testsAt) {
             this.source = source;
+            this.tree = tree;
+            this.positions = positions;
             this.testsAt = testsAt;
-            compilation = new Compilation(source, forCandidate);
-            tree = compilation.parse();
-            positions = Trees.instance(compilation.task).getSourcePositions();
             new TreePathScanner<Void, String>() {
                 @Override
                 public Void visitClass(ClassTree type, String outer) {
@@ -341,46 +282,6 @@ final class Units {
         private String simple(String type) {
             String plain = type.replaceAll("<.*>", "").replaceAll("\\s", "").replace("...", "[]");
             return plain.substring(plain.lastIndexOf('.') + 1);
-        }
-    }
-
-    private static final class Source extends SimpleJavaFileObject {
-        private final String text;
-
-        Source(String text) {
-            super(URI.create("string:///Program.java"), Kind.SOURCE);
-            this.text = text;
-        }
-
-        @Override
-        public CharSequence getCharContent(boolean ignoreErrors) {
-            return text;
-        }
-
-        @Override
-        public boolean isNameCompatible(String name, Kind kind) {
-            return true; // a public class may have any name, as if the file had it
-        }
-    }
-
-    private static final class Memory extends ForwardingJavaFileManager<JavaFileManager> {
-        final Map<String, ByteArrayOutputStream> written = new HashMap<>();
-
-        Memory(JavaFileManager files) {
-            super(files);
-        }
-
-        @Override
-        public JavaFileObject getJavaFileForOutput(Location location, String name,
-                JavaFileObject.Kind kind, FileObject sibling) {
-            return new SimpleJavaFileObject(URI.create("memory:///" + name + ".class"), kind) {
-                @Override
-                public OutputStream openOutputStream() {
-                    ByteArrayOutputStream bytes = new ByteArrayOutputStream();
-                    written.put(name, bytes);
-                    return bytes;
-                }
-            };
         }
     }
 }

@@ -60,8 +60,11 @@ final class Wire {
         }
     }
 
-    private static Class<?> primitive(String name) {
+    /** The classes that need no look-up: what arguments are made of. */
+    private static Class<?> common(String name) {
         switch (name) {
+            case "java.lang.Object": return Object.class;
+            case "java.lang.String": return String.class;
             case "boolean": return boolean.class;
             case "char": return char.class;
             case "byte": return byte.class;
@@ -300,8 +303,8 @@ final class Wire {
     }
 
     private static Class<?> component(String name) {
-        if (primitive(name) != null) {
-            return primitive(name);
+        if (common(name) != null) {
+            return common(name);
         }
         try {
             if (name.matches("\\[*L?(java\\.(lang|util|math)|org\\.javatuples)\\.\\w+;?|\\[+\\w")) {
