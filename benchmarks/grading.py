@@ -34,7 +34,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from flexlib.grading import Program, grade, selfcheck
-from flexlib.grading.tools import tools_for
+from flexlib.grading.tools import QUICK_JVM, SMALL_HEAP, tools_for
 
 DEFAULT_OUT = Path(__file__).parents[1] / "data" / "benchmarks" / "grading.csv"
 COUNTS = {"python": 164, "java": 60, "javascript": 60, "cpp": 12}
@@ -138,8 +138,7 @@ def fresh_jvm(programs: list[Program]) -> int:
     with tempfile.TemporaryDirectory() as folder:
         Path(folder, "Problem.java").write_text(whole(programs[0]))
         subprocess.run(["javac", "Problem.java"], cwd=folder, check=True)
-        quick = ["-XX:+UseSerialGC", "-XX:-UsePerfData", "-Xshare:auto"]
-        command = ["java", *quick, "-ea", "-cp", folder, "Problem"]
+        command = ["java", *QUICK_JVM, *SMALL_HEAP, "-ea", "-cp", folder, "Problem"]
         return sum(subprocess.run(command, check=False).returncode == 0 for _ in programs)
 
 

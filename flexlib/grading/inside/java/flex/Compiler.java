@@ -33,7 +33,7 @@ import javax.tools.SimpleJavaFileObject;
  * <p>A new compiler spends three fifths of its time on that. The kept one takes a source only if it
  * declares the same outermost classes as all that it took before, if those compiled, and if none
  * had a package: so no source sees what another has declared. What the kept one refuses, a new one
- * compiles again, and its word counts.
+ * compiles again, and its word counts. It is renewed now and then, because it forgets no name.
  */
 final class Compiler {
     /** The text is not what it has to be; the message says why. */
@@ -53,7 +53,10 @@ final class Compiler {
             // Strings joined inline: the other way links at run time, for tens of milliseconds.
             "-XDstringConcat=inline");
 
+    private static final int SOURCES = 200; // that one takes before it is renewed
+
     private final Memory memory;
+    private int taken; // sources, by the kept one
     private JavacTaskPool kept = new JavacTaskPool(1);
     private Set<String> declared; // by each that the kept one took; null while it took none
 
@@ -63,6 +66,9 @@ final class Compiler {
 
     /** Parse {@code source} alone; this declares nothing. */
     <Z> Z parse(String source, Look<Z> look) throws Unfit {
+        if (taken++ == SOURCES) {
+            renew();
+        }
         return use(source, (task, problems) -> parsed(task, problems, look));
     }
 
@@ -71,16 +77,21 @@ final class Compiler {
      * Returns the classes' code by their names.
      */
     Map<String, byte[]> compile(String source, Set<String> classes, Look<?> look) throws Unfit {
-        if (classes.equals(declared)) {
+        if (classes.equals(declared) && taken++ < SOURCES) {
             try {
                 return compiled(source, classes, look);
-            } catch (Unfit | RuntimeException | AssertionError refused) {
+            } catch (Unfit | RuntimeException | AssertionError | OutOfMemoryError refused) {
                 // It may be the fault of an earlier source.
             }
         }
-        declared = null;
-        kept = new JavacTaskPool(1);
+        renew();
         return compiled(source, classes, look);
+    }
+
+    private void renew() {
+        declared = null;
+        taken = 0;
+        kept = new JavacTaskPool(1);
     }
 
     private Map<String, byte[]> compiled(String source, Set<String> classes, Look<?> look)
