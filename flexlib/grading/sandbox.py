@@ -117,9 +117,14 @@ def _python(sandboxed: bool) -> tuple[str, dict[str, str]]:
         return executable, {}
     inside = f"/flex/python/bin/python{sys.version_info.major}.{sys.version_info.minor}"
     binds = {executable: inside, f"{prefix}/lib": "/flex/python/lib"}
+    # An interpreter that is linked to its own library by an absolute path finds it here. Alone:
+    # other libraries beside it would be taken by the tools of other languages.
+    for library in Path(prefix, "lib").glob("libpython*.so*"):
+        binds[str(library)] = f"{PYTHON_LIBRARY}/{library.name}"
     return inside, binds
 
 
+PYTHON_LIBRARY = "/flex/python-library"
 SYSTEM = ["/etc/alternatives", "/etc/ld.so.cache", "/etc/ld.so.conf", "/etc/ld.so.conf.d"]
 
 
@@ -163,7 +168,10 @@ def sandbox_command(binds: dict[str, str], hidden: list[str]) -> list[str]:
     inner = ["--unshare-user", "--unshare-net", "--unshare-cgroup-try", "--new-session"]
     inner += ["--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp", "--remount-ro", "/dev"]
     inner += ["--remount-ro", "/", "--chdir", "/tmp", "--clearenv"]
-    for name, value in environment().items():
+    variables = environment()
+    if any(Path(target).is_relative_to(PYTHON_LIBRARY) for target in binds.values()):
+        variables["LD_LIBRARY_PATH"] = PYTHON_LIBRARY
+    for name, value in variables.items():
         inner += ["--setenv", name, value]
     return command + _bwrap(binds, hidden, *inner)
 

@@ -92,8 +92,7 @@ def test_a_program_sees_no_file_process_or_variable_of_the_operator(tmp_path, mo
 assert not files({str(tmp_path / "secret")!r})
 assert not files({os.path.expanduser("~")!r})
 assert not files("/etc/passwd") and not files("/home")
-assert set(names()) == {{"PATH", "HOME", "LANG", "PYTHONHASHSEED", "PWD"}} - (
-    {{"PWD"}} - set(names()))
+assert set(names()) - {{"PWD", "LD_LIBRARY_PATH"}} == {{"PATH", "HOME", "LANG", "PYTHONHASHSEED"}}
 assert processes() == ["1"]
 assert user() != 0
 assert interfaces() == ["lo"]
@@ -101,6 +100,12 @@ assert writable() == []
 assert all(line.split()[1] == "0" * 16 for line in capabilities() if "CapBnd" not in line)
 """
     verdict = judge("python", source, tests, prompt="")
+    assert verdict.passed, verdict
+
+
+def test_programs_run_in_the_interpreter_that_grades_them():
+    source = "import sys\ndef f(): return sys.version\n"
+    verdict = judge("python", source, f"assert f() == {sys.version!r}", prompt="")
     assert verdict.passed, verdict
 
 
