@@ -221,3 +221,7 @@ def test_provenance_builds_with_an_empty_store(tmp_path):
     shown = provenance_tables(tmp_path / "nothing", tmp_path)
     assert "This build" in shown
     assert "Runs 1" not in shown
+
+
+def test_counts_are_one_number_or_a_span():
+    assert [book.span(n) for n in ([3], [3, 3], (10, 3, 5))] == ["3", "3", "3 to 10"]

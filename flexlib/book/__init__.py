@@ -13,7 +13,7 @@ colour keeps its name. Draw nothing that relies on white paper, and no photograp
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import matplotlib as mpl
@@ -23,7 +23,7 @@ from matplotlib.figure import Figure
 from matplotlib_inline.backend_inline import set_matplotlib_formats
 from myst_nb import glue
 
-__all__ = ["glue_figure", "glue_table", "glue_value", "use_book_style"]
+__all__ = ["glue_figure", "glue_table", "glue_value", "span", "use_book_style"]
 
 STYLE = {
     "figure.figsize": (7.0, 4.0),
@@ -55,6 +55,13 @@ def glue_value(name: str, value: Any) -> None:
     A number keeps its precision; the format in the role rounds it where it is read.
     """
     glue(name, value.item() if hasattr(value, "item") else value, display=False)
+
+
+def span(counts: Iterable[int]) -> str:
+    """``"3 to 10"`` for counts that differ, ``"3"`` for equal ones."""
+    counts = list(counts)
+    low, high = min(counts), max(counts)
+    return str(low) if low == high else f"{low} to {high}"
 
 
 def glue_figure(name: str, figure: Figure) -> None:
