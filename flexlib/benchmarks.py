@@ -109,9 +109,9 @@ def load_benchmark(
     if name not in NAMES:
         raise FlexError(f"unknown benchmark {name!r}: choose from {', '.join(NAMES)}")
     if name.startswith("nanobench-"):
-        from flexlib import nanobench
+        from flexlib.nanobench import benchmark
 
-        problems = nanobench.problems(name.removeprefix("nanobench-"), split="test")
+        problems = benchmark.problems(name.removeprefix("nanobench-"), split="test")
     else:
         problems = [_problem(name, row) for row in read_rows(name, data_dir)]
     return list(problems)[:limit]

@@ -49,7 +49,7 @@ def load_records(dataset: str, split: str, data_dir: Path | None = None) -> list
         FlexError: unknown dataset; files missing or incomplete; hub out of reach.
     """
     if dataset == "nanobench":
-        from flexlib.nanobench import load_split
+        from flexlib.nanobench.benchmark import load_split
 
         return load_split(split)
     if dataset == "mbpp":

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flexlib import config as configs
-from flexlib import paper, store
+from flexlib import store
 from flexlib.config import RunConfig
 from flexlib.errors import FlexError
 
@@ -37,6 +37,8 @@ def plan() -> dict[str, Any]:
     Raises:
         FlexError: the registration is damaged, or gives some arm more trials than another.
     """
+    from flexlib import paper  # late, with pandas: every command line reads this module
+
     plan = paper.registration()["tuning"]
     sizes = {arm: len(list(grid(values))) for arm, values in plan["trials"].items()}
     if len(set(sizes.values())) != 1:

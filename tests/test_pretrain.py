@@ -9,7 +9,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from flexlib import models
 from flexlib.errors import FlexError
-from flexlib.nanobench import corpus, load_split, pretrain
+from flexlib.nanobench import corpus, pretrain
+from flexlib.nanobench.benchmark import load_split
 from flexlib.nanobench.pretrain import BASE, Documents, PretrainConfig
 
 TINY = PretrainConfig(

@@ -91,9 +91,9 @@ def mbjp_references(data_dir: str | Path) -> Known:
 
 
 def nanobench_references(language: str, limit: int | None = None) -> Known:
-    from flexlib import nanobench
+    from flexlib.nanobench import benchmark
 
-    rows = {row["task_id"]: row for row in nanobench.load_split("test")}
+    rows = {row["task_id"]: row for row in benchmark.load_split("test")}
     programs = [
         Program(p.task_id, language, p.prompt, rows[p.task_id][f"reference_{language}"], p.tests)
         for p in load_benchmark(f"nanobench-{language}", limit=limit)
