@@ -197,6 +197,11 @@ def test_java_programs_share_no_state():
     assert [v.verdict for v in judge_all(programs)] == ["pass"] * 3
 
 
+JAVA_APART = "class A {\n    static int f(int a) {\n"  # the tests are a class of their own
+JAVA_APART_TESTS = (
+    "\nclass Main {\n    public static void main(String[] args) {\n"
+    "        assert A.f(1) == 2;\n    }\n}\n"
+)
 JAVA_NEIGHBOURS = {  # what one program declares, and one that must not see it, with its verdict
     "a class of its own": (
         "return a + 1; } }\nclass Helper { static int one() { return 1; } }",
@@ -236,13 +241,8 @@ JAVA_NEIGHBOURS = {  # what one program declares, and one that must not see it, 
 @pytest.fixture(scope="module")
 def java_neighbours():
     needs("java")
-    prompt = "class A {\n    static int f(int a) {\n"
-    tests = (
-        "\nclass Main {\n    public static void main(String[] args) {\n"
-        "        assert A.f(1) == 2;\n    }\n}\n"
-    )
     programs = [
-        Program(name, "java", prompt, completion, tests)
+        Program(name, "java", JAVA_APART, completion, JAVA_APART_TESTS)
         for name, (first, second, _) in JAVA_NEIGHBOURS.items()
         for completion in (first, second)
     ]
@@ -257,17 +257,13 @@ def test_java_programs_see_nothing_of_their_neighbours(name, java_neighbours):
 
 def test_java_a_package_is_not_shared():
     needs("java")
-    tests = (
-        "\nclass Main {\n    public static void main(String[] args) {\n"
-        "        assert A.f(1) == 2;\n    }\n}\n"
-    )
-    first = "package org.javatuples;\nclass A {\n    static int f(int a) {\n"
-    declares = "return a + 1; } }\nclass Pair { }"
-    second = "import org.javatuples.*;\nclass A {\n    static int f(int a) {\n"
-    uses = "return Pair.with(a, 1).getValue0() + 1; } }"
+    sources = {
+        "package org.javatuples;\n": "return a + 1; } }\nclass Pair { }",
+        "import org.javatuples.*;\n": "return Pair.with(a, 1).getValue0() + 1; } }",
+    }
     programs = [
-        Program("declares", "java", first, declares, tests),
-        Program("uses", "java", second, uses, tests),
+        Program(head, "java", head + JAVA_APART, completion, JAVA_APART_TESTS)
+        for head, completion in sources.items()
     ]
     assert [v.verdict for v in judge_all(programs)] == ["pass", "pass"]
 
