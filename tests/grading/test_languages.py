@@ -256,16 +256,20 @@ def test_java_programs_see_nothing_of_their_neighbours(name, java_neighbours):
 
 
 def test_java_a_package_is_not_shared():
+    """A kept compiler would hide the library's class, and take the import of what is no more."""
     needs("java")
     sources = {
         "package org.javatuples;\n": "return a + 1; } }\nclass Pair { }",
         "import org.javatuples.*;\n": "return Pair.with(a, 1).getValue0() + 1; } }",
+        "package gone;\n": "return a + 1; } }",
+        "import gone.*;\n": "return a + 1; } }",
     }
     programs = [
         Program(head, "java", head + JAVA_APART, completion, JAVA_APART_TESTS)
         for head, completion in sources.items()
     ]
-    assert [v.verdict for v in judge_all(programs)] == ["pass", "pass"]
+    verdicts = [v.verdict for v in judge_all(programs)]
+    assert verdicts == ["pass", "pass", "pass", "compile_error"]
 
 
 @pytest.mark.parametrize(
