@@ -115,6 +115,9 @@ class BenchmarkSettings:
         None  # of tokens in prompt or completion (Keskar et al. 2019)
     )
     stop: tuple[str, ...] | None = None  # ends a completion; None: the benchmark's own stop strings
+    # What is graded of a completion (flexlib.answers): up to a line that begins with three backticks.
+    cut_at_fence: bool | None = None
+    protocol: Literal["chat"] | None = None  # how the model is asked; None: to continue the prompt
     digest: str | None = None  # sha256 of the problems
 
 
@@ -138,6 +141,9 @@ class RunConfig:
     regularizer: RegularizerSettings | None = None
     sophia: SophiaSettings | None = None  # set where training.optimizer is sophia
     base_revision: str | None = None  # of a hub id
+    # A GGUF file of that repository, and its sha256. Its digest is the base's identity.
+    base_file: str | None = field(default=None, metadata={"identity": False})
+    base_sha256: str | None = field(default=None, metadata={"identity": False})
     limit: int | None = None  # first problems of each benchmark only
     variant: str | None = None  # the overrides that made a difference, as text
     base_digest: str | None = None
@@ -173,6 +179,9 @@ def run_id(config: Mapping[str, Any]) -> str:
     return digest_of(identity)[:12]
 
 
+# What fixes the content of ``base_model`` on the hub: it goes with the model that it was written for.
+_BASE_PINS = ("base_revision", "base_file", "base_sha256")
+
 # What of a configuration has no part in its training. A section that is not named here has.
 _AFTER_TRAINING = (
     "profile",
@@ -181,7 +190,7 @@ _AFTER_TRAINING = (
     "benchmarks",
     "limit",
     "base_model",
-    "base_revision",
+    *_BASE_PINS,
 )
 
 
@@ -237,6 +246,10 @@ def load(
 
     def build(settings: Mapping[str, Any]) -> RunConfig:
         table = _merge(*layers, *(_nested(k, v) for k, v in settings.items()))
+        if table.get("base_model") != base.get("base_model"):  # another model than the profile's
+            for pin in _BASE_PINS:
+                if pin not in settings:
+                    table.pop(pin, None)
         return _build(profile, arm, seed, limit, table)
 
     wanted = build(settings)
@@ -277,7 +290,7 @@ def _build(profile: str, arm: str, seed: int, limit: int | None, table: dict) ->
         raise FlexError(
             "base_model is the name that results are published under; give the folder by --base-model"
         )
-    base_revision = _coerce(table.pop("base_revision", None), str | None, "base_revision")
+    pins = {name: _coerce(table.pop(name, None), str | None, name) for name in _BASE_PINS}
     table.pop("description", None)
     if table:
         raise FlexError(
@@ -306,7 +319,7 @@ def _build(profile: str, arm: str, seed: int, limit: int | None, table: dict) ->
         arm=arm,
         seed=seed,
         base_model=base_model,
-        base_revision=base_revision,
+        **pins,
         limit=limit,
         benchmarks=tuple(
             _dataclass(
@@ -338,7 +351,7 @@ def keys() -> list[str]:
         for f in dataclasses.fields(cls)
         if f.name not in hidden
     ]
-    return ["base_model", "base_revision", "languages", *dotted, "benchmarks.NAME.<as decoding>"]
+    return ["base_model", *_BASE_PINS, "languages", *dotted, "benchmarks.NAME.<as decoding>"]
 
 
 def _dataclass(cls: type, table: Mapping[str, Any], section: str) -> Any:

@@ -4,53 +4,30 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import hashlib
-import json
-import os
-import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from flexlib import gguf_base
 from flexlib.config import Precision
 from flexlib.errors import FlexError
-from flexlib.store import ROOT, write_atomically
+from flexlib.model_files import IDENTITY, files_digest, one_line, quiet
+from flexlib.store import ROOT
 
 if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel
 
-# What makes a model folder the model that it is; a model card or an optimiser state beside it does not.
-_IDENTITY = ("config.json", "*.safetensors", "pytorch_model*.bin", "tokenizer*", "special_tokens*")
-_HUB_FILES = [*_IDENTITY, "*.json"]
+_HUB_FILES = [*IDENTITY, "*.json"]
 _HUB_WEIGHTS = ["*.safetensors", "*.bin"]
-
-_LARGE = 2**27  # bytes from which a file's digest is remembered: a second of reading and hashing
-
-
-@contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    """Without the progress bars and the remarks of transformers and peft, of which none matters here:
-    the pipeline has its own progress line, and errors are exceptions."""
-    from transformers.utils import logging
-
-    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", FutureWarning)
-            yield
-    finally:
-        logging.set_verbosity(verbosity)
-        if bars:
-            logging.enable_progress_bar()
 
 
 def locate(
     base_model: str,
     *,
     revision: str | None = None,
+    file: str | None = None,
+    sha256: str | None = None,
     folder: Path | None = None,
     before_weights: Callable[[Path], None] = lambda folder: None,
 ) -> Path:
@@ -59,30 +36,38 @@ def locate(
     Args:
         base_model: a folder, absolute or below the repository or the current one, or a hub id.
         revision: of the hub id; the newest without it.
-        folder: a local copy that takes precedence (``--base-model``).
+        file: a GGUF file of the hub's repository, which is dequantised into a folder.
+        sha256: of that file, also of a local copy that is given as ``folder``.
+        folder: a local copy, folder or GGUF file, that takes precedence (``--base-model``).
         before_weights: called with the folder when it has its configuration, before weights are
             downloaded; raises to prevent that.
 
     Raises:
-        FlexError: there is no such folder, it holds no model, or the hub is out of reach.
+        FlexError: there is no such folder, it holds no model, or the hub is out of reach; as
+            :func:`flexlib.gguf_base.dequantised`.
     """
     candidates = [folder] if folder else [Path(base_model), ROOT / base_model]
     for candidate in candidates:
+        if candidate.suffix == ".gguf":
+            candidate = gguf_base.dequantised(candidate, sha256)
         if candidate.is_dir():
             _check_folder(candidate)
             before_weights(candidate)
             return candidate
     if folder or base_model.count("/") != 1 or base_model.startswith((".", "/", "~")):
         raise FlexError(f"no model folder {folder or base_model}; name one by --base-model")
+    if file:
+        found = gguf_base.dequantised(_file_from_hub(base_model, revision, file), sha256)
+        before_weights(found)
+        return found
     return _from_hub(base_model, revision, before_weights)
 
 
 def digest(folder: Path) -> str:
-    """sha256 over the names and contents of the files that make the model."""
-    total = hashlib.sha256()
-    for path in sorted({p for pattern in _IDENTITY for p in folder.glob(pattern)}):
-        total.update(f"{path.name} {_file_digest(path)}\n".encode())
-    return total.hexdigest()
+    """What a model folder is: sha256 over the names and contents of the files that make the model, or, of
+    one that was dequantised from a GGUF file, over that file's digest and the precision."""
+    made = gguf_base.origin(folder)
+    return gguf_base.identity(made) if made else files_digest(folder)
 
 
 def skeleton(folder: Path) -> PreTrainedModel:
@@ -98,7 +83,7 @@ def skeleton(folder: Path) -> PreTrainedModel:
         with quiet(), torch.device("meta"):
             return AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(folder))
     except Exception as error:  # transformers raises many kinds for a damaged folder
-        raise FlexError(f"{folder} holds no causal model that loads: {_one_line(error)}") from error
+        raise FlexError(f"{folder} holds no causal model that loads: {one_line(error)}") from error
 
 
 def load_tokenizer(folder: Path) -> Any:
@@ -112,7 +97,7 @@ def load_tokenizer(folder: Path) -> Any:
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder)
     except Exception as error:  # transformers raises many kinds for a damaged folder
-        raise FlexError(f"{folder} holds no tokenizer that loads: {_one_line(error)}") from error
+        raise FlexError(f"{folder} holds no tokenizer that loads: {one_line(error)}") from error
     if tokenizer.eos_token_id is None:
         raise FlexError(f"the tokenizer in {folder} names no eos_token; add it to its config")
     if tokenizer.pad_token_id is None:
@@ -146,7 +131,7 @@ def load_model(
     except torch.OutOfMemoryError:
         raise
     except Exception as error:  # transformers raises many kinds for a damaged folder
-        raise FlexError(f"{folder} holds no causal model that loads: {_one_line(error)}") from error
+        raise FlexError(f"{folder} holds no causal model that loads: {one_line(error)}") from error
     return model.to(device).eval()
 
 
@@ -214,41 +199,34 @@ def _check_folder(folder: Path) -> None:
         raise FlexError(f"{folder} is no model folder: it has no *.safetensors")
 
 
-def _file_digest(path: Path) -> str:
-    """sha256 of a file. Of a large one it is kept in the user's cache, by path, size and time of change:
-    13 GB take a minute, and a grid would take it for every run."""
-    state = path.stat()
-    if state.st_size < _LARGE:
-        return _hash(path)
-    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "flexlib"
-    # A file of the hub's cache is a link to its content.
-    key = hashlib.sha256(f"{path.resolve()} {state.st_size} {state.st_mtime_ns}".encode())
-    known = cache / f"{key.hexdigest()[:32]}.json"
-    with contextlib.suppress(OSError, ValueError, KeyError):
-        return json.loads(known.read_text(encoding="utf-8"))["sha256"]
-    found = _hash(path)
-    with contextlib.suppress(OSError):  # a cache that cannot be written is no reason to stop
-        cache.mkdir(parents=True, exist_ok=True)
-        write_atomically(known, json.dumps({"sha256": found}).encode())
-    return found
-
-
-def _hash(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def _from_hub(
     base_model: str, revision: str | None, before_weights: Callable[[Path], None]
 ) -> Path:
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
 
-    way_out = "or name a local copy by --base-model DIR"
-    try:
+    with _hub_errors(base_model):
         download = functools.partial(snapshot_download, base_model, revision=revision)
         before_weights(Path(download(allow_patterns=_HUB_FILES, ignore_patterns=_HUB_WEIGHTS)))
         folder = Path(download(allow_patterns=_HUB_FILES))
+    _check_folder(folder)
+    return folder
+
+
+def _file_from_hub(base_model: str, revision: str | None, file: str) -> Path:
+    from huggingface_hub import hf_hub_download
+
+    with _hub_errors(base_model):
+        return Path(hf_hub_download(base_model, file, revision=revision))
+
+
+@contextlib.contextmanager
+def _hub_errors(base_model: str) -> Iterator[None]:
+    """Turn what a download can raise into a FlexError that names the way out."""
+    from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
+
+    way_out = "or name a local copy by --base-model"
+    try:
+        yield
     except FlexError:
         raise
     except GatedRepoError:
@@ -263,10 +241,3 @@ def _from_hub(
         raise FlexError(
             f"cannot fetch {base_model} from the hub ({type(error).__name__}): connect, {way_out}"
         ) from error
-    _check_folder(folder)
-    return folder
-
-
-def _one_line(error: Exception) -> str:
-    text = " ".join(str(error).split()) or type(error).__name__
-    return text if len(text) <= 200 else text[:197] + "..."

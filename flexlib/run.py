@@ -17,10 +17,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from flexlib import benchmarks, data, distributed, doctor, models, provenance, store
+from flexlib import answers, benchmarks, data, distributed, doctor, models, provenance, store
 from flexlib import config as configs
 from flexlib.benchmarks import Problem
-from flexlib.config import RunConfig
+from flexlib.config import BenchmarkSettings, RunConfig
 from flexlib.errors import FlexError
 
 WORK_DIR = store.ROOT / ".flexlib-work"
@@ -82,6 +82,8 @@ def resolve(config: RunConfig, machine: Machine) -> tuple[RunConfig, Inputs]:
     base = models.locate(
         config.base_model,
         revision=config.base_revision,
+        file=config.base_file,
+        sha256=config.base_sha256,
         folder=machine.base_model,
         before_weights=lambda folder: _check_model(config, machine, folder),
     )
@@ -237,7 +239,9 @@ def _make(
         if not verdicts.exists():
             with clock.stage("grade"):
                 programs = completions[settings.name]
-                rows = grade_completions(inputs.problems[settings.name], programs, machine)
+                rows = grade_completions(
+                    inputs.problems[settings.name], programs, settings, machine
+                )
             stored = result / f"completions-{settings.name}.jsonl.gz"
             store.write_atomically(stored, store.to_jsonl_gz(programs))
             store.write_atomically(verdicts, store.to_csv(store.VERDICT_FIELDS, rows))
@@ -288,9 +292,12 @@ def _generate(
     from flexlib.generate import generate
 
     tokenizer = models.load_tokenizer(inputs.base)
+    problems = {
+        b.name: answers.asked(inputs.problems[b.name], b, tokenizer) for b in config.benchmarks
+    }
     if device == "cuda":
         longest = [
-            (b, max(len(tokenizer(p.prompt)["input_ids"]) for p in inputs.problems[b.name]))
+            (b, max(len(tokenizer(p.prompt)["input_ids"]) for p in problems[b.name]))
             for b in config.benchmarks
         ]
         shape = memory.shape_of(models.skeleton(inputs.base))
@@ -312,7 +319,7 @@ def _generate(
             completions[settings.name] = generate(
                 model,
                 tokenizer,
-                inputs.problems[settings.name],
+                problems[settings.name],
                 settings,
                 work / f"completions-{settings.name}.jsonl",
                 seed=config.seed,
@@ -327,9 +334,12 @@ def _generate(
 
 
 def grade_completions(
-    problems: Sequence[Problem], completions: Sequence[dict[str, Any]], machine: Machine
+    problems: Sequence[Problem],
+    completions: Sequence[dict[str, Any]],
+    settings: BenchmarkSettings,
+    machine: Machine,
 ) -> list[dict[str, Any]]:
-    """Compile and run every completion; rows in the order of ``completions``.
+    """Compile and run what the settings say of every completion; rows in the order of ``completions``.
 
     Raises:
         FlexError: a toolchain or the sandbox is missing, or a program could not be judged.
@@ -342,7 +352,7 @@ def grade_completions(
             id=f"{c['task_id']}#{c['sample']}",
             language=by_id[c["task_id"]].language,
             prompt=by_id[c["task_id"]].prompt,
-            completion=c["completion"],
+            completion=answers.graded(by_id[c["task_id"]], c["completion"], settings),
             tests=by_id[c["task_id"]].tests,
         )
         for c in completions
@@ -354,11 +364,12 @@ def grade_completions(
         progress=machine.progress,
     )
     rows = []
-    for completion, verdict in zip(completions, judged, strict=True):
+    for completion, program, verdict in zip(completions, programs, judged, strict=True):
         if verdict.verdict == "harness_error":
             raise FlexError(f"the grader could not judge {verdict.id}: {verdict.detail}; run again")
         detail = " ".join(verdict.detail.split())
-        if completion["truncated"] and not verdict.passed:
+        whole = program.completion.startswith(completion["completion"])  # nothing was cut off
+        if completion["truncated"] and whole and not verdict.passed:
             detail = f"truncated; {detail}" if detail else "truncated"
         rows.append(
             {
@@ -427,7 +438,9 @@ def _regrade_run(run: Path, machine: Machine, write: bool) -> Iterator[Regraded]
                 f"benchmark {name} is not the one that run {run.name} was made with; restore its "
                 "data, or remove the run and make it again"
             )
-        rows = grade_completions(problems, completions, machine)
+        rows = grade_completions(
+            problems, completions, BenchmarkSettings(name=name, **settings), machine
+        )
         try:
             old = {
                 (r["task_id"], int(r["sample"])): r["verdict"]

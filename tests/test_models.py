@@ -9,7 +9,7 @@ import pytest
 import tiny
 import torch
 
-from flexlib import config, models
+from flexlib import config, model_files, models
 from flexlib.errors import FlexError
 from flexlib.train import add_lora
 
@@ -23,10 +23,10 @@ def test_the_digest_of_large_files_is_remembered_until_they_change(tmp_path, mon
     base = tiny.make_base(tmp_path / "base")
     plain = models.digest(base)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr(models, "_LARGE", 0)
+    monkeypatch.setattr(model_files, "_LARGE", 0)
     assert models.digest(base) == plain
     with monkeypatch.context() as patch:
-        patch.setattr(models, "_hash", lambda path: pytest.fail(f"read {path} again"))
+        patch.setattr(model_files, "_hash", lambda path: pytest.fail(f"read {path} again"))
         assert models.digest(base) == plain
     for entry in (tmp_path / "cache" / "flexlib").iterdir():  # a damaged cache is no cache
         entry.write_text("{")
