@@ -35,16 +35,21 @@ class Problem:
     stop: tuple[str, ...]
 
 
-def _multipl_e(suffix: str, rows: int, sha256: str) -> Source:
+def _multipl_e(table: str, rows: int, sha256: str) -> Source:
+    """A table of MultiPL-E (Cassano et al. 2022): the prompts of July 2024.
+
+    Whether the commit still has these prompts is not known: the hub was out of reach when the
+    sha256 was taken, from the files of MultiPL-E's own repository. It is checked when they come.
+    """
     return Source(
-        path=f"multipl-e/humaneval-{suffix}-reworded.jsonl",
+        path=f"multipl-e/{table}-reworded.jsonl",
         rows=rows,
         columns=("name", "language", "prompt", "tests", "stop_tokens"),
         repository="nuprl/MultiPL-E",
-        configuration=f"humaneval-{suffix}",
+        configuration=table,
         splits=("test",),
-        revision="28441b6024e71d4a1c1c0f6bf171c935cd5a43f2",  # July 2025
-        sha256=sha256,  # of the prompts of July 2024
+        revision="28441b6024e71d4a1c1c0f6bf171c935cd5a43f2",
+        sha256=sha256,
     )
 
 
@@ -77,16 +82,19 @@ _FILES = {
         sha256="4376565a094ff9e208c3cadd445ba779fae415b68dcbda592a44d74179b468d0",
     ),
     "multipl-e-java": _multipl_e(
-        "java", 158, "84d8229572a212a234aca41eab9891b058da92c8762330bef9ca9bdc3402a3af"
+        "humaneval-java", 158, "84d8229572a212a234aca41eab9891b058da92c8762330bef9ca9bdc3402a3af"
     ),
     "multipl-e-js": _multipl_e(
-        "js", 161, "ae800dd309a4f85e2374fcb97fccad3662ec32865bd1e2e4e7274bd3629124c6"
+        "humaneval-js", 161, "ae800dd309a4f85e2374fcb97fccad3662ec32865bd1e2e4e7274bd3629124c6"
     ),
     "multipl-e-cpp": _multipl_e(
-        "cpp", 161, "46526df097364dad30dd062469f2357e7ee5ae71a54fe627b4f9217cbdfbaf8f"
+        "humaneval-cpp", 161, "46526df097364dad30dd062469f2357e7ee5ae71a54fe627b4f9217cbdfbaf8f"
     ),
     "multipl-e-py": _multipl_e(
-        "py", 161, "79fc2361a800ef3dd16f4b915224631fd910b149391128947bf3a3277c0c4aed"
+        "humaneval-py", 161, "79fc2361a800ef3dd16f4b915224631fd910b149391128947bf3a3277c0c4aed"
+    ),
+    "multipl-e-mbpp-java": _multipl_e(
+        "mbpp-java", 387, "7819fe0cae3b38415afe6f18ecf1a66effd0e716c6c1cd48e8f866d40556efd2"
     ),
 }
 
@@ -100,11 +108,13 @@ def load_benchmark(
 
     ``nanobench-*`` ships with the study and is its 500 test tasks. The others come from the hub or,
     with ``data_dir``, from ``humaneval/HumanEval.jsonl``, ``mbpp/mbpp.jsonl`` (all 974 tasks; the
-    splits are ``MBPP_SPLITS``) and ``multipl-e/humaneval-{java,js,cpp,py}-reworded.jsonl`` in it, each
-    as it is or with ``.gz``.
+    splits are ``MBPP_SPLITS``), ``multipl-e/humaneval-{java,js,cpp,py}-reworded.jsonl`` and
+    ``multipl-e/mbpp-java-reworded.jsonl`` in it, each as it is or with ``.gz``. The last is without
+    the 116 of its 387 tasks that are in MBPP's train split, which models are trained on; of the 271
+    left, 33 have tests or a signature that Java's compiler refuses, so that no program passes them.
 
-    Raises FlexError for an unknown name, for a file that is missing, damaged, not whole or not the
-    pinned one, and where the hub is out of reach.
+    Raises FlexError for an unknown name, for a table that is missing, damaged, not whole or not of the
+    pinned content, and where the hub is out of reach.
     """
     if name not in NAMES:
         raise FlexError(f"unknown benchmark {name!r}: choose from {', '.join(NAMES)}")
@@ -113,7 +123,10 @@ def load_benchmark(
 
         problems = benchmark.problems(name.removeprefix("nanobench-"), split="test")
     else:
-        problems = [_problem(name, row) for row in read_rows(name, data_dir)]
+        rows = read_rows(name, data_dir)
+        if name == "multipl-e-mbpp-java":
+            rows = [row for row in rows if not _is_trained_on(row)]
+        problems = [_problem(name, row) for row in rows]
     return list(problems)[:limit]
 
 
@@ -139,6 +152,18 @@ def _problem(name: str, row: dict) -> Problem:
         return Problem(row["name"], language, row["prompt"], row["tests"], stop)
     except (KeyError, TypeError) as error:
         raise FlexError(f"{name}: a row without {error}: the file is of another kind") from None
+
+
+def _is_trained_on(row: dict) -> bool:
+    """Whether MultiPL-E's version of an MBPP task, such as ``mbpp_601_max_chain_length``, is in MBPP's
+    train split."""
+    first, last = MBPP_SPLITS["train"]
+    try:
+        return first <= int(row["name"].split("_")[1]) <= last
+    except (AttributeError, IndexError, ValueError):
+        raise FlexError(
+            f"{row['name']!r} is no task of MBPP by its name: the file is of another kind"
+        ) from None
 
 
 def _mbpp(row: dict) -> Problem:

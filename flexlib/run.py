@@ -17,7 +17,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from flexlib import answers, benchmarks, data, distributed, doctor, models, provenance, store
+from flexlib import (
+    answers,
+    benchmarks,
+    data,
+    distributed,
+    doctor,
+    models,
+    provenance,
+    sources,
+    store,
+)
 from flexlib import config as configs
 from flexlib.benchmarks import Problem
 from flexlib.config import BenchmarkSettings, RunConfig
@@ -265,11 +275,11 @@ def _make(
 
 
 def _data_sources(config: RunConfig, machine: Machine) -> dict[str, str]:
-    """What each benchmark is: of those from a folder, the content is the pinned one unless the check
-    was switched off."""
-    sources = {b.name: benchmarks.source(b.name) for b in config.benchmarks}
-    how = "file, content of " if machine.data_dir else ""
-    return {name: f"{how}{source.name}" for name, source in sources.items() if source}
+    """Where each benchmark was read, and the sha256 that its content was held against."""
+    tables = {b.name: benchmarks.source(b.name) for b in config.benchmarks}
+    return {
+        name: sources.describe(table, machine.data_dir) for name, table in tables.items() if table
+    }
 
 
 def _check_grading(languages: Iterable[str], machine: Machine) -> None:

@@ -1,8 +1,8 @@
-"""Where benchmarks and training sets come from: a pinned commit of the hub, or a file that is checked.
+"""Where benchmarks and training sets come from, the hub or a folder, and what they are: their content.
 
-A commit on the hub fixes every byte, so what comes from there is checked for its columns and rows. A
-file may be anything, so its content is held against the sha256 of what the study was written with:
-MultiPL-E's prompts alone have changed several times, which is worth points on Java.
+The pin of a table is the sha256 of its content, wherever it comes from: MultiPL-E's prompts alone
+have changed several times, which is worth points on Java. A commit of the hub says only where to ask.
+It is the whole pin of the tables that were never at hand to take a sha256 from.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from flexlib.errors import FlexError
 
 Row = dict[str, Any]
 
-ANY_DATA = "FLEXLIB_ANY_DATA"  # set to 1, files of another content than the pinned are taken
+ANY_DATA = "FLEXLIB_ANY_DATA"  # set to 1, data of another content than the pinned are taken
 
 
 @dataclass(frozen=True)
@@ -32,10 +32,11 @@ class Source:
         rows: how many make it whole.
         columns: those that are read; the sha256 is of these.
         repository, configuration, splits: on the hub; the splits are joined in this order.
-        revision: commit on the hub.
+        revision: the commit that the hub is asked for.
         file: a JSON-lines file of the repository, for one that ``datasets`` cannot read by itself
             (a loading script, which it no longer runs).
-        sha256: of the columns' canonical JSON; None where no file was at hand to take it from.
+        sha256: of the columns' canonical JSON, which is what the table is; None where no file was at
+            hand to take it from.
     """
 
     path: str
@@ -50,7 +51,12 @@ class Source:
 
     @property
     def name(self) -> str:
-        """What a run's provenance calls it."""
+        """Repository and configuration."""
+        return f"{self.repository} {self.configuration}".strip()
+
+    @property
+    def on_hub(self) -> str:
+        """Repository, commit and configuration."""
         return f"{self.repository}@{self.revision[:12]} {self.configuration}".strip()
 
 
@@ -58,11 +64,11 @@ def read(source: Source, data_dir: str | Path | None = None) -> list[Row]:
     """The rows of a table, as they are there.
 
     Raises:
-        FlexError: the file is missing, damaged, not whole or not the pinned one; without
+        FlexError: the table is missing, damaged, not whole or not of the pinned content; without
             ``data_dir``, the hub is out of reach.
     """
     if data_dir is None:
-        rows, where = _from_hub(source), source.name
+        rows, where = _from_hub(source), f"the hub's {source.on_hub}"
     else:
         path = _find(source, Path(data_dir))
         rows, where = list(read_jsonl(path)), str(path)
@@ -71,14 +77,28 @@ def read(source: Source, data_dir: str | Path | None = None) -> list[Row]:
     for number, row in enumerate(rows, 1):
         if missing := [c for c in source.columns if c not in row]:
             raise FlexError(f"{where}, row {number}: no column {', '.join(missing)}")
-    if data_dir is not None and source.sha256 and os.environ.get(ANY_DATA) != "1":
-        found = digest(source, rows)
-        if found != source.sha256:
-            raise FlexError(
-                f"{where} is not the pinned {source.name} (content {found[:12]} instead of "
-                f"{source.sha256[:12]}): fetch that, or set {ANY_DATA}=1 to take it as it is"
-            )
+    if is_checked(source) and (found := digest(source, rows)) != source.sha256:
+        way_out = (
+            "fetch that" if data_dir else f"name a folder with that {source.path} by --data-dir"
+        )
+        raise FlexError(
+            f"{where} is not the pinned {source.name} (content {found[:12]} instead of "
+            f"{source.sha256[:12]}): {way_out}, or set {ANY_DATA}=1 to take it as it is"
+        )
     return rows
+
+
+def is_checked(source: Source) -> bool:
+    """Whether the content of a table is held against the pin: it has one, and ``FLEXLIB_ANY_DATA`` is
+    not 1."""
+    return source.sha256 is not None and os.environ.get(ANY_DATA) != "1"
+
+
+def describe(source: Source, data_dir: str | Path | None = None) -> str:
+    """Where a table was read and what is known of its content, for a run's provenance."""
+    where = f"file, {source.name}" if data_dir else f"hub, {source.on_hub}"
+    content = f"content {source.sha256} checked" if is_checked(source) else "content not checked"
+    return f"{where}, {content}"
 
 
 def digest(source: Source, rows: Sequence[Row]) -> str:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gzip
+import hashlib
 import json
+import re
 import sys
 import types
 
 import pytest
 import tiny
 
-from flexlib import benchmarks, corpora, data, models
+from flexlib import benchmarks, corpora, data, models, sources
 from flexlib.errors import FlexError
 
 RECORD = {
@@ -121,11 +124,65 @@ def test_mbpp_with_rows_missing_is_refused(tmp_path):
 def test_a_file_of_other_content_is_refused_unless_asked_for(tmp_path, monkeypatch):
     folder = mbpp_folder(tmp_path, [{**MBPP_ROW, "task_id": i} for i in range(1, 975)])
     with pytest.raises(
-        FlexError, match=r"is not the pinned .*mbpp@4bb6404fdc6c.*FLEXLIB_ANY_DATA=1"
+        FlexError,
+        match=r"is not the pinned google-research-datasets/mbpp full .*FLEXLIB_ANY_DATA=1",
     ):
         data.load_records("mbpp", "train", folder)
     monkeypatch.setenv("FLEXLIB_ANY_DATA", "1")
     assert len(data.load_records("mbpp", "train", folder)) == 374
+
+
+@pytest.fixture
+def hub(monkeypatch):
+    """A hub with one table of MultiPL-E, whose prompt the test can change, and its pin."""
+    rows = [
+        {"name": "t", "language": "java", "prompt": "p", "tests": "t", "stop_tokens": ["s"], "n": 1}
+    ]
+    fake = types.ModuleType("datasets")
+    fake.load_dataset = lambda *names, **where: rows
+    monkeypatch.setitem(sys.modules, "datasets", fake)
+    source = dataclasses.replace(benchmarks.source("multipl-e-java"), rows=1)
+    pinned = json.dumps([["t", "java", "p", "t", ["s"]]], separators=(",", ":"))
+    source = dataclasses.replace(source, sha256=hashlib.sha256(pinned.encode()).hexdigest())
+    return source, rows
+
+
+def test_the_hubs_content_is_held_against_the_pin(hub, monkeypatch):
+    source, rows = hub
+    assert sources.read(source) == rows
+    assert sources.describe(source) == (
+        f"hub, nuprl/MultiPL-E@28441b6024e7 humaneval-java, content {source.sha256} checked"
+    )
+    rows[0]["prompt"] = "p, reworded again"
+    told = (
+        r"the hub's nuprl/MultiPL-E@28441b6024e7 humaneval-java is not the pinned .*"
+        r"--data-dir.* FLEXLIB_ANY_DATA=1"
+    )
+    with pytest.raises(FlexError, match=told) as error:
+        sources.read(source)
+    assert "\n" not in str(error.value)
+    monkeypatch.setenv("FLEXLIB_ANY_DATA", "1")
+    assert sources.read(source) == rows
+    assert sources.describe(source).endswith("content not checked")
+
+
+def test_mbpp_java_is_without_what_mbpp_trains_on(benchmark_data):
+    rows = benchmarks.read_rows("multipl-e-mbpp-java", benchmark_data)
+    problems = benchmarks.load_benchmark("multipl-e-mbpp-java", benchmark_data)
+    number = lambda name: int(re.fullmatch(r"mbpp_(\d+)_\w+", name)[1])
+    trained = {r["task_id"] for r in data.load_records("mbpp", "train", benchmark_data)}
+    assert {p.language for p in problems} == {"java"}
+    assert [p.task_id for p in problems] == [
+        r["name"] for r in rows if number(r["name"]) not in trained
+    ]
+    assert len(rows) - len(problems) == 116
+
+
+def test_mbpp_java_of_unknown_numbers_is_refused(monkeypatch):
+    row = {"name": "add_one", "language": "java", "prompt": "", "tests": "", "stop_tokens": []}
+    monkeypatch.setattr(benchmarks, "read_rows", lambda *_: [row])
+    with pytest.raises(FlexError, match="'add_one' is no task of MBPP by its name"):
+        benchmarks.load_benchmark("multipl-e-mbpp-java")
 
 
 def test_mbpp_with_other_problems_is_refused(tmp_path, monkeypatch):

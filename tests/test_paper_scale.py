@@ -99,7 +99,10 @@ def test_the_paper_profile_from_disk(command, tmp_path, monkeypatch):
     assert json.loads((first / "config.json").read_text())["training"]["packing"] == "flatten"
     assert len(store.read_verdicts(first, "humaneval")) == 3
     facts = store.read_provenance(first)
-    assert facts["data"]["humaneval"].startswith("file, content of openai/openai_humaneval@7dce60")
+    # The made-up problems of this test pass for HumanEval only because the check is off.
+    assert facts["data"]["humaneval"] == (
+        "file, openai/openai_humaneval openai_humaneval, content not checked"
+    )
     weights = load_file(first / "adapter" / "adapter_model.safetensors")
     assert any(t.abs().sum() > 0 for name, t in weights.items() if "lora_B" in name)
 
@@ -412,7 +415,7 @@ def test_the_two_optimisers_of_round_2_share_all_else():
 
 def test_pinned_sources_are_whole(benchmark_data):
     """The digests are those of the data that the study was written with."""
-    for name in ("humaneval", "mbpp", "multipl-e-java", "multipl-e-js", "multipl-e-cpp"):
+    for name in filter(benchmarks.source, benchmarks.NAMES):
         assert len(benchmarks.read_rows(name, benchmark_data)) == benchmarks.source(name).rows
 
 
