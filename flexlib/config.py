@@ -29,6 +29,7 @@ CONFIGS = Path(__file__).parent / "configs"
 Precision = Literal["fp32", "bf16", "fp16"]
 Convention = Literal["nyquist", "index"]
 Basis = Literal["fourier", "permuted", "orthogonal"]
+Axis = Literal["units", "inputs", "outputs", "rank", "whole-A"]
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,11 @@ class RegularizerSettings:
     convention: Convention = "nyquist"
     bands: Literal["rectangular", "radial"] = "rectangular"  # of the delta form
     basis: Basis = "fourier"
+    axis: Axis | None = None  # of basis=permuted: what is renumbered; None: the whole index
+    layout_A: Literal["columns"] | None = (
+        None  # how a factor is flattened; None: by rows, as stored
+    )
+    layout_B: Literal["columns"] | None = None
 
 
 @dataclass(frozen=True)

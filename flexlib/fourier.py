@@ -23,6 +23,25 @@ up to the bins 0 and n / 2.
 Bases: ``fourier``; ``permuted``, the index renumbered at random before the transform; ``orthogonal``,
 the index mixed by a random orthogonal matrix. All three press with the same weights on as many
 dimensions, and only in the first does frequency mean anything.
+
+What lies side by side in a flattened factor is a matter of memory layout. A is (rank, inputs) and B
+(outputs, rank), so that by rows the neighbours of an entry of A are inputs, and those of an entry of B
+are *rank components of the same output*. ``layout_A`` and ``layout_B`` take a factor by columns
+instead, as an implementation does that stores it transposed. ``axis`` says what ``permuted`` renumbers:
+
+=============  =============================================================================
+None           the whole flattened index of every factor: mixes rank components with units
+``units``      the inputs (columns of A) and the outputs (rows of B): the rank order is kept
+``inputs``     the columns of A alone
+``outputs``    the rows of B alone
+``rank``       the rank index, anew in every row of B; A is left alone
+``whole-A``    the whole flattened index of A; B is left alone
+=============  =============================================================================
+
+With None, factors of one size share a permutation. With any other each axis of each module has one of
+its own, so that no order of the units is left, be it common to modules or not. (Those of the residual
+stream may be renumbered only together if the network's function is to stay: see
+:mod:`flexlib.symmetry`. A penalty does not ask for that.)
 """
 
 from __future__ import annotations
@@ -39,7 +58,7 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from flexlib.config import Basis, Convention, RegularizerSettings
+from flexlib.config import Axis, Basis, Convention, RegularizerSettings
 from flexlib.errors import FlexError
 
 # The released defaults: what the strengths of all arms refer to (see `matching_factor`).
@@ -120,18 +139,20 @@ def penalty(settings: RegularizerSettings, factors: Sequence[Factors], seed: int
                 else factor_penalty(w, settings, seed).sum()
             )
 
+        matrices = [m for i, f in enumerate(factors) for m in _arranged(f, settings, seed, i)]
         parts = [
             _memory_bound(of_group, tensors)
-            for group in _grouped([m for f in factors for m in (f.A, f.B)], torch.numel)
+            for group in _grouped(matrices, torch.numel)
             for tensors in _chunks(group, lambda m: (m,))
         ]
     return torch.stack(parts).sum()
 
 
 def factor_penalty(w: Tensor, settings: RegularizerSettings, seed: int = 0) -> Tensor:
-    """R(w) of vectors: (..., n) -> (...)."""
+    """R(w) of vectors, flattened factors: (..., n) -> (...)."""
     n = w.shape[-1]
-    w = change_basis(w, settings.basis, seed)
+    if settings.axis is None:  # others are renumbered as matrices: see `_arranged`
+        w = change_basis(w, settings.basis, seed)
     power = torch.view_as_real(torch.fft.rfft(w, norm="ortho")).square().sum(-1)
     weights = _bin_weights(
         n, settings.threshold, settings.low_weight, settings.high_weight, settings.convention
@@ -295,6 +316,41 @@ def change_basis(x: Tensor, basis: Basis, seed: int | tuple[int, ...]) -> Tensor
     return x
 
 
+def _arranged(f: Factors, settings: RegularizerSettings, seed: int, number: int) -> list[Tensor]:
+    """A and B with their entries in the order in which they are to be flattened."""
+    found = []
+    for side, m in (("A", f.A), ("B", f.B)):
+        layout = settings.layout_A if side == "A" else settings.layout_B
+        order = _order(m.shape, side, settings.axis, layout == "columns", seed, number)
+        if order is not None:
+            m = m.reshape(-1)[torch.as_tensor(order, device=m.device)]
+        found.append(m)
+    return found
+
+
+@lru_cache(maxsize=1024)  # of all modules, or each step would draw them anew
+def _order(
+    shape: tuple[int, int], side: str, axis: Axis | None, columns: bool, seed: int, number: int
+) -> np.ndarray | None:
+    """Which entry of a factor, flattened by rows, comes where; None: they stay as they are.
+
+    ``number`` is that of the module: each of its axes has a permutation of its own.
+    """
+    index = np.arange(math.prod(shape)).reshape(shape)
+    rng = np.random.default_rng([*shape, seed, number, side == "B"])
+    if side == "A" and axis in ("units", "inputs"):
+        index = index[:, rng.permutation(shape[1])]
+    elif side == "B" and axis in ("units", "outputs"):
+        index = index[rng.permutation(shape[0])]
+    elif side == "B" and axis == "rank":
+        index = rng.permuted(index, axis=1)
+    elif side == "A" and axis == "whole-A":
+        index = rng.permutation(index.reshape(-1)).reshape(shape)
+    elif not columns:
+        return None
+    return (index.T if columns else index).reshape(-1)
+
+
 def _hartley(x: Tensor) -> Tensor:
     """The unitary discrete Hartley transform: real, symmetric, its own inverse."""
     spectrum = torch.fft.fft(x, norm="ortho")
@@ -428,6 +484,16 @@ def _check(settings: RegularizerSettings) -> None:
         if not low <= getattr(settings, name) <= high:
             limits = f"between {low:g} and {high:g}" if high < math.inf else "0 or more"
             raise FlexError(f"regularizer.{name} must be {limits}, not {getattr(settings, name)}")
+    if settings.axis and (settings.basis != "permuted" or settings.form != "factor"):
+        raise FlexError(
+            "regularizer.axis says what basis=permuted renumbers in the factor form; leave it out "
+            "with another basis or form"
+        )
+    if (settings.layout_A or settings.layout_B) and settings.form != "factor":
+        raise FlexError(
+            "regularizer.layout_A and layout_B say how the factor form flattens; leave them out with "
+            f"form={settings.form}"
+        )
     if settings.form == "delta" and settings.bands == "radial" and settings.convention == "index":
         raise FlexError(
             "radial bands are defined by the distance from the constant: take "

@@ -248,6 +248,105 @@ def test_delta_controls_map_rows_and_columns_of_the_update(basis, bands):
     same(f, fourier.penalty(s, [f], 5), dense_delta(mapped, s))
 
 
+# --- layout, and what is renumbered ---------------------------------------------------------------
+
+
+def relaid(f: Factors, s: RegularizerSettings, seed: int = 0, number: int = 0):
+    """Where the entries of A and of B end up: each matrix of the entries' own numbers, re-laid."""
+    index = dataclasses.replace(
+        f, **{x: torch.arange(m.numel()).reshape(m.shape) for x, m in (("A", f.A), ("B", f.B))}
+    )
+    return fourier._arranged(index, s, seed, number)
+
+
+@pytest.mark.parametrize("layout", [(None, None), ("columns", None), (None, "columns")])
+@pytest.mark.parametrize("axis", [None, "units", "inputs", "outputs", "rank", "whole-A"])
+def test_a_layout_and_a_renumbering_are_the_same_penalty_on_other_neighbours(layout, axis):
+    f = draw(12, 10, 3, 0)
+    s = dataclasses.replace(
+        RELEASED,
+        basis="permuted" if axis else "fourier",
+        axis=axis,
+        layout_A=layout[0],
+        layout_B=layout[1],
+    )
+    A, B = relaid(f, s, 5)
+    expected = dense_factor(f.A.reshape(-1)[A.reshape(-1)], s)
+    expected = expected + dense_factor(f.B.reshape(-1)[B.reshape(-1)], s)
+    same(f, fourier.penalty(s, [f], 5), expected)
+
+
+def test_by_columns_a_factor_is_flattened_as_its_transpose_is_by_rows():
+    f = draw(7, 5, 3, 1)
+    s = dataclasses.replace(RELEASED, layout_A="columns", layout_B="columns")
+    expected = sum(dense_factor(m.mT.reshape(-1), s) for m in (f.A, f.B))
+    torch.testing.assert_close(fourier.penalty(s, [f]), expected, **CLOSE)
+
+
+@pytest.mark.parametrize("layout", [None, "columns"])
+@pytest.mark.parametrize(
+    ("axis", "renumbered"),
+    [
+        ("units", {"inputs", "outputs"}),
+        ("inputs", {"inputs"}),
+        ("outputs", {"outputs"}),
+        ("rank", {"rank of B"}),
+        ("whole-A", {"A"}),
+    ],
+)
+def test_a_renumbering_keeps_to_its_axis(axis, renumbered, layout):
+    rank, m, n = 5, 30, 40
+    f = draw(m, n, rank, 0)
+    s = dataclasses.replace(RELEASED, basis="permuted", axis=axis, layout_A=layout, layout_B=layout)
+    A, B = relaid(f, s)
+    A, B = (
+        (A.reshape(n, rank).T, B.reshape(rank, m).T)
+        if layout
+        else (A.reshape(rank, n), B.reshape(m, rank))
+    )
+    identity = (torch.arange(rank * n).reshape(rank, n), torch.arange(m * rank).reshape(m, rank))
+    for matrix, whole in zip((A, B), identity, strict=True):
+        assert torch.equal(matrix.reshape(-1).sort().values, whole.reshape(-1))
+    found = set()
+    if not torch.equal(A // n, identity[0] // n):
+        found.add("A")  # rank rows are mixed
+    elif not torch.equal(A, identity[0]):
+        assert (A % n == A[0] % n).all()  # every rank row in one order
+        found.add("inputs")
+    if not torch.equal(B // rank, identity[1] // rank):
+        assert (B // rank == B[:, :1] // rank).all()  # whole rows
+        assert torch.equal(B % rank, identity[1] % rank)
+        found.add("outputs")
+    elif not torch.equal(B, identity[1]):
+        assert len({tuple(row) for row in (B % rank).tolist()}) > 5  # a new order in every row
+        found.add("rank of B")
+    assert found == renumbered
+
+
+def test_each_axis_of_each_module_has_a_permutation_of_its_own():
+    f = draw(64, 64, 4, 0)
+    s = dataclasses.replace(RELEASED, basis="permuted", axis="units")
+    orders = [relaid(f, s, seed, number) for seed, number in ((0, 0), (0, 1), (1, 0))]
+    inputs = [tuple((A[:64] % 64).tolist()) for A, _ in orders]
+    outputs = [tuple((B.reshape(64, 4)[:, 0] // 4).tolist()) for _, B in orders]
+    assert len({*inputs, *outputs}) == 6
+    assert all(torch.equal(x, y) for x, y in zip(relaid(f, s), orders[0], strict=True))  # fixed
+    modules = [draw(12, 10, 3, i) for i in range(3)]
+    expected = sum(
+        dense_factor(m.reshape(-1)[order.reshape(-1)], s)
+        for i, g in enumerate(modules)
+        for m, order in zip((g.A, g.B), relaid(g, s, 7, i), strict=True)
+    )
+    torch.testing.assert_close(fourier.penalty(s, modules, 7), expected, **CLOSE)
+
+
+def test_renumbering_units_leaves_the_matched_strength_as_it_is():
+    """Hence the control need not be matched: its rule weighs sum rho^2, which no renumbering changes."""
+    large = [Factors("", torch.zeros(8, 4096), torch.zeros(4096, 8), 2.0)]
+    units = dataclasses.replace(RELEASED, basis="permuted", axis="units", matched=True)
+    assert Regularizer(units, large).scale == pytest.approx(0.01, rel=0.01)
+
+
 # --- matched strength ---------------------------------------------------------------------------
 
 SHAPES = [draw(48, 32, 4, i) for i in range(3)] + [draw(96, 32, 4, 9)]
@@ -372,6 +471,9 @@ def test_gpu_and_cpu_agree(form, basis):
         ({"low_weight": math.nan}, "regularizer.low_weight must be 0 or more"),
         ({"form": "delta", "bands": "radial", "convention": "index"}, "convention=nyquist"),
         ({"low_weight": 0.0, "high_weight": 0.0, "matched": True}, "no gradient"),
+        ({"axis": "units"}, "regularizer.axis says what basis=permuted renumbers"),
+        ({"axis": "units", "basis": "permuted", "form": "delta"}, "regularizer.axis"),
+        ({"layout_B": "columns", "form": "delta"}, "layout_B"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(change, message):
@@ -421,6 +523,8 @@ def test_every_penalty_of_the_controls_is_matched_to_the_released_one():
         *["fourier-orthogonal", "l2-matched"],
     }
     released = penalised.pop("fourier-released")
+    units = penalised.pop("fourier-units")  # a renumbering: matched as it is
+    assert units == dataclasses.replace(released, basis="permuted", axis="units")
     for arm, settings_ in penalised.items():
         assert settings_.matched, arm
         assert settings_.strength == released.strength, arm
