@@ -127,7 +127,9 @@ def child(target, *args) -> BaseProcess:
     """Start ``target`` in a process to be killed. torch is imported once, in the fork server: ten
     seconds less for every child."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["flexlib.train", "flexlib.generate", "flexlib.run"])
+    context.set_forkserver_preload(
+        ["flexlib.training.trainer", "flexlib.generation.decoding", "flexlib.runs.pipeline"]
+    )
     process = context.Process(target=target, args=args)
     process.start()
     return process

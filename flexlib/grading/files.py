@@ -15,10 +15,10 @@ import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from flexlib.benchmarks import LANGUAGES, MULTIPL_E, Problem
 from flexlib.errors import FlexError
 from flexlib.grading.programs import Program, Verdict
-from flexlib.sources import read_jsonl
+from flexlib.tasks.benchmarks import LANGUAGES, MULTIPL_E, Problem
+from flexlib.tasks.sources import read_jsonl
 
 # MultiPL-E's word for each verdict; its pass_k.py takes "OK" with exit code 0 for a pass.
 STATUS = {

@@ -66,7 +66,7 @@ def counted(monkeypatch):
 
 
 def samples(path, *completions, name="nanobench-python"):
-    from flexlib.benchmarks import load_benchmark
+    from flexlib.tasks.benchmarks import load_benchmark
 
     ids = [problem.task_id for problem in load_benchmark(name)]
     return write(path, [{"task_id": i, "completion": c} for c in completions for i in ids])

@@ -6,8 +6,8 @@ import random
 import pytest
 from grading_helpers import DATA, judge_all, needs, needs_data
 
-from flexlib.benchmarks import LANGUAGES, NAMES, load_benchmark
 from flexlib.grading import Program, selfcheck
+from flexlib.tasks.benchmarks import LANGUAGES, NAMES, load_benchmark
 
 
 def surprises(known, sample=None):

@@ -1,0 +1,94 @@
+"""The doctor tries things out and tells what is missing."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+from collections import namedtuple
+
+import pytest
+
+from flexlib import cli, grading
+from flexlib.errors import FlexError
+from flexlib.runs import doctor
+
+
+def check(name: str, ok: bool, *needed_for: str) -> doctor.Check:
+    return doctor.Check(name, ok, "detail", "remedy", needed_for)
+
+
+def test_what_a_profile_does_not_need_does_not_stop_it():
+    checks = [check("java", True, "nano", "paper"), check("gpu", False, "paper")]
+    assert doctor.can_run("nano", checks)
+    assert not doctor.can_run("paper", checks)
+
+
+def test_python_is_really_graded_in_the_sandbox():
+    if shutil.which("bwrap") is None:
+        pytest.skip("bubblewrap is not installed")
+    found = doctor.check_language("python")
+    assert found.ok, found.detail
+    assert "Python 3" in found.detail
+
+
+def test_a_grader_that_refuses_is_a_finding(monkeypatch):
+    def refuse(programs, **kwargs):
+        raise FlexError("bubblewrap is missing; apt install bubblewrap")
+
+    monkeypatch.setattr(grading, "grade", refuse)
+    found = doctor.check_language("java")
+    assert (found.ok, found.needed_for) == (False, ("nano", "paper"))
+    assert "bubblewrap is missing" in found.detail
+
+
+def test_a_toolchain_that_misjudges_is_a_finding(monkeypatch):
+    monkeypatch.setattr(
+        grading,
+        "grade",
+        lambda p, **k: [grading.Verdict("probe", "compile_error", "no javac", 0.1)],
+    )
+    found = doctor.check_language("java")
+    assert not found.ok and "judged compile_error: no javac" in found.detail
+    assert "apt install" in found.remedy
+
+
+def test_packages_are_held_against_pyproject(monkeypatch):
+    assert all(found.ok for found in doctor.check_packages())
+    real = doctor.importlib.metadata.version
+    monkeypatch.setattr(
+        doctor.importlib.metadata, "version", lambda name: "1.0" if name == "torch" else real(name)
+    )
+    [_, packages] = doctor.check_packages()
+    assert not packages.ok and packages.detail.startswith("torch 1.0 is not ")
+
+
+def test_hub_that_answers_and_hub_that_does_not():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"http://127.0.0.1:{server.getsockname()[1]}"
+        assert doctor.check_hub(address).ok
+    found = doctor.check_hub(address)
+    assert not found.ok and "out of reach" in found.detail and "--base-model" in found.remedy
+    assert found.needed_for == ()  # local copies do as well
+
+
+def test_disk(tmp_path, monkeypatch):
+    usage = namedtuple("usage", "free")
+    for free, nano, paper in [(2**20, False, False), (2**31, True, False), (2**40, True, True)]:
+        monkeypatch.setattr(doctor.shutil, "disk_usage", lambda path, free=free: usage(free))
+        found = doctor.check_disk(tmp_path / "not yet there")
+        assert (doctor.can_run("nano", [found]), doctor.can_run("paper", [found])) == (nano, paper)
+
+
+@pytest.mark.parametrize(("works", "status"), [(True, 0), (False, 1)])
+def test_command_says_what_can_run(capsys, monkeypatch, works, status):
+    found = [
+        check("python", True, "nano"),
+        check("sandbox", works, "nano"),
+        check("gpu", False, "paper"),
+    ]
+    monkeypatch.setattr(doctor, "examine", lambda folder: iter(found))
+    assert cli.main(["doctor"]) == status
+    said = capsys.readouterr().out
+    assert f"profile nano: {'can run' if works else 'cannot run here'}" in said
+    assert "profile paper: cannot run here" in said
+    assert "gpu" in said and "-> remedy" in said
