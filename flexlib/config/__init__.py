@@ -4,6 +4,7 @@
 """
 
 from flexlib.config.schema import (
+    Axis,
     Basis,
     BenchmarkSettings,
     Convention,
@@ -25,6 +26,7 @@ from flexlib.config.schema import (
 )
 
 __all__ = [
+    "Axis",
     "Basis",
     "BenchmarkSettings",
     "Convention",

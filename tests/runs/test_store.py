@@ -245,7 +245,7 @@ def test_a_really_full_disk(tmp_path):
     small = tmp_path / "small"
     small.mkdir()
     code = (
-        "import sys; from pathlib import Path; from flexlib import store\n"
+        "import sys; from pathlib import Path; from flexlib.runs import store\n"
         "from flexlib.errors import FlexError\n"
         "runs, run_id, source = sys.argv[1:]\n"
         "try: store.save(Path(runs), run_id, Path(source))\n"
