@@ -147,8 +147,14 @@ def counts(
 def solve_matrix(verdicts: pd.DataFrame, arm: str, benchmark: str) -> pd.DataFrame:
     """Fraction of samples that pass, tasks down and seeds across, as the paired bootstrap takes it.
 
+    ``benchmark`` can name several, joined by `` + ``: their tasks are pooled, each counting once.
+
     Raises FlexError if the arm has no verdicts there, or if a seed lacks a task.
     """
+    if len(parts := benchmark.split(" + ")) > 1:
+        import pandas as pd
+
+        return pd.concat([solve_matrix(verdicts, arm, part) for part in parts]).dropna(axis=1)
     rows = verdicts[(verdicts["arm"] == arm) & (verdicts["benchmark"] == benchmark)]
     if rows.empty:
         raise FlexError(f"no verdicts of arm {arm} on {benchmark}; run it with 'flexlib run'")

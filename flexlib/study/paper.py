@@ -6,6 +6,7 @@ printed.
 
 from __future__ import annotations
 
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,15 @@ CLAIM_FIELDS: dict[str, type] = {
     "benchmark": str, "metric": str, "test": str, "direction": str, "smallest_effect": float,
     "alpha": float, "family": str, "minimum_n": int,
 }  # fmt: skip
+# With what a claim that leaves them out is taken to have.
+CLAIM_OPTIONAL: dict[str, tuple[type, Any]] = {
+    "profile": (str, "nano"),
+    "registered": (date, None),  # the date of the file
+    "published": (
+        list,
+        [],
+    ),  # ids of data/paper/published.csv: the same contrast, treatment and control
+}
 CLAIM_CHOICES = {
     "kind": ("claim", "question"),
     "test": ("paired-bootstrap",),
@@ -64,30 +74,34 @@ def as_counts(percent: float, n: int, decimals: int = 1) -> list[int]:
     return k[np.abs(100 * k / n - percent) <= 0.5 * 10.0**-decimals + 1e-9].tolist()
 
 
-def claims(data: Path = DATA) -> pd.DataFrame:
-    """The pre-registered claims, indexed by ``id``, in the order of the file.
+def claims(profile: str = "nano", data: Path = DATA) -> pd.DataFrame:
+    """The pre-registered claims of a profile, indexed by ``id``, in the order of the file.
 
     Raises FlexError if the file does not have the form that its head describes.
     """
-    return pd.DataFrame(registration(data)["claims"]).set_index("id", drop=False)
+    chosen = [c for c in registration(data)["claims"] if c["profile"] == profile]
+    columns = [*CLAIM_FIELDS, *CLAIM_OPTIONAL]
+    return pd.DataFrame(chosen, columns=columns).set_index("id", drop=False)
 
 
 def registration(data: Path = DATA) -> dict[str, Any]:
-    """data/claims.yml, checked: ``registered`` (date), ``design_rule``, the list ``claims`` and
-    ``tuning``, the plan that :mod:`flexlib.study.tuning` reads."""
+    """data/claims.yml, checked: ``registered`` (date), ``design_rule``, the list ``claims``, ``tuning``, the
+    plan that :mod:`flexlib.study.tuning` reads, and ``small``, what was fixed of the study at that scale."""
     path = data / "claims.yml"
     if not path.is_file():
         raise FlexError(
             f"no registration {path}; install flexlib from a checkout: pip install -e ."
         )
     content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    parts = {"registered", "design_rule", "claims", "tuning"}
+    parts = {"registered", "design_rule", "claims", "tuning", "small"}
     if not isinstance(content, dict) or set(content) != parts:
-        raise FlexError(f"{path}: needs exactly registered, design_rule, claims and tuning")
+        raise FlexError(f"{path}: needs exactly {', '.join(sorted(parts))}")
     if not content["claims"]:
         raise FlexError(f"{path}: registers no claim")
     for claim in content["claims"]:
         _check_claim(claim, path)
+        defaults = {name: default for name, (_, default) in CLAIM_OPTIONAL.items()}
+        claim |= {**defaults, "registered": content["registered"], **claim}
     ids = [claim["id"] for claim in content["claims"]]
     if len(set(ids)) < len(ids):
         raise FlexError(f"{path}: the ids of claims are not unique")
@@ -96,10 +110,13 @@ def registration(data: Path = DATA) -> dict[str, Any]:
 
 def _check_claim(claim: dict[str, Any], path: Path) -> None:
     where = f"{path}: claim {claim.get('id', '?')}"
-    if set(claim) != set(CLAIM_FIELDS):
-        wrong = ", ".join(sorted(set(claim) ^ set(CLAIM_FIELDS)))
+    if set(claim) - set(CLAIM_OPTIONAL) != set(CLAIM_FIELDS):
+        wrong = ", ".join(sorted(set(claim) - set(CLAIM_OPTIONAL) ^ set(CLAIM_FIELDS)))
         raise FlexError(f"{where}: missing or unknown fields: {wrong}")
-    for field, kind in CLAIM_FIELDS.items():
+    kinds = CLAIM_FIELDS | {
+        name: kind for name, (kind, _) in CLAIM_OPTIONAL.items() if name in claim
+    }
+    for field, kind in kinds.items():
         if type(claim[field]) is not kind:
             raise FlexError(f"{where}: {field} must be of type {kind.__name__}")
     for field, choices in CLAIM_CHOICES.items():

@@ -450,10 +450,11 @@ def assess(
     """
     results: dict[str, Bootstrap] = dict(measured or {})
     for claim in claims.itertuples():
-        on_benchmark = verdicts[verdicts["benchmark"] == claim.benchmark]
-        if claim.metric == "pass@1" and {claim.treatment, claim.control} <= set(
-            on_benchmark["arm"]
-        ):
+        run = [
+            {claim.treatment, claim.control} <= set(verdicts["arm"][verdicts["benchmark"] == part])
+            for part in claim.benchmark.split(" + ")
+        ]
+        if claim.metric == "pass@1" and all(run):
             treatment = solve_matrix(verdicts, claim.treatment, claim.benchmark)
             control = solve_matrix(verdicts, claim.control, claim.benchmark)
             if not treatment.index.equals(control.index):

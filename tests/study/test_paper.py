@@ -43,7 +43,7 @@ def test_missing_tables_and_figures_are_refused(tmp_path):
     with pytest.raises(FlexError, match="no table"):
         paper.published(tmp_path)
     with pytest.raises(FlexError, match="no registration"):
-        paper.claims(tmp_path)
+        paper.claims(data=tmp_path)
     with pytest.raises(FlexError, match="no figure 'x'"):
         paper.quantity("x")
 
@@ -57,9 +57,20 @@ def test_registered_claims():
     assert set(claims[claims["family"] == "lora"].index) == {"L1", "L2"}
 
 
+def test_claims_of_another_profile_stand_apart():
+    small = paper.claims("small")
+    assert not set(small.index) & set(paper.claims().index)
+    assert (small["profile"] == "small").all()
+    assert {"S-C3-lora", "S-C3-base", "S-units-java", "S-merged"} <= set(small.index)
+    published = paper.published()
+    for pair in small["published"]:
+        assert len(pair) in (0, 2) and set(pair) <= set(published.index)
+
+
 @pytest.mark.parametrize(
     "change, message",
     [
+        ({"published": "flex"}, "published must be of type list"),
         ({"direction": "up"}, "direction must be one of"),
         ({"alpha": 1.5}, "0 < alpha < 1"),
         ({"minimum_n": "five"}, "minimum_n must be of type int"),
@@ -74,4 +85,4 @@ def test_a_malformed_registration_is_refused(tmp_path, change, message):
     content["claims"][0] |= change
     (tmp_path / "claims.yml").write_text(yaml.safe_dump(content))
     with pytest.raises(FlexError, match=message):
-        paper.claims(tmp_path)
+        paper.claims(data=tmp_path)
