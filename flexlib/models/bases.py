@@ -11,7 +11,12 @@ from typing import TYPE_CHECKING, Any
 from flexlib.config import Precision
 from flexlib.errors import FlexError
 from flexlib.models import gguf
-from flexlib.models.files import IDENTITY, files_digest, one_line, quiet
+from flexlib.models.files import (
+    IDENTITY,
+    files_digest,
+    one_line,
+    quiet,
+)
 from flexlib.runs.store import ROOT
 
 if TYPE_CHECKING:
