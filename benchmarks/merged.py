@@ -16,7 +16,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from flexlib import models
+from flexlib import disk, formats, models, paths
 from flexlib.analysis import merging
 from flexlib.config import BenchmarkSettings
 from flexlib.generation.decoding import generate
@@ -70,7 +70,7 @@ def main() -> None:
     parser.add_argument("--profile", default="nano")
     parser.add_argument("--limit", type=int, help="first N problems of each benchmark")
     parser.add_argument("--runs", type=int, default=3, help="adapters: the first N seeds")
-    parser.add_argument("--store", type=Path, default=store.DEFAULT)
+    parser.add_argument("--store", type=Path, default=paths.RUNS)
     parser.add_argument("--base-model", type=Path)
     parser.add_argument("--data-dir", type=Path)
     parser.add_argument("--unsafe-no-sandbox", action="store_true")
@@ -108,7 +108,7 @@ def main() -> None:
                 settings = dataclasses.replace(settings, precision=precision)
                 rows.append(identity | compare(folder, base, settings, problems, machine))
                 args.out.parent.mkdir(parents=True, exist_ok=True)
-                store.write_atomically(args.out, store.to_csv(FIELDS, rows))
+                disk.write_atomically(args.out, formats.to_csv(FIELDS, rows))
                 print(rows[-1], flush=True)
 
 

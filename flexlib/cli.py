@@ -13,9 +13,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from flexlib import __version__, config
+from flexlib import __version__, config, paths
 from flexlib.errors import FlexError
-from flexlib.runs import store
 
 # Commands that live with their subject: each module has ``add_parser(subparsers)``.
 _ELSEWHERE = ("flexlib.grading.cli", "flexlib.nanobench.cli", "flexlib.study.tuning")
@@ -89,7 +88,7 @@ def _add_configuration(parser: argparse.ArgumentParser) -> None:
 
 def _add_machine(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument_group("where and how; changes no result").add_argument
-    add("--store", type=Path, default=store.DEFAULT, help="folder of the runs")
+    add("--store", type=Path, default=paths.RUNS, help="folder of the runs")
     add("--work-dir", type=Path, help="folder of unfinished work")
     add("--base-model", type=Path, metavar="DIR", help="local copy of the base model")
     add("--data-dir", type=Path, metavar="DIR", help="local copy of training sets and benchmarks")
@@ -174,7 +173,7 @@ def _add_regrade(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("runs", nargs="*", metavar="RUN", help="run ids (default: all)")
     parser.add_argument("--check", action="store_true", help="write nothing; exit 1 on a change")
     add = parser.add_argument
-    add("--store", type=Path, default=store.DEFAULT, help="folder of the runs")
+    add("--store", type=Path, default=paths.RUNS, help="folder of the runs")
     add("--data-dir", type=Path, metavar="DIR", help="local copy of the benchmarks")
     add("--workers", type=_positive, metavar="N", help="programs graded at once")
     add("--unsafe-no-sandbox", action="store_true", help="run generated programs unprotected")
@@ -200,7 +199,7 @@ def _regrade(args: argparse.Namespace) -> int:
 
 def _add_doctor(commands: argparse._SubParsersAction) -> None:
     parser = commands.add_parser("doctor", help="say what this machine can run")
-    parser.add_argument("--store", type=Path, default=store.DEFAULT, help="folder of the runs")
+    parser.add_argument("--store", type=Path, default=paths.RUNS, help="folder of the runs")
     parser.set_defaults(command=_doctor)
 
 

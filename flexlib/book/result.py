@@ -10,12 +10,13 @@ from pathlib import Path
 
 import matplotlib as mpl
 
+from flexlib import paths
 from flexlib.book import STYLE
 from flexlib.figures import plots
 from flexlib.runs import store
 from flexlib.study import stats
 
-PATH = store.ROOT / "book" / "_static" / "result.svg"
+PATH = paths.ROOT / "book" / "_static" / "result.svg"
 LANGUAGES = {"python": "Python", "java": "Java"}
 
 

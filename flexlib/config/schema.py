@@ -12,7 +12,6 @@ part of it; where files lie, the batch size of generation and the like belong to
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 import tomllib
 import types
@@ -23,6 +22,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from flexlib.errors import FlexError
+from flexlib.formats import digest_of
 
 CONFIGS = Path(__file__).parent
 
@@ -121,7 +121,7 @@ class BenchmarkSettings:
         None  # of tokens in prompt or completion (Keskar et al. 2019)
     )
     stop: tuple[str, ...] | None = None  # ends a completion; None: the benchmark's own stop strings
-    # What is graded of a completion (flexlib.answers): up to a line that begins with three backticks.
+    # What is graded of a completion (flexlib.tasks.answers): up to a line that begins with three backticks.
     cut_at_fence: bool | None = None
     protocol: Literal["chat"] | None = None  # how the model is asked; None: to continue the prompt
     digest: str | None = None  # sha256 of the problems
@@ -203,12 +203,6 @@ _AFTER_TRAINING = (
 def training_identity(config: Mapping[str, Any]) -> str:
     """sha256 of what determines a configuration's adapter: base, data, method and seed."""
     return digest_of(_without_none({k: v for k, v in config.items() if k not in _AFTER_TRAINING}))
-
-
-def digest_of(data: Any) -> str:
-    """sha256 of plain data, by way of its canonical JSON."""
-    text = json.dumps(data, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def profiles() -> list[str]:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import csv
 import json
-import os
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import IO
 
+from flexlib import disk
 from flexlib.errors import FlexError
 from flexlib.grading import files, selfcheck
 from flexlib.grading.pool import grade
@@ -136,26 +138,15 @@ def _verdict_fields(verdict: Verdict) -> dict:
     }
 
 
-class _whole_file:
+@contextlib.contextmanager
+def _whole_file(path: Path) -> Iterator[IO[str]]:
     """A file that appears when it is complete."""
-
-    def __init__(self, path: Path):
-        self.path, self.aside = path, path.with_name(f".{os.getpid()}-{path.name}")
-
-    def __enter__(self):
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            self.file = self.aside.open("w", encoding="utf-8")
-        except OSError as error:
-            raise FlexError(f"cannot write {self.path}: {error.strerror}") from None
-        return self.file
-
-    def __exit__(self, kind, *_):
-        self.file.close()
-        if kind is None:
-            self.aside.replace(self.path)
-        else:
-            self.aside.unlink(missing_ok=True)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with disk.open_atomically(path, "w") as file:
+            yield file
+    except OSError as error:
+        raise FlexError(f"cannot write {path}: {error.strerror}") from None
 
 
 def _key(program: Program) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from flexlib import paths
 from flexlib.config import Precision
 from flexlib.errors import FlexError
 from flexlib.models import gguf
@@ -17,7 +18,6 @@ from flexlib.models.files import (
     one_line,
     quiet,
 )
-from flexlib.runs.store import ROOT
 
 if TYPE_CHECKING:
     import torch
@@ -51,7 +51,7 @@ def locate(
         FlexError: there is no such folder, it holds no model, or the hub is out of reach; as
             :func:`flexlib.gguf.dequantised`.
     """
-    candidates = [folder] if folder else [Path(base_model), ROOT / base_model]
+    candidates = [folder] if folder else [Path(base_model), paths.ROOT / base_model]
     for candidate in candidates:
         if candidate.suffix == ".gguf":
             candidate = gguf.dequantised(candidate, sha256)

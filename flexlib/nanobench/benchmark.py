@@ -16,6 +16,7 @@ from functools import cache
 from pathlib import Path
 from random import Random
 
+from flexlib import paths
 from flexlib.errors import FlexError
 from flexlib.nanobench.mutants import mutants
 from flexlib.nanobench.operations import AMBIGUOUS
@@ -36,7 +37,7 @@ from flexlib.tasks.benchmarks import LANGUAGES, Problem
 SEED = 20260406
 SIZES = {"train": 374, "validation": 90, "test": 500}
 REPEATS = 3  # training tasks of one composition, at most; the other splits repeat none
-FOLDER = Path(__file__).parents[2] / "data" / "nano" / "nanobench"
+FOLDER = paths.NANOBENCH
 
 # Where decoding stops, as MultiPL-E and the HumanEval papers do.
 STOP = {

@@ -26,14 +26,14 @@ from pytorch_optimizer import Muon
 from tqdm import tqdm
 from transformers import LlamaConfig, LlamaForCausalLM, Trainer, TrainingArguments
 
+from flexlib import disk, formats, paths
 from flexlib.errors import FlexError
 from flexlib.nanobench import corpus
 from flexlib.nanobench.tokenizer import train_tokenizer
-from flexlib.runs import store
 from flexlib.tasks import data
 from flexlib.training.trainer import MarkComplete, ProgressLine, last_complete_checkpoint
 
-BASE = Path(__file__).parents[2] / "data" / "nano" / "base"
+BASE = paths.NANO_BASE
 _TOKENIZER_DOCUMENTS = 20_000
 _POOL = 20  # batches among which documents are sorted by length
 
@@ -104,7 +104,7 @@ def pretrain(
     """
     config = config or PretrainConfig()
     work.mkdir(parents=True, exist_ok=True)
-    with store.full_disk_is_an_error(work):
+    with disk.full_disk_is_an_error(work):
         _claim(work, config)
         sample = itertools.islice(corpus.documents(config.seed), _TOKENIZER_DOCUMENTS)
         tokenizer = train_tokenizer(sample)
@@ -129,9 +129,9 @@ def pretrain(
 
 def _claim(work: Path, config: PretrainConfig) -> None:
     """A work folder belongs to one configuration."""
-    mine, text = work / "config.json", store.to_json(asdict(config))
+    mine, text = work / "config.json", formats.to_json(asdict(config))
     if not mine.exists():
-        store.write_atomically(mine, text)
+        disk.write_atomically(mine, text)
     elif mine.read_bytes() != text:
         raise FlexError(
             f"{work} was begun with another configuration; choose another --work folder"
@@ -162,7 +162,7 @@ def _write_corpus(path: Path, tokenizer: Any, config: PretrainConfig) -> dict[st
             total += len(flat)
             bar.update(len(texts))
     facts = {"tokens": total}
-    store.write_atomically(meta, store.to_json(facts))
+    disk.write_atomically(meta, formats.to_json(facts))
     return facts
 
 

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from flexlib.config import RunConfig
-from flexlib.errors import FlexError
-from flexlib.runs.pipeline import Busy, Machine, run
+from flexlib.errors import Busy, FlexError
+from flexlib.runs.pipeline import Machine, run
 
 DEFAULTS = {"timeout_min": 240, "gpus_per_node": 1, "cpus_per_task": 8, "mem_gb": 64}
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.metadata
 import os
-import shutil
 import socket
 import sys
 import tomllib
@@ -13,8 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from flexlib import disk, paths
 from flexlib.errors import FlexError
-from flexlib.runs import provenance, store
+from flexlib.runs import provenance
 
 _HUB = "https://huggingface.co"
 _HUB_TIMEOUT = 3.0  # seconds
@@ -65,7 +65,7 @@ class Check:
     needed_for: tuple[str, ...] = ()
 
 
-def examine(folder: Path = store.DEFAULT, *, hub: str | None = None) -> Iterator[Check]:
+def examine(folder: Path = paths.RUNS, *, hub: str | None = None) -> Iterator[Check]:
     """All checks, one after the other, as each is done.
 
     Args:
@@ -91,7 +91,7 @@ def check_packages() -> Iterator[Check]:
     from packaging.requirements import Requirement
     from packaging.specifiers import SpecifierSet
 
-    project = tomllib.loads((store.ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    project = tomllib.loads((paths.ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     version = ".".join(map(str, sys.version_info[:3]))
     yield Check(
         "python",
@@ -200,9 +200,7 @@ def check_hub(address: str) -> Check:
 
 def check_disk(folder: Path) -> Check:
     """Free space where the store is."""
-    while not folder.exists():
-        folder = folder.parent
-    free = shutil.disk_usage(folder).free
+    free = disk.free_bytes(folder)
     profiles = ("nano", "paper") if free < _NANO_DISK else ("paper",)
     return Check(
         "disk",

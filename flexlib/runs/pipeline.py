@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import fcntl
 import json
 import shutil
 import time
@@ -18,24 +17,21 @@ from pathlib import Path
 from typing import Any
 
 from flexlib import config as configs
-from flexlib import models
+from flexlib import disk, formats, models, paths
 from flexlib.config import BenchmarkSettings, RunConfig
-from flexlib.errors import FlexError
+from flexlib.errors import Busy, FlexError
 from flexlib.runs import doctor, provenance, store
 from flexlib.tasks import answers, benchmarks, data, sources
 from flexlib.tasks.benchmarks import Problem
 from flexlib.training import distributed
-
-WORK_DIR = store.ROOT / ".flexlib-work"
-_STORE = store.DEFAULT
 
 
 @dataclass(frozen=True)
 class Machine:
     """Where a run happens: nothing here may change a result beyond rounding."""
 
-    store: Path = _STORE
-    work_dir: Path = WORK_DIR
+    store: Path = paths.RUNS
+    work_dir: Path = paths.WORK
     base_model: Path | None = None  # a local copy of the configuration's base model
     data_dir: Path | None = None  # a local copy of the benchmarks and training sets
     device: str | None = None  # cpu or cuda; None: a GPU where there is one
@@ -56,10 +52,6 @@ class Inputs:
     base: Path
     records: dict[str, list[data.Record]]  # by split; empty if nothing is trained
     problems: dict[str, list[Problem]]  # by benchmark
-
-
-class Busy(FlexError):
-    """Another process is making this run."""
 
 
 def resolve(config: RunConfig, machine: Machine) -> tuple[RunConfig, Inputs]:
@@ -104,7 +96,7 @@ def resolve(config: RunConfig, machine: Machine) -> tuple[RunConfig, Inputs]:
 
 def problems_digest(problems: Sequence[Problem]) -> str:
     """sha256 of a benchmark's problems, in order."""
-    return configs.digest_of([dataclasses.asdict(p) for p in problems])
+    return formats.digest_of([dataclasses.asdict(p) for p in problems])
 
 
 def run(config: RunConfig, machine: Machine, bases: models.BaseModels | None = None) -> Path:
@@ -134,7 +126,7 @@ def run(config: RunConfig, machine: Machine, bases: models.BaseModels | None = N
     trained = False  # whether the other processes have been told what to do
     try:
         if not store.has(machine.store, run_id):
-            with store.full_disk_is_an_error(machine.work_dir), _locked(machine.work_dir, run_id):
+            with disk.full_disk_is_an_error(machine.work_dir), locked(machine.work_dir, run_id):
                 if not store.has(machine.store, run_id):  # another process may just have finished
                     work.mkdir(exist_ok=True)
                     result = _prepare(config, machine, work)
@@ -171,14 +163,14 @@ def _prepare(config: RunConfig, machine: Machine, work: Path) -> Path:
     _check_grading({b.language for b in config.benchmarks}, machine)  # now, not after the training
     result = work / "result"
     result.mkdir(exist_ok=True)
-    store.write_atomically(result / "config.json", store.to_json(configs.to_dict(config)))
+    disk.write_atomically(result / "config.json", formats.to_json(configs.to_dict(config)))
     if config.training and not (result / "adapter").exists():
         twin = store.trained_alike(machine.store, configs.to_dict(config))
         if twin:
             shutil.copy(twin / "training.csv", result)
             shutil.copytree(twin / "adapter", work / "adapter", dirs_exist_ok=True)
             (work / "adapter").rename(result / "adapter")
-            store.write_atomically(work / "adapter-from", twin.name.encode())
+            disk.write_atomically(work / "adapter-from", twin.name.encode())
     return result
 
 
@@ -233,8 +225,8 @@ def _make(
         from flexlib.analysis import spectra
 
         table = spectra.of_factors(spectra.read_adapter(result / "adapter"))
-        content = store.to_csv_gz(store.SPECTRA_FIELDS, table)
-        store.write_atomically(result / "spectra.csv.gz", content)
+        content = formats.to_csv_gz(store.SPECTRA_FIELDS, table)
+        disk.write_atomically(result / "spectra.csv.gz", content)
     with clock.stage("generate"):
         completions = _generate(config, inputs, machine, work, device, bases)
     for settings in config.benchmarks:
@@ -246,8 +238,8 @@ def _make(
                     inputs.problems[settings.name], programs, settings, machine
                 )
             stored = result / f"completions-{settings.name}.jsonl.gz"
-            store.write_atomically(stored, store.to_jsonl_gz(programs))
-            store.write_atomically(verdicts, store.to_csv(store.VERDICT_FIELDS, rows))
+            disk.write_atomically(stored, formats.to_jsonl_gz(programs))
+            disk.write_atomically(verdicts, formats.to_csv(formats.VERDICT_FIELDS, rows))
     adapter_from = work / "adapter-from"
     facts = {
         **provenance.describe(device),
@@ -263,7 +255,7 @@ def _make(
         # The run that this one's adapter was trained in, if it was not in this one.
         "adapter_from": adapter_from.read_text() if adapter_from.exists() else None,
     }
-    store.write_atomically(result / "provenance.json", store.to_json(facts))
+    disk.write_atomically(result / "provenance.json", formats.to_json(facts))
     return result
 
 
@@ -511,19 +503,10 @@ class Clock:
 
     def _save(self) -> None:
         state = {"processes": self.processes, "seconds": self.seconds}
-        store.write_atomically(self.path, store.to_json(state))
+        disk.write_atomically(self.path, formats.to_json(state))
 
 
-@contextlib.contextmanager
-def _locked(work_dir: Path, run_id: str) -> Iterator[None]:
-    """Hold the run's lock; the kernel frees it when the process ends, however it ends."""
-    work_dir.mkdir(parents=True, exist_ok=True)
-    path = work_dir / f"{run_id}.lock"
-    with path.open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise Busy(f"another process is making run {run_id}; wait for it") from None
-        yield
-        # Who opened the file before it goes and locks it afterwards finds the run in the store.
-        path.unlink(missing_ok=True)
+def locked(work_dir: Path, run_id: str) -> contextlib.AbstractContextManager[None]:
+    """Hold the run's lock. Raises: Busy, if another process has it."""
+    busy = f"another process is making run {run_id}; wait for it"
+    return disk.lock(work_dir / f"{run_id}.lock", busy)

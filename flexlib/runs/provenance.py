@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from flexlib.runs.store import ROOT
+from flexlib import paths
 
 PACKAGES = ("torch", "transformers", "peft", "accelerate", "tokenizers", "safetensors", "numpy")
 # What runs a language, and how it tells its version.
@@ -43,10 +43,10 @@ def describe(device: str) -> dict[str, Any]:
 
 def git_state() -> dict[str, Any] | None:
     """Commit, and whether code, benchmark or base model differ from it; None outside a checkout."""
-    commit = _output("git", "-C", str(ROOT), "rev-parse", "HEAD")
+    commit = _output("git", "-C", str(paths.ROOT), "rev-parse", "HEAD")
     if commit is None:
         return None
-    changes = _output("git", "-C", str(ROOT), "status", "--porcelain", "flexlib", "data/nano")
+    changes = _output("git", "-C", str(paths.ROOT), "status", "--porcelain", "flexlib", "data/nano")
     return {"commit": commit, "dirty": bool(changes)}
 
 

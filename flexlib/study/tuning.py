@@ -18,16 +18,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flexlib import config as configs
+from flexlib import disk, formats, paths
 from flexlib.config import RunConfig
 from flexlib.errors import FlexError
-from flexlib.runs import store
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from flexlib.runs.pipeline import Machine
 
-FOLDER = store.ROOT / "data" / "tuning"
+FOLDER = paths.TUNING
 FIELDS = ("arm", "settings", "eval_loss", "seed", "steps", "base_digest", "run_id")
 
 
@@ -123,8 +123,8 @@ def tune(arm: str, machine: Machine, folder: Path = FOLDER) -> Iterator[tuple[di
             continue
         work = machine.work_dir / f"tuning-{run_id}"
         with (
-            store.full_disk_is_an_error(machine.work_dir),
-            runs._locked(machine.work_dir, work.name),
+            disk.full_disk_is_an_error(machine.work_dir),
+            runs.locked(machine.work_dir, work.name),
         ):
             work.mkdir(exist_ok=True)
             train(
@@ -142,7 +142,7 @@ def tune(arm: str, machine: Machine, folder: Path = FOLDER) -> Iterator[tuple[di
             made |= {"seed": wanted.seed, "steps": last["step"]}
             rows.append({**made, "base_digest": wanted.base_digest, "run_id": run_id})
             folder.mkdir(parents=True, exist_ok=True)
-            store.write_atomically(path, store.to_csv(FIELDS, rows))
+            disk.write_atomically(path, formats.to_csv(FIELDS, rows))
             shutil.rmtree(work)
         yield settings, float(last["eval_loss"]), True
 

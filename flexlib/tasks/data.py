@@ -24,8 +24,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from flexlib.config import digest_of
 from flexlib.errors import FlexError
+from flexlib.formats import digest_of
 from flexlib.tasks.benchmarks import MBPP_SPLITS, read_rows
 
 IGNORED = -100  # the label that torch's cross-entropy skips

@@ -41,7 +41,7 @@ None           the whole flattened index of every factor: mixes rank components 
 With None, factors of one size share a permutation. With any other each axis of each module has one of
 its own, so that no order of the units is left, be it common to modules or not. (Those of the residual
 stream may be renumbered only together if the network's function is to stay: see
-:mod:`flexlib.symmetry`. A penalty does not ask for that.)
+:mod:`flexlib.analysis.symmetry`. A penalty does not ask for that.)
 """
 
 from __future__ import annotations

@@ -23,10 +23,9 @@ from safetensors.torch import save_file
 from tqdm import tqdm
 from transformers import Trainer, TrainerCallback, TrainingArguments
 
-from flexlib import models
+from flexlib import disk, formats, models
 from flexlib.config import LoraSettings, RunConfig, TrainingSettings
 from flexlib.errors import FlexError
-from flexlib.runs import store
 from flexlib.tasks import data
 from flexlib.training import distributed, fourier
 from flexlib.training.loss import chunk_loss
@@ -125,8 +124,8 @@ def train(
     if trainer.is_fsdp_enabled:
         weights = trainer.accelerator.get_state_dict(trainer.model_wrapped)
     if distributed.is_main():
-        curve = store.to_csv(store.TRAINING_FIELDS, curve_rows(trainer.state.log_history))
-        store.write_atomically(output / "training.csv", curve)
+        curve = formats.to_csv(formats.TRAINING_FIELDS, curve_rows(trainer.state.log_history))
+        disk.write_atomically(output / "training.csv", curve)
         save_adapter(model, output / "adapter", config.base_model, weights)
     if checkpointing:
         with models.quiet():
@@ -246,24 +245,21 @@ def save_adapter(
 
     ``weights`` are the model's, gathered, where each process holds a part of them.
     """
-    temporary = folder.with_name(f".{folder.name}.tmp")
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
     lora = model.peft_config["default"]
     lora.base_model_name_or_path = base_model
     lora.inference_mode = True
-    lora.save_pretrained(temporary)
-    path = temporary / "adapter_config.json"
-    written = json.loads(path.read_text(encoding="utf-8"))
-    written["target_modules"] = sorted(written["target_modules"])  # PEFT keeps them as a set
-    path.write_bytes(store.to_json(written))
     weights = get_peft_model_state_dict(model, weights, save_embedding_layers=False)
-    save_file(weights, temporary / "adapter_model.safetensors")
-    temporary.rename(folder)
+    with disk.folder_atomically(folder) as temporary:
+        lora.save_pretrained(temporary)
+        path = temporary / "adapter_config.json"
+        written = json.loads(path.read_text(encoding="utf-8"))
+        written["target_modules"] = sorted(written["target_modules"])  # PEFT keeps them as a set
+        path.write_bytes(formats.to_json(written))
+        save_file(weights, temporary / "adapter_model.safetensors")
 
 
 def curve_rows(log_history: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The Trainer's log as one row a step, in the columns of ``store.TRAINING_FIELDS``."""
+    """The Trainer's log as one row a step, in the columns of ``formats.TRAINING_FIELDS``."""
     names = {"learning_rate": "lr", "num_input_tokens_seen": "tokens"}
     rows: dict[int, dict[str, Any]] = {}
     for entry in log_history:

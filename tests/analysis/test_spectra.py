@@ -13,7 +13,7 @@ import tiny
 import torch
 from safetensors.torch import load_file, save_file
 
-from flexlib import config, models
+from flexlib import config, formats, models
 from flexlib.analysis import spectra
 from flexlib.errors import FlexError
 from flexlib.runs import store
@@ -187,5 +187,5 @@ def test_rslora_and_what_is_no_lora(adapter, tmp_path):
 def test_equal_adapters_give_equal_bytes(adapter):
     folder, _ = adapter
     rows = [spectra.of_factors(spectra.read_adapter(folder)) for _ in range(2)]
-    first, second = (store.to_csv_gz(store.SPECTRA_FIELDS, r) for r in rows)
+    first, second = (formats.to_csv_gz(store.SPECTRA_FIELDS, r) for r in rows)
     assert first == second

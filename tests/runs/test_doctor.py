@@ -74,7 +74,7 @@ def test_hub_that_answers_and_hub_that_does_not():
 def test_disk(tmp_path, monkeypatch):
     usage = namedtuple("usage", "free")
     for free, nano, paper in [(2**20, False, False), (2**31, True, False), (2**40, True, True)]:
-        monkeypatch.setattr(doctor.shutil, "disk_usage", lambda path, free=free: usage(free))
+        monkeypatch.setattr(doctor.disk.shutil, "disk_usage", lambda path, free=free: usage(free))
         found = doctor.check_disk(tmp_path / "not yet there")
         assert (doctor.can_run("nano", [found]), doctor.can_run("paper", [found])) == (nano, paper)
 

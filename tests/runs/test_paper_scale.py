@@ -14,7 +14,7 @@ import tiny
 import torch
 from safetensors.torch import load_file
 
-from flexlib import cli, config, models
+from flexlib import cli, config, models, paths
 from flexlib.errors import FlexError
 from flexlib.runs import cluster, pipeline, store
 from flexlib.study import paper, scale
@@ -457,7 +457,7 @@ def test_measurements_that_were_not_made(tmp_path):
 @pytest.mark.parametrize("script", ["training", "generation", "merged"])
 def test_gpu_scripts_run(tmp_path, script):
     """Each on a CPU with a tiny model: the tables come out whole."""
-    path = store.ROOT / "benchmarks" / "gpu" / f"{script}.py"
+    path = paths.ROOT / "benchmarks" / "gpu" / f"{script}.py"
     command = [sys.executable, path, "--tiny", "--out", tmp_path]
     done = subprocess.run(command, check=False, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 import tiny
 
-from flexlib import cli, config, models
+from flexlib import cli, config, models, paths
 from flexlib.errors import FlexError
 from flexlib.runs import pipeline, provenance, store
 
@@ -140,7 +140,7 @@ def test_provenance_says_with_what_and_names_no_place(made):
     assert wanted["base_digest"] == models.digest(made.base)
     assert wanted["training"]["digest"] and wanted["benchmarks"]["nanobench-python"]["digest"]
     text = b"".join(p.read_bytes() for p in folder.rglob("*.json")).decode()
-    for place in (made.base, made.store, store.ROOT, Path.home()):
+    for place in (made.base, made.store, paths.ROOT, Path.home()):
         assert str(place) not in text
 
 
@@ -249,7 +249,7 @@ def test_a_run_in_the_making_is_left_alone(place, capsys):
     wanted = config.load("nano", "base", 0, overrides=settings, limit=5)
     machine = pipeline.Machine(store=place.store, work_dir=place.work, base_model=place.base)
     run_id = config.run_id(config.to_dict(pipeline.resolve(wanted, machine)[0]))
-    with pipeline._locked(place.work, run_id):
+    with pipeline.locked(place.work, run_id):
         assert place.call("run", "--arm", "base") == 2
         assert f"another process is making run {run_id}" in error_line(capsys)
         assert place.call("grid", "--arm", "base") == 0

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from flexlib import formats
 from flexlib.errors import FlexError
 from flexlib.figures import optimizers as plots_optim
 from flexlib.runs import store
@@ -127,9 +128,9 @@ def test_old_runs_without_the_columns_are_read(tmp_path):
     import test_store
 
     run_id, source = test_store.finished(tmp_path)
-    old = [f for f in store.TRAINING_FIELDS if f not in ("passes", "unclipped", "curvature_norm")]
+    old = [f for f in formats.TRAINING_FIELDS if f not in ("passes", "unclipped", "curvature_norm")]
     rows = [{"step": 0, "eval_loss": 2.5}, {"step": 1, "loss": 2.0}]
-    (source / "training.csv").write_bytes(store.to_csv(old, rows))
+    (source / "training.csv").write_bytes(formats.to_csv(old, rows))
     store.save(tmp_path / "runs", run_id, source)
     table = store.training(tmp_path / "runs")
     assert table["eval_loss"].tolist()[0] == 2.5

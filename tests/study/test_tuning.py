@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 import tiny
 
-from flexlib import cli, config
+from flexlib import cli, config, errors
 from flexlib.config import schema
 from flexlib.errors import FlexError
 from flexlib.runs import pipeline
@@ -100,7 +100,7 @@ def test_a_trial_under_way_is_left_alone(small):
     tuning_run = tuning.tune("adamw", machine, folder)
     wanted, _ = pipeline.resolve(dataclasses.replace(wanted, benchmarks=()), machine)
     name = f"tuning-{config.run_id(config.to_dict(wanted))}"
-    with pipeline._locked(machine.work_dir, name), pytest.raises(pipeline.Busy):
+    with pipeline.locked(machine.work_dir, name), pytest.raises(errors.Busy):
         next(tuning_run)
 
 
