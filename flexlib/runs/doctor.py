@@ -7,7 +7,6 @@ import os
 import shutil
 import socket
 import sys
-import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -87,21 +86,28 @@ def can_run(profile: str, checks: list[Check]) -> bool:
 
 
 def check_packages() -> Iterator[Check]:
-    """Python and the declared dependencies, against the ranges of ``pyproject.toml``."""
+    """Python and the declared dependencies, against the ranges that flexlib was installed with."""
     from packaging.requirements import Requirement
     from packaging.specifiers import SpecifierSet
 
-    project = tomllib.loads((store.ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    try:
+        declared = importlib.metadata.metadata("flexlib")
+    except importlib.metadata.PackageNotFoundError:
+        detail = "flexlib is not installed, so what it needs is not known"
+        remedy = "pip install -e . -c constraints.txt"
+        yield Check("packages", False, detail, remedy, ("nano", "paper"))
+        return
     version = ".".join(map(str, sys.version_info[:3]))
     yield Check(
         "python",
-        SpecifierSet(project["requires-python"]).contains(version),
-        f"{version} (declared: {project['requires-python']})",
+        SpecifierSet(declared["Requires-Python"]).contains(version),
+        f"{version} (declared: {declared['Requires-Python']})",
         "make a fresh environment with Python 3.11",
         ("nano", "paper"),
     )
     wrong = []
-    requirements = [Requirement(text) for text in project["dependencies"]]
+    requirements = [Requirement(text) for text in declared.get_all("Requires-Dist")]
+    requirements = [r for r in requirements if r.marker is None or r.marker.evaluate()]  # no extras
     for requirement in requirements:
         try:
             installed = importlib.metadata.version(requirement.name)

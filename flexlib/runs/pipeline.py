@@ -344,9 +344,13 @@ def grade_completions(
 ) -> list[dict[str, Any]]:
     """Compile and run what the settings say of every completion; rows in the order of ``completions``.
 
+    A program or two that cannot be judged are rows like the others, with the verdict
+    ``harness_error``.
+
     Raises:
-        FlexError: a toolchain or the sandbox is missing, or a program could not be judged.
+        FlexError: a toolchain or the sandbox is missing, or too many programs could not be judged.
     """
+    from flexlib.study import metrics
     from flexlib.grading import Program, grade
 
     by_id = {p.task_id: p for p in problems}
@@ -368,8 +372,6 @@ def grade_completions(
     )
     rows = []
     for completion, program, verdict in zip(completions, programs, judged, strict=True):
-        if verdict.verdict == "harness_error":
-            raise FlexError(f"the grader could not judge {verdict.id}: {verdict.detail}; run again")
         detail = " ".join(verdict.detail.split())
         whole = program.completion.startswith(completion["completion"])  # nothing was cut off
         if completion["truncated"] and whole and not verdict.passed:
@@ -382,6 +384,13 @@ def grade_completions(
                 "passed": verdict.passed,
                 "detail": detail,
             }
+        )
+    unjudged = [row for row in rows if row["verdict"] == "harness_error"]
+    if unjudged and not metrics.is_tolerable(len(unjudged), len(rows)):
+        first = "{task_id}#{sample}: {detail}".format(**unjudged[0])
+        raise FlexError(
+            f"the grader could not judge {len(unjudged)} of {len(rows)} programs (first {first}); "
+            "see `flexlib doctor`, and give the same command again: it goes on from here"
         )
     return rows
 
@@ -419,7 +428,8 @@ def regrade(
     damaged.
 
     Raises:
-        FlexError: no such run; its completions are corrupt; the benchmark is not the one it was run on.
+        FlexError: no such run; its completions are corrupt; the benchmark is not the one it was run on;
+            a program that has a verdict cannot be judged now.
     """
     folders = {run.name: run for run in store.run_folders(machine.store)}
     for run_id in run_ids or folders:
@@ -451,6 +461,13 @@ def _regrade_run(run: Path, machine: Machine, write: bool) -> Iterator[Regraded]
             }
         except FlexError:  # the file is damaged, which is what regrading is for
             old = {}
+        for row in rows:
+            before = old.get((row["task_id"], row["sample"]))
+            if row["verdict"] == "harness_error" and before not in (None, "harness_error"):
+                raise FlexError(
+                    f"run {run.name}: the grader could not judge {row['task_id']}#{row['sample']} "
+                    f"({row['detail']}), which was {before}; regrade it again"
+                )
         changes = [
             (row["task_id"], row["sample"], before, row["verdict"])
             for row in rows
@@ -465,12 +482,12 @@ def _regrade_run(run: Path, machine: Machine, write: bool) -> Iterator[Regraded]
 
 
 def summary(run: Path) -> str:
-    """One line a benchmark: passed of how many, the rate and its 95 % interval."""
+    """One line a benchmark: passed of how many, the rate and its 95 % interval; and one on the programs
+    that could not be judged, if there are any."""
     from flexlib.study import metrics
 
-    config = store.read_config(run)
-    table = metrics.counts(store.verdicts_of(run))
-    return "\n".join(
+    config, verdicts = store.read_config(run), store.verdicts_of(run)
+    lines = [
         f"  {row.benchmark}: pass@1 {100 * row.pass_at_k:.1f} % "
         f"[{100 * row.low:.1f}, {100 * row.high:.1f}] (95 %), {row.tasks} problems"
         + (
@@ -478,8 +495,16 @@ def summary(run: Path) -> str:
             if (samples := config["benchmarks"][row.benchmark]["samples"]) > 1
             else ""
         )
-        for row in table.itertuples()
-    )
+        for row in metrics.counts(verdicts).itertuples()
+    ]
+    unjudged = verdicts[verdicts["verdict"] == "harness_error"]
+    if len(unjudged):
+        first = unjudged.iloc[0]
+        lines.append(
+            f"  programs not judged, whose problems are left out: {len(unjudged)} (first "
+            f"{first['task_id']}: {first['detail']}); `flexlib regrade {run.name}` tries again"
+        )
+    return "\n".join(lines)
 
 
 @dataclass

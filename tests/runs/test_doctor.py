@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import importlib.metadata
+import os
 import shutil
 import socket
+import subprocess
+import sys
+import tomllib
 from collections import namedtuple
+from pathlib import Path
 
 import pytest
 
@@ -54,12 +60,44 @@ def test_a_toolchain_that_misjudges_is_a_finding(monkeypatch):
 
 def test_packages_are_held_against_pyproject(monkeypatch):
     assert all(found.ok for found in doctor.check_packages())
+    pyproject = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())
+    declared = len(pyproject["project"]["dependencies"])  # without the extras
+    assert [p.detail for p in doctor.check_packages()][1] == f"{declared} of {declared} as declared"
     real = doctor.importlib.metadata.version
     monkeypatch.setattr(
         doctor.importlib.metadata, "version", lambda name: "1.0" if name == "torch" else real(name)
     )
     [_, packages] = doctor.check_packages()
     assert not packages.ok and packages.detail.startswith("torch 1.0 is not ")
+
+
+def test_doctor_away_from_the_repository(tmp_path):
+    """As installed without -e: code and metadata, no pyproject.toml and no data beside them."""
+    package = Path(doctor.__file__).parent
+    shutil.copytree(package, tmp_path / "flexlib", ignore=shutil.ignore_patterns("__pycache__"))
+    metadata = importlib.metadata.metadata("flexlib").as_string()
+    (tmp_path / "flexlib-0.dist-info").mkdir()
+    (tmp_path / "flexlib-0.dist-info" / "METADATA").write_text(metadata)
+    done = subprocess.run(
+        [sys.executable, "-m", "flexlib", "doctor", "--store", tmp_path / "runs"],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(tmp_path)},
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 1 and "Traceback" not in done.stderr, done.stderr
+    assert "ok  packages" in done.stdout
+    assert "--  nano base model" in done.stdout and "profile nano: cannot run here" in done.stdout
+
+
+def test_doctor_without_flexlibs_metadata(monkeypatch):
+    def unknown(name):
+        raise importlib.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(doctor.importlib.metadata, "metadata", unknown)
+    [found] = doctor.check_packages()
+    assert not found.ok and "flexlib is not installed" in found.detail
 
 
 def test_hub_that_answers_and_hub_that_does_not():
