@@ -350,8 +350,8 @@ def grade_completions(
     Raises:
         FlexError: a toolchain or the sandbox is missing, or too many programs could not be judged.
     """
-    from flexlib.study import metrics
     from flexlib.grading import Program, grade
+    from flexlib.study import metrics
 
     by_id = {p.task_id: p for p in problems}
     programs = [

@@ -7,10 +7,10 @@ import pytest
 from grading_helpers import DATA, needs, needs_data
 
 from flexlib import cli
-from flexlib.benchmarks import Problem
 from flexlib.grading import Verdict, files
 from flexlib.grading import cli as grading_cli
 from flexlib.grading.hostile import JBAD, JGOOD, PROMPTS, TESTS
+from flexlib.tasks.benchmarks import Problem
 
 
 def write(path, rows):

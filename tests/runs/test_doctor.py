@@ -60,7 +60,7 @@ def test_a_toolchain_that_misjudges_is_a_finding(monkeypatch):
 
 def test_packages_are_held_against_pyproject(monkeypatch):
     assert all(found.ok for found in doctor.check_packages())
-    pyproject = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())
+    pyproject = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())
     declared = len(pyproject["project"]["dependencies"])  # without the extras
     assert [p.detail for p in doctor.check_packages()][1] == f"{declared} of {declared} as declared"
     real = doctor.importlib.metadata.version
@@ -73,7 +73,7 @@ def test_packages_are_held_against_pyproject(monkeypatch):
 
 def test_doctor_away_from_the_repository(tmp_path):
     """As installed without -e: code and metadata, no pyproject.toml and no data beside them."""
-    package = Path(doctor.__file__).parent
+    package = Path(doctor.__file__).parents[1]
     shutil.copytree(package, tmp_path / "flexlib", ignore=shutil.ignore_patterns("__pycache__"))
     metadata = importlib.metadata.metadata("flexlib").as_string()
     (tmp_path / "flexlib-0.dist-info").mkdir()
