@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import importlib.util
 import os
 import shutil
 import socket
@@ -17,7 +18,9 @@ from flexlib.runs import provenance, store
 
 _HUB = "https://huggingface.co"
 _HUB_TIMEOUT = 3.0  # seconds
+PROFILES = ("nano", "small", "paper")
 _NANO_DISK = 2**29  # bytes: checkpoints and results of a grid of nano runs
+_SMALL_DISK = 4 * 2**30  # bytes: the file, its dequantised copy, checkpoints and results
 _PAPER_DISK = (
     40 * 2**30
 )  # bytes: Code Llama 7B is 27 GB on the hub (safetensors and .bin), plus runs
@@ -76,7 +79,10 @@ def examine(folder: Path = store.DEFAULT, *, hub: str | None = None) -> Iterator
         yield check_language(language)
     yield check_nano_model()
     yield check_gpu()
-    yield check_hub(hub or os.environ.get("HF_ENDPOINT", _HUB))
+    hub_answers = check_hub(hub or os.environ.get("HF_ENDPOINT", _HUB))
+    yield hub_answers
+    yield check_small_model(hub_answers.ok)
+    yield check_speed()
     yield check_disk(folder)
 
 
@@ -95,7 +101,7 @@ def check_packages() -> Iterator[Check]:
     except importlib.metadata.PackageNotFoundError:
         detail = "flexlib is not installed, so what it needs is not known"
         remedy = "pip install -e . -c constraints.txt"
-        yield Check("packages", False, detail, remedy, ("nano", "paper"))
+        yield Check("packages", False, detail, remedy, PROFILES)
         return
     version = ".".join(map(str, sys.version_info[:3]))
     yield Check(
@@ -103,7 +109,7 @@ def check_packages() -> Iterator[Check]:
         SpecifierSet(declared["Requires-Python"]).contains(version),
         f"{version} (declared: {declared['Requires-Python']})",
         "make a fresh environment with Python 3.11",
-        ("nano", "paper"),
+        PROFILES,
     )
     wrong = []
     requirements = [Requirement(text) for text in declared.get_all("Requires-Dist")]
@@ -121,7 +127,7 @@ def check_packages() -> Iterator[Check]:
         not wrong,
         "; ".join(wrong) or f"{len(requirements)} of {len(requirements)} as declared",
         "pip install -e . -c constraints.txt",
-        ("nano", "paper"),
+        PROFILES,
     )
 
 
@@ -130,7 +136,7 @@ def check_language(language: str, *, unsafe_no_sandbox: bool = False) -> Check:
     from flexlib.grading import Program, grade
 
     prompt, completion, tests = _PROBES[language]
-    needed_for = ("nano", "paper") if language in ("python", "java") else ()
+    needed_for = PROFILES if language in ("python", "java") else ()
     try:
         [verdict] = grade(
             [Program("probe", language, prompt, completion, tests)],
@@ -164,6 +170,40 @@ def check_nano_model() -> Check:
             ("nano",),
         )
     return Check("nano base model", True, name, needed_for=("nano",))
+
+
+def check_small_model(hub_answers: bool) -> Check:
+    """The base of the profile small: dequantised already, or to be had."""
+    from flexlib import config
+    from flexlib.models import files, gguf
+
+    base = config.load("small", "base", 0)
+    name = "small base model"
+    if gguf.origin(gguf.folder_of(base.base_sha256, files.cache_folder())):
+        return Check(name, True, f"{base.base_file}, dequantised", needed_for=("small",))
+    if importlib.util.find_spec("gguf") is None:
+        return Check(
+            name, False, "no package gguf", "pip install gguf -c constraints.txt", ("small",)
+        )
+    if hub_answers:
+        return Check(name, True, f"{base.base_model} from the hub, 0.5 GB", needed_for=("small",))
+    remedy = f"connect once, or bring {base.base_file} and name it by --base-model"
+    return Check(name, False, "not here, and the hub is out of reach", remedy, ("small",))
+
+
+def check_speed() -> Check:
+    """How long an arm of the profile small takes here."""
+    import torch
+
+    from flexlib.models import speed
+
+    if torch.cuda.is_available():
+        return Check("speed", True, "an arm of small takes a minute or two on a GPU")
+    bf16, fp32 = speed.matmul_rate("bf16"), speed.matmul_rate("fp32")
+    detail = f"bf16 at {bf16 / 1e9:.0f} GFLOP/s: an arm of small takes about {speed.arm_minutes(bf16):.0f} minutes"
+    if bf16 < fp32:
+        detail += f" (fp32 at {fp32 / 1e9:.0f}: this CPU has no fast bf16)"
+    return Check("speed", True, detail)
 
 
 def check_gpu() -> Check:
@@ -209,11 +249,11 @@ def check_disk(folder: Path) -> Check:
     while not folder.exists():
         folder = folder.parent
     free = shutil.disk_usage(folder).free
-    profiles = ("nano", "paper") if free < _NANO_DISK else ("paper",)
+    needs = {"nano": _NANO_DISK, "small": _SMALL_DISK, "paper": _PAPER_DISK}
     return Check(
         "disk",
         free >= _PAPER_DISK,
         f"{free / 2**30:.1f} GiB free",
-        f"free {_NANO_DISK / 2**30:.1f} GiB for nano, {_PAPER_DISK / 2**30:.0f} GiB for paper",
-        profiles,
+        "free " + ", ".join(f"{need / 2**30:.1f} GiB for {p}" for p, need in needs.items()),
+        tuple(profile for profile, need in needs.items() if free < need),
     )

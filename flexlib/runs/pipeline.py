@@ -11,6 +11,7 @@ import dataclasses
 import fcntl
 import json
 import shutil
+import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -28,6 +29,7 @@ from flexlib.training import distributed
 
 WORK_DIR = store.ROOT / ".flexlib-work"
 _STORE = store.DEFAULT
+_WORTH_A_WARNING = 1e8  # parameters: smaller models are quick on any CPU
 
 
 @dataclass(frozen=True)
@@ -155,14 +157,25 @@ def run(config: RunConfig, machine: Machine, bases: models.BaseModels | None = N
 
 def _check_model(config: RunConfig, machine: Machine, folder: Path) -> None:
     """What can be known before the weights are there."""
-    from flexlib.models import memory
+    from flexlib.models import memory, speed
     from flexlib.training.trainer import check_target_modules
 
     model = models.skeleton(folder)
     if config.lora:
         check_target_modules(model, config.lora)
     device = models.pick_device(machine.device)
-    memory.check_device(memory.shape_of(model), device, asked_for=machine.device is not None)
+    shape = memory.shape_of(model)
+    memory.check_device(shape, device, asked_for=machine.device is not None)
+    in_bf16 = [s.precision == "bf16" for s in (config.training, *config.benchmarks) if s]
+    if device == "cpu" and any(in_bf16) and shape.parameters > _WORTH_A_WARNING:
+        bf16, fp32 = speed.matmul_rate("bf16"), speed.matmul_rate("fp32")
+        if bf16 < fp32:
+            print(
+                f"flexlib: this CPU has no fast bf16 ({bf16 / 1e9:.0f} GFLOP/s, {fp32 / 1e9:.0f} in fp32): "
+                f"training and decoding a model of 0.5 billion parameters takes about "
+                f"{speed.arm_minutes(bf16) / 60:.0f} hours an arm",
+                file=sys.stderr,
+            )
 
 
 def _prepare(config: RunConfig, machine: Machine, work: Path) -> Path:

@@ -43,7 +43,7 @@ def test_a_grader_that_refuses_is_a_finding(monkeypatch):
 
     monkeypatch.setattr(grading, "grade", refuse)
     found = doctor.check_language("java")
-    assert (found.ok, found.needed_for) == (False, ("nano", "paper"))
+    assert (found.ok, found.needed_for) == (False, ("nano", "small", "paper"))
     assert "bubblewrap is missing" in found.detail
 
 
@@ -111,10 +111,33 @@ def test_hub_that_answers_and_hub_that_does_not():
 
 def test_disk(tmp_path, monkeypatch):
     usage = namedtuple("usage", "free")
-    for free, nano, paper in [(2**20, False, False), (2**31, True, False), (2**40, True, True)]:
+    for free, nano, small, paper in [
+        (2**20, False, False, False),
+        (2**31, True, False, False),
+        (2**33, True, True, False),
+        (2**40, True, True, True),
+    ]:
         monkeypatch.setattr(doctor.shutil, "disk_usage", lambda path, free=free: usage(free))
         found = doctor.check_disk(tmp_path / "not yet there")
-        assert (doctor.can_run("nano", [found]), doctor.can_run("paper", [found])) == (nano, paper)
+        can = [doctor.can_run(profile, [found]) for profile in doctor.PROFILES]
+        assert can == [nano, small, paper]
+
+
+def test_the_small_base_is_here_or_to_be_had(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert doctor.check_small_model(hub_answers=True).ok
+    found = doctor.check_small_model(hub_answers=False)
+    assert not found.ok and found.needed_for == ("small",) and "--base-model" in found.remedy
+    monkeypatch.setattr(doctor.importlib.util, "find_spec", lambda name: None)
+    assert "no package gguf" in doctor.check_small_model(hub_answers=True).detail
+
+
+@pytest.mark.parametrize(("bf16", "said"), [(800e9, "bf16 at 800"), (50e9, "no fast bf16")])
+def test_how_long_an_arm_of_small_takes(monkeypatch, bf16, said):
+    rates = {"bf16": bf16, "fp32": 200e9}
+    monkeypatch.setattr("flexlib.models.speed.matmul_rate", rates.get)
+    detail = doctor.check_speed().detail
+    assert said in detail and "minutes" in detail
 
 
 @pytest.mark.parametrize(("works", "status"), [(True, 0), (False, 1)])
