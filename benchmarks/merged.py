@@ -52,7 +52,10 @@ def compare(
             )  # fmt: skip
         texts.append([c["completion"] for c in completions])
         verdicts.append(
-            [r["verdict"] for r in pipeline.grade_completions(problems, completions, machine)]
+            [
+                row["verdict"]
+                for row in pipeline.grade_completions(problems, completions, settings, machine)
+            ]
         )
     return row | {
         "programs": len(problems),

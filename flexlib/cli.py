@@ -211,7 +211,7 @@ def _doctor(args: argparse.Namespace) -> int:
         checks.append(check)
         remedy = "" if check.ok else f" -> {check.remedy}"
         print(f"{'ok' if check.ok else '--'}  {check.name:<18} {check.detail}{remedy}", flush=True)
-    for profile in ("nano", "paper"):
+    for profile in doctor.PROFILES:
         verdict = "can run" if doctor.can_run(profile, checks) else "cannot run here"
         print(f"profile {profile}: {verdict}")
     return 0 if doctor.can_run("nano", checks) else 1

@@ -1,4 +1,4 @@
-"""Renumberings of a Llama's units: which of them leave the function as it is.
+"""Renumberings of the units of a Llama or Qwen2: which of them leave the function as it is.
 
 A layer's units have no order of their own. If the rows of the weights that write them and the columns
 of those that read them are permuted alike, every logit stays the same, while the weights, and a LoRA
@@ -73,6 +73,8 @@ def _within_heads(size: int, order: Sequence[int]) -> Tensor:
 
 def _permute_rows(module: Any, order: Tensor) -> None:
     _index(module.weight, order, 0)
+    if getattr(module, "bias", None) is not None:  # Qwen2's q, k and v have one
+        _index(module.bias, order, 0)
     for factor in getattr(module, "lora_B", {}).values():
         _index(factor.weight, order, 0)
 

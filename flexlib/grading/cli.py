@@ -34,7 +34,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         "samples",
         nargs="?",
         type=Path,
-        help="rows {task_id, completion} (JSON lines), or a MultiPL-E results folder",
+        help="rows {task_id, completion} or {task_id, solution}, or a folder of MultiPL-E's",
     )
     parser.add_argument("--benchmark", choices=NAMES, metavar="NAME", help=", ".join(NAMES))
     parser.add_argument(
@@ -206,6 +206,8 @@ def _grade_folder(args: argparse.Namespace) -> int:
     for path in files.completion_files(folder):
         problem, programs = files.read_completions(path)
         target = files.results_path(path, out)
+        if target == path:
+            raise FlexError(f"{folder} holds results alone: name another folder for ours by --out")
         if target.exists():
             done = list(files.read_results(target))
             if len(done) == len(programs):

@@ -37,7 +37,7 @@ def dequantised(file: Path, sha256: str | None = None, cache: Path | None = None
     Args:
         file: of an architecture that transformers reads, with its tokenizer.
         sha256: what the file must have.
-        cache: folder of such folders (default: ``flexlib/gguf`` in the user's cache).
+        cache: where such folders lie, in ``gguf`` (default: flexlib's folder in the user's cache).
 
     Raises:
         FlexError: no such file, or another than the pinned one; damaged, of an unknown architecture or
@@ -51,14 +51,19 @@ def dequantised(file: Path, sha256: str | None = None, cache: Path | None = None
             f"{file} is damaged or another file (sha256 {found[:12]} instead of {sha256[:12]}): fetch "
             "it again, or name another model by --set base_model=NAME"
         )
-    cache = cache or paths.cache_folder() / "gguf"
-    folder = cache / f"{found[:16]}-{PRECISION}"
+    folder = folder_of(found, cache or paths.cache_folder())
     if origin(folder):
         return folder
-    with disk.full_disk_is_an_error(cache), disk.lock(cache / f"{folder.name}.lock"):
+    lock = folder.with_name(f"{folder.name}.lock")
+    with disk.full_disk_is_an_error(folder.parent), disk.lock(lock):
         if not origin(folder):
             _make(file, found, folder)
     return folder
+
+
+def folder_of(sha256: str, cache: Path) -> Path:
+    """Where the dequantised copy of the file with this digest is, or would be."""
+    return cache / "gguf" / f"{sha256[:16]}-{PRECISION}"
 
 
 def origin(folder: Path) -> dict[str, str] | None:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import importlib.metadata
+import importlib.util
 import os
 import socket
 import sys
-import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +18,9 @@ from flexlib.runs import provenance
 
 _HUB = "https://huggingface.co"
 _HUB_TIMEOUT = 3.0  # seconds
+PROFILES = ("nano", "small", "paper")
 _NANO_DISK = 2**29  # bytes: checkpoints and results of a grid of nano runs
+_SMALL_DISK = 4 * 2**30  # bytes: the file, its dequantised copy, checkpoints and results
 _PAPER_DISK = (
     40 * 2**30
 )  # bytes: Code Llama 7B is 27 GB on the hub (safetensors and .bin), plus runs
@@ -77,7 +79,10 @@ def examine(folder: Path = paths.RUNS, *, hub: str | None = None) -> Iterator[Ch
         yield check_language(language)
     yield check_nano_model()
     yield check_gpu()
-    yield check_hub(hub or os.environ.get("HF_ENDPOINT", _HUB))
+    hub_answers = check_hub(hub or os.environ.get("HF_ENDPOINT", _HUB))
+    yield hub_answers
+    yield check_small_model(hub_answers.ok)
+    yield check_speed()
     yield check_disk(folder)
 
 
@@ -87,21 +92,28 @@ def can_run(profile: str, checks: list[Check]) -> bool:
 
 
 def check_packages() -> Iterator[Check]:
-    """Python and the declared dependencies, against the ranges of ``pyproject.toml``."""
+    """Python and the declared dependencies, against the ranges that flexlib was installed with."""
     from packaging.requirements import Requirement
     from packaging.specifiers import SpecifierSet
 
-    project = tomllib.loads((paths.ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    try:
+        declared = importlib.metadata.metadata("flexlib")
+    except importlib.metadata.PackageNotFoundError:
+        detail = "flexlib is not installed, so what it needs is not known"
+        remedy = "pip install -e . -c constraints.txt"
+        yield Check("packages", False, detail, remedy, PROFILES)
+        return
     version = ".".join(map(str, sys.version_info[:3]))
     yield Check(
         "python",
-        SpecifierSet(project["requires-python"]).contains(version),
-        f"{version} (declared: {project['requires-python']})",
+        SpecifierSet(declared["Requires-Python"]).contains(version),
+        f"{version} (declared: {declared['Requires-Python']})",
         "make a fresh environment with Python 3.11",
-        ("nano", "paper"),
+        PROFILES,
     )
     wrong = []
-    requirements = [Requirement(text) for text in project["dependencies"]]
+    requirements = [Requirement(text) for text in declared.get_all("Requires-Dist")]
+    requirements = [r for r in requirements if r.marker is None or r.marker.evaluate()]  # no extras
     for requirement in requirements:
         try:
             installed = importlib.metadata.version(requirement.name)
@@ -115,7 +127,7 @@ def check_packages() -> Iterator[Check]:
         not wrong,
         "; ".join(wrong) or f"{len(requirements)} of {len(requirements)} as declared",
         "pip install -e . -c constraints.txt",
-        ("nano", "paper"),
+        PROFILES,
     )
 
 
@@ -124,7 +136,7 @@ def check_language(language: str, *, unsafe_no_sandbox: bool = False) -> Check:
     from flexlib.grading import Program, grade
 
     prompt, completion, tests = _PROBES[language]
-    needed_for = ("nano", "paper") if language in ("python", "java") else ()
+    needed_for = PROFILES if language in ("python", "java") else ()
     try:
         [verdict] = grade(
             [Program("probe", language, prompt, completion, tests)],
@@ -158,6 +170,40 @@ def check_nano_model() -> Check:
             ("nano",),
         )
     return Check("nano base model", True, name, needed_for=("nano",))
+
+
+def check_small_model(hub_answers: bool) -> Check:
+    """The base of the profile small: dequantised already, or to be had."""
+    from flexlib import config
+    from flexlib.models import gguf
+
+    base = config.load("small", "base", 0)
+    name = "small base model"
+    if gguf.origin(gguf.folder_of(base.base_sha256, paths.cache_folder())):
+        return Check(name, True, f"{base.base_file}, dequantised", needed_for=("small",))
+    if importlib.util.find_spec("gguf") is None:
+        return Check(
+            name, False, "no package gguf", "pip install gguf -c constraints.txt", ("small",)
+        )
+    if hub_answers:
+        return Check(name, True, f"{base.base_model} from the hub, 0.5 GB", needed_for=("small",))
+    remedy = f"connect once, or bring {base.base_file} and name it by --base-model"
+    return Check(name, False, "not here, and the hub is out of reach", remedy, ("small",))
+
+
+def check_speed() -> Check:
+    """How long an arm of the profile small takes here."""
+    import torch
+
+    from flexlib.models import speed
+
+    if torch.cuda.is_available():
+        return Check("speed", True, "an arm of small takes a minute or two on a GPU")
+    bf16, fp32 = speed.matmul_rate("bf16"), speed.matmul_rate("fp32")
+    detail = f"bf16 at {bf16 / 1e9:.0f} GFLOP/s: an arm of small takes about {speed.arm_minutes(bf16):.0f} minutes"
+    if bf16 < fp32:
+        detail += f" (fp32 at {fp32 / 1e9:.0f}: this CPU has no fast bf16)"
+    return Check("speed", True, detail)
 
 
 def check_gpu() -> Check:
@@ -201,11 +247,11 @@ def check_hub(address: str) -> Check:
 def check_disk(folder: Path) -> Check:
     """Free space where the store is."""
     free = disk.free_bytes(folder)
-    profiles = ("nano", "paper") if free < _NANO_DISK else ("paper",)
+    needs = {"nano": _NANO_DISK, "small": _SMALL_DISK, "paper": _PAPER_DISK}
     return Check(
         "disk",
         free >= _PAPER_DISK,
         f"{free / 2**30:.1f} GiB free",
-        f"free {_NANO_DISK / 2**30:.1f} GiB for nano, {_PAPER_DISK / 2**30:.0f} GiB for paper",
-        profiles,
+        "free " + ", ".join(f"{need / 2**30:.1f} GiB for {p}" for p, need in needs.items()),
+        tuple(profile for profile, need in needs.items() if free < need),
     )

@@ -10,6 +10,7 @@ import contextlib
 import dataclasses
 import json
 import shutil
+import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -24,6 +25,8 @@ from flexlib.runs import doctor, provenance, store
 from flexlib.tasks import answers, benchmarks, data, sources
 from flexlib.tasks.benchmarks import Problem
 from flexlib.training import distributed
+
+_WORTH_A_WARNING = 1e8  # parameters: smaller models are quick on any CPU
 
 
 @dataclass(frozen=True)
@@ -147,14 +150,25 @@ def run(config: RunConfig, machine: Machine, bases: models.BaseModels | None = N
 
 def _check_model(config: RunConfig, machine: Machine, folder: Path) -> None:
     """What can be known before the weights are there."""
-    from flexlib.models import memory
+    from flexlib.models import memory, speed
     from flexlib.training.trainer import check_target_modules
 
     model = models.skeleton(folder)
     if config.lora:
         check_target_modules(model, config.lora)
     device = models.pick_device(machine.device)
-    memory.check_device(memory.shape_of(model), device, asked_for=machine.device is not None)
+    shape = memory.shape_of(model)
+    memory.check_device(shape, device, asked_for=machine.device is not None)
+    in_bf16 = [s.precision == "bf16" for s in (config.training, *config.benchmarks) if s]
+    if device == "cpu" and any(in_bf16) and shape.parameters > _WORTH_A_WARNING:
+        bf16, fp32 = speed.matmul_rate("bf16"), speed.matmul_rate("fp32")
+        if bf16 < fp32:
+            print(
+                f"flexlib: this CPU has no fast bf16 ({bf16 / 1e9:.0f} GFLOP/s, {fp32 / 1e9:.0f} in fp32): "
+                f"training and decoding a model of 0.5 billion parameters takes about "
+                f"{speed.arm_minutes(bf16) / 60:.0f} hours an arm",
+                file=sys.stderr,
+            )
 
 
 def _prepare(config: RunConfig, machine: Machine, work: Path) -> Path:
@@ -336,10 +350,14 @@ def grade_completions(
 ) -> list[dict[str, Any]]:
     """Compile and run what the settings say of every completion; rows in the order of ``completions``.
 
+    A program or two that cannot be judged are rows like the others, with the verdict
+    ``harness_error``.
+
     Raises:
-        FlexError: a toolchain or the sandbox is missing, or a program could not be judged.
+        FlexError: a toolchain or the sandbox is missing, or too many programs could not be judged.
     """
     from flexlib.grading import Program, grade
+    from flexlib.study import metrics
 
     by_id = {p.task_id: p for p in problems}
     programs = [
@@ -360,8 +378,6 @@ def grade_completions(
     )
     rows = []
     for completion, program, verdict in zip(completions, programs, judged, strict=True):
-        if verdict.verdict == "harness_error":
-            raise FlexError(f"the grader could not judge {verdict.id}: {verdict.detail}; run again")
         detail = " ".join(verdict.detail.split())
         whole = program.completion.startswith(completion["completion"])  # nothing was cut off
         if completion["truncated"] and whole and not verdict.passed:
@@ -374,6 +390,13 @@ def grade_completions(
                 "passed": verdict.passed,
                 "detail": detail,
             }
+        )
+    unjudged = [row for row in rows if row["verdict"] == "harness_error"]
+    if unjudged and not metrics.is_tolerable(len(unjudged), len(rows)):
+        first = "{task_id}#{sample}: {detail}".format(**unjudged[0])
+        raise FlexError(
+            f"the grader could not judge {len(unjudged)} of {len(rows)} programs (first {first}); "
+            "see `flexlib doctor`, and give the same command again: it goes on from here"
         )
     return rows
 
@@ -411,7 +434,8 @@ def regrade(
     damaged.
 
     Raises:
-        FlexError: no such run; its completions are corrupt; the benchmark is not the one it was run on.
+        FlexError: no such run; its completions are corrupt; the benchmark is not the one it was run on;
+            a program that has a verdict cannot be judged now.
     """
     folders = {run.name: run for run in store.run_folders(machine.store)}
     for run_id in run_ids or folders:
@@ -443,6 +467,13 @@ def _regrade_run(run: Path, machine: Machine, write: bool) -> Iterator[Regraded]
             }
         except FlexError:  # the file is damaged, which is what regrading is for
             old = {}
+        for row in rows:
+            before = old.get((row["task_id"], row["sample"]))
+            if row["verdict"] == "harness_error" and before not in (None, "harness_error"):
+                raise FlexError(
+                    f"run {run.name}: the grader could not judge {row['task_id']}#{row['sample']} "
+                    f"({row['detail']}), which was {before}; regrade it again"
+                )
         changes = [
             (row["task_id"], row["sample"], before, row["verdict"])
             for row in rows
@@ -457,12 +488,12 @@ def _regrade_run(run: Path, machine: Machine, write: bool) -> Iterator[Regraded]
 
 
 def summary(run: Path) -> str:
-    """One line a benchmark: passed of how many, the rate and its 95 % interval."""
+    """One line a benchmark: passed of how many, the rate and its 95 % interval; and one on the programs
+    that could not be judged, if there are any."""
     from flexlib.study import metrics
 
-    config = store.read_config(run)
-    table = metrics.counts(store.verdicts_of(run))
-    return "\n".join(
+    config, verdicts = store.read_config(run), store.verdicts_of(run)
+    lines = [
         f"  {row.benchmark}: pass@1 {100 * row.pass_at_k:.1f} % "
         f"[{100 * row.low:.1f}, {100 * row.high:.1f}] (95 %), {row.tasks} problems"
         + (
@@ -470,8 +501,16 @@ def summary(run: Path) -> str:
             if (samples := config["benchmarks"][row.benchmark]["samples"]) > 1
             else ""
         )
-        for row in table.itertuples()
-    )
+        for row in metrics.counts(verdicts).itertuples()
+    ]
+    unjudged = verdicts[verdicts["verdict"] == "harness_error"]
+    if len(unjudged):
+        first = unjudged.iloc[0]
+        lines.append(
+            f"  programs not judged, whose problems are left out: {len(unjudged)} (first "
+            f"{first['task_id']}: {first['detail']}); `flexlib regrade {run.name}` tries again"
+        )
+    return "\n".join(lines)
 
 
 @dataclass

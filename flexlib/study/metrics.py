@@ -21,6 +21,9 @@ if TYPE_CHECKING:  # pandas and statsmodels take a second to import: longer than
 
 RUN = ["arm", "seed", "benchmark", "language"]
 
+#: Share of a benchmark's programs or problems that may go unjudged, though one always may.
+UNJUDGED = 0.01
+
 
 def pass_at_k(n_samples: ArrayLike, n_correct: ArrayLike, k: int) -> np.ndarray:
     """Unbiased pass@k of each problem: ``1 - C(n - c, k) / C(n, k)`` (Chen et al. 2021, eq. 1).
@@ -90,13 +93,10 @@ def check_verdicts(
     ``expected`` maps a benchmark to all its task ids. Without it, every run of a benchmark must at
     least cover the same tasks, so that no run looks better by having skipped some.
 
-    Raises FlexError on an empty table, harness errors, repeated samples or missing problems.
+    Raises FlexError on an empty table, repeated samples or missing problems.
     """
     if verdicts.empty:
         raise FlexError("no verdicts to count; run or regrade an arm first")
-    broken = int((verdicts["verdict"] == "harness_error").sum())
-    if broken:
-        raise FlexError(f"{broken} verdicts are harness errors, not failures; regrade those runs")
     if verdicts.duplicated([*RUN, "task_id", "sample"]).any():
         raise FlexError("the same sample was counted twice; select one run for each arm and seed")
     for benchmark, rows in verdicts.groupby("benchmark", observed=True):
@@ -108,6 +108,32 @@ def check_verdicts(
                     f"{benchmark}, arm {run[0]}, seed {run[1]}: {len(missing)} of {len(tasks)} "
                     f"problems have no verdict (first: {min(missing)}); regrade the run"
                 )
+
+
+def is_tolerable(unjudged: int, of: int) -> bool:
+    """Whether so few are unjudged that the rest says what the whole would have said."""
+    return unjudged < of and unjudged <= max(1, int(UNJUDGED * of))
+
+
+def judged(verdicts: pd.DataFrame) -> pd.DataFrame:
+    """The table without the problems on which a program of any run could not be judged.
+
+    A harness error says nothing about the program. Its problem is left out for every run of the
+    table, so that all are compared on the same ones.
+
+    Raises FlexError if that were more than ``UNJUDGED`` of a benchmark's problems, and more than one.
+    """
+    broken = verdicts[verdicts["verdict"] == "harness_error"]
+    for benchmark, rows in broken.groupby("benchmark", observed=True):
+        of_benchmark = verdicts["benchmark"] == benchmark
+        lost, problems = set(rows["task_id"]), verdicts.loc[of_benchmark, "task_id"].nunique()
+        if not is_tolerable(len(lost), problems):
+            raise FlexError(
+                f"{benchmark}: {len(lost)} of {problems} problems have harness errors, which are not "
+                f"failures; `flexlib regrade {' '.join(sorted(set(rows['run_id'])))}`"
+            )
+        verdicts = verdicts[~(of_benchmark & verdicts["task_id"].isin(lost))]
+    return verdicts
 
 
 def per_task(verdicts: pd.DataFrame) -> pd.DataFrame:
@@ -126,15 +152,15 @@ def counts(
 
     Returns the columns ``tasks, samples, passed, pass_at_k, low, high`` beside the four keys. The
     interval is Wilson's with n = the number of problems, also when there are several samples of
-    each: exact for one sample, conservative for more.
+    each: exact for one sample, conservative for more. Of problems with a harness error see `judged`.
 
-    Raises FlexError as `check_verdicts` and `pass_at_k` do.
+    Raises FlexError as `check_verdicts`, `judged` and `pass_at_k` do.
     """
     import pandas as pd
 
     check_verdicts(verdicts, expected)
     rows = []
-    for run, group in per_task(verdicts).groupby(RUN, observed=True):
+    for run, group in per_task(judged(verdicts)).groupby(RUN, observed=True):
         rate = float(pass_at_k(group["samples"], group["correct"], k).mean())
         low, high = wilson_interval(rate * len(group), len(group), confidence)
         total, passed = int(group["samples"].sum()), int(group["correct"].sum())
@@ -148,6 +174,7 @@ def solve_matrix(verdicts: pd.DataFrame, arm: str, benchmark: str) -> pd.DataFra
     """Fraction of samples that pass, tasks down and seeds across, as the paired bootstrap takes it.
 
     ``benchmark`` can name several, joined by `` + ``: their tasks are pooled, each counting once.
+    A problem with a harness error in any arm of the table is left out of each (see `judged`).
 
     Raises FlexError if the arm has no verdicts there, or if a seed lacks a task.
     """
@@ -155,7 +182,8 @@ def solve_matrix(verdicts: pd.DataFrame, arm: str, benchmark: str) -> pd.DataFra
         import pandas as pd
 
         return pd.concat([solve_matrix(verdicts, arm, part) for part in parts]).dropna(axis=1)
-    rows = verdicts[(verdicts["arm"] == arm) & (verdicts["benchmark"] == benchmark)]
+    rows = judged(verdicts[verdicts["benchmark"] == benchmark])
+    rows = rows[rows["arm"] == arm]
     if rows.empty:
         raise FlexError(f"no verdicts of arm {arm} on {benchmark}; run it with 'flexlib run'")
     check_verdicts(rows)

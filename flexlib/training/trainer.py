@@ -35,7 +35,9 @@ from flexlib.training.optimizers.sophia import SophiaG
 
 CHECKPOINTS = 10  # a run; what a killed process loses is at most this fraction
 _COMPLETE = "complete"  # the file that a checkpoint gets last
-_EVAL_BATCH = 32  # has no influence on the validation loss but rounding
+# Has no influence on the validation loss but rounding. Records of one length, as evaluation takes them,
+# fill a processor by the time they are eight.
+_EVAL_BATCH = 8
 
 
 def train(
@@ -331,7 +333,7 @@ class FlexTrainer(Trainer):
         self.model.eval()
         total, tokens = 0.0, 0
         with torch.no_grad():
-            for batch in self._whole_evaluation_set():
+            for batch in self._evaluation_batches():
                 batch = self._prepare_inputs(batch)
                 count = int((batch["labels"][:, 1:] != data.IGNORED).sum())
                 with self.compute_loss_context_manager():
@@ -342,14 +344,17 @@ class FlexTrainer(Trainer):
         self.log(metrics)
         return metrics
 
-    def _whole_evaluation_set(self) -> Iterable[dict[str, torch.Tensor]]:
-        """Its batches. The Trainer's own loader would give each of several processes a part."""
-        if distributed.processes() == 1:
-            return self.get_eval_dataloader()
+    def _evaluation_batches(self) -> Iterable[dict[str, torch.Tensor]]:
+        """The whole set, on every process: the Trainer's own loader would give each of several a part.
+
+        Neighbours of like length, padded, whatever the packing of the training: laid end to end under
+        one mask, attention grows with the square of a batch, and it is dearer than the rest of the
+        model from a few thousand tokens on.
+        """
         return torch.utils.data.DataLoader(
-            self.eval_dataset,
+            sorted(self.eval_dataset, key=lambda example: len(example["input_ids"])),
             batch_size=self.args.per_device_eval_batch_size,
-            collate_fn=self.data_collator,
+            collate_fn=data.collator(pad_token_id=0),  # masked, so any token serves
         )
 
 

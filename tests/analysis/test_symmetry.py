@@ -51,6 +51,19 @@ def test_renumbered_units_compute_the_same_but_for_rope(base, units):
         assert difference < 1e-4  # RMSNorm sums in float32
 
 
+@pytest.mark.parametrize(
+    "units, size", [("residual", 32), ("values", 8), ("hidden", 64), ("queries", 8)]
+)
+def test_biases_are_renumbered_with_the_units_that_they_belong_to(units, size):
+    model = tiny.qwen().double().eval()
+    order = torch.randperm(size, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        logits = model(IDS).logits
+        getattr(symmetry, f"permute_{units}")(model, order)
+        difference = (model(IDS).logits - logits).abs().max().item()
+    assert difference > 0.1 if units == "queries" else difference < 1e-4
+
+
 def test_a_model_with_tied_embeddings_without_an_adapter():
     model = tiny.llama(vocab_size=320, num_key_value_heads=2, tie_word_embeddings=True)
     model = model.double().eval()

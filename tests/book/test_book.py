@@ -163,9 +163,9 @@ def test_value_keeps_its_precision_as_a_python_number(glued):
     assert glued["x"] == 1 / 3
 
 
-def papermill(project: Path, *arguments: str) -> subprocess.CompletedProcess:
+def papermill(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
     return subprocess.run(
-        [BIN / "papermill", *arguments], check=False, cwd=project, capture_output=True, text=True
+        [BIN / "papermill", *arguments], check=False, cwd=folder, capture_output=True, text=True
     )
 
 
@@ -182,13 +182,26 @@ def test_papermill_runs_a_myst_notebook_with_parameters(project):
     assert {"text/markdown", "image/svg+xml"} <= shown
 
 
+@pytest.mark.parametrize(
+    ("folder", "path"), [("book", "chapter.md"), (".", "./book/chapter.md"), ("data", None)]
+)
+def test_papermill_takes_any_path_to_a_chapter(project, folder, path):
+    path = path or str(project / "book/chapter.md")
+    result = papermill(project / folder, path, str(project / "out.ipynb"), "-p", "profile", "paper")
+    assert result.returncode == 0, result.stderr
+    cells = json.loads((project / "out.ipynb").read_text())["cells"]
+    assert any("paper" in "".join(cell["source"]) for cell in cells)
+    assert any(cell.get("outputs") for cell in cells)
+
+
 def test_papermill_refuses_a_page_that_is_no_notebook(project):
     (project / "book/plain.md").write_text("# Text\n")
     for page, message in (("plain", "names no kernel"), ("missing", "there is no notebook")):
-        result = papermill(project, f"book/{page}.md", "out.ipynb")
-        assert result.returncode != 0
-        assert message in result.stderr
-        assert not (project / "out.ipynb").exists()
+        for path in (f"book/{page}.md", str(project / f"book/{page}.md")):
+            result = papermill(project, path, "out.ipynb")
+            assert result.returncode != 0
+            assert message in result.stderr and "Traceback" not in result.stderr
+            assert not (project / "out.ipynb").exists()
 
 
 def provenance_tables(store_dir: Path, tmp_path: Path) -> str:

@@ -38,6 +38,24 @@ def test_the_released_protocol_is_the_default():
     assert (java.samples, java.temperature, java.top_p, java.max_new_tokens) == (10, 0.2, 0.95, 512)
 
 
+def test_pins_of_the_profiles_base_go_with_that_base():
+    small = load(profile="small", arm="base")
+    assert small.base_revision and small.base_file and small.base_sha256
+    for profile in ("small", "paper"):
+        other = load("base_model=some/model", profile=profile, arm="base")
+        assert (other.base_revision, other.base_file, other.base_sha256) == (None, None, None)
+    pinned = load("base_model=some/model", "base_revision=abc", profile="small", arm="base")
+    assert (pinned.base_revision, pinned.base_file) == ("abc", None)
+    same = load(f"base_model={small.base_model}", profile="small", arm="base")
+    assert same == small
+
+
+def test_where_the_base_comes_from_is_no_part_of_a_run():
+    small = load(profile="small", arm="base")
+    named = dataclasses.replace(small, base_file=None, base_sha256=None)
+    assert run_id(small) == run_id(named)
+
+
 def test_overrides_win_and_keep_their_types():
     wanted = load(
         "training.epochs=1",

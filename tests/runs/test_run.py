@@ -327,7 +327,7 @@ def test_no_network_for_a_hub_id(place, capsys):
     arguments += ["--store", str(place.store), "--work-dir", str(place.work)]
     assert cli.main(arguments) == 2
     line = error_line(capsys)
-    assert "cannot fetch nobody/nothing from the hub" in line and "--base-model DIR" in line
+    assert "cannot fetch nobody/nothing from the hub" in line and "--base-model" in line
     assert not place.store.exists()
 
 
@@ -367,10 +367,27 @@ def test_a_full_disk_keeps_the_work_and_is_resumed(place, made, capsys, monkeypa
     assert contents(got) == contents(expected)
 
 
-def test_a_program_that_cannot_be_judged_stops_the_run(place, judge, capsys):
-    judge(lambda i: "harness_error" if i == 3 else "pass")
+def test_a_program_that_cannot_be_judged_is_stored_and_left_out_of_the_rate(place, judge, capsys):
+    judge(lambda i: {1: "wrong", 3: "harness_error"}.get(i, "pass"))
+    assert place.call("run", "--arm", "base") == 0
+    said = capsys.readouterr().out
+    assert "pass@1 75.0 %" in said and "4 problems" in said
+    assert "left out: 1 (first NanoBench/test/3: truncated; as told); `flexlib regrade" in said
+    [folder] = place.runs()
+    verdicts = [v["verdict"] for v in store.read_verdicts(folder, "nanobench-python")]
+    assert verdicts == ["pass", "wrong", "pass", "harness_error", "pass"]
+    judge(lambda i: "wrong" if i == 1 else "pass")
+    assert place.regrade() == 0
+    assert "NanoBench/test/3 sample 0: harness_error -> pass" in capsys.readouterr().out
+    assert place.call("run", "--arm", "base") == 0
+    said = capsys.readouterr().out
+    assert "5 problems" in said and "not judged" not in said
+
+
+def test_a_grader_that_is_broken_stops_the_run(place, judge, capsys):
+    judge(lambda i: "harness_error" if i > 2 else "pass")
     assert place.call("run", "--arm", "base") == 2
-    assert "could not judge NanoBench/test/3#0" in error_line(capsys)
+    assert "could not judge 2 of 5 programs (first NanoBench/test/3#0" in error_line(capsys)
     assert place.runs() == []
     judge(lambda i: "pass")
     assert place.call("run", "--arm", "base") == 0
@@ -403,6 +420,17 @@ def test_regrading_writes_what_changed(copied, judge, capsys):
         "timeout" if i == 2 else v["verdict"] for i, v in enumerate(old)
     ]
     assert len(store.read_provenance(folder)["regraded"]) == 1
+
+
+def test_regrading_never_gives_up_a_verdict(copied, judge, capsys):
+    [folder] = copied.runs()
+    old = store.read_verdicts(folder, "nanobench-python")
+    before = contents(folder)
+    judge(lambda i: "harness_error" if i == 2 else old[i]["verdict"])
+    assert copied.regrade() == 2
+    said = error_line(capsys)
+    assert "NanoBench/test/2#0 (" in said and f"which was {old[2]['verdict']};" in said
+    assert contents(folder) == before
 
 
 def test_regrading_repairs_a_damaged_verdicts_file(copied, made):

@@ -110,12 +110,43 @@ def test_counts_refuse_what_would_flatter():
         metrics.counts(GOOD[~((GOOD.seed == 1) & (GOOD.task_id == "b"))])
     with pytest.raises(FlexError, match="1 of 3 problems have no verdict .first: c"):
         metrics.counts(GOOD, expected={"nanobench-java": ["a", "b", "c"]})
-    with pytest.raises(FlexError, match="1 verdicts are harness errors"):
-        metrics.counts(GOOD.assign(verdict=["harness_error"] + ["wrong"] * 7))
     with pytest.raises(FlexError, match="counted twice"):
         metrics.counts(pd.concat([GOOD, GOOD]))
     with pytest.raises(FlexError, match="no verdicts to count"):
         metrics.counts(GOOD.iloc[:0])
+
+
+def unjudged(table: pd.DataFrame, **where) -> pd.DataFrame:
+    """The table with a harness error in the first row of some seed and task."""
+    row = table.index[(table[list(where)] == pd.Series(where)).all(axis=1)][0]
+    changed = table.copy()
+    changed.loc[row, ["verdict", "passed"]] = ["harness_error", False]
+    return changed
+
+
+def test_a_problem_with_a_harness_error_is_left_out_of_every_run():
+    broken = unjudged(GOOD, seed=1, task_id="b")
+    table = metrics.counts(broken, expected={"nanobench-java": ["a", "b"]}).set_index("seed")
+    assert table["tasks"].tolist() == [1, 1]
+    assert table["pass_at_k"].tolist() == [0.5, 1.0]  # of problem a
+    other = broken.assign(arm="other")
+    both = pd.concat([GOOD, other])
+    for arm in ("lora", "other"):  # also of the arm that was judged whole
+        assert metrics.solve_matrix(both, arm, "nanobench-java").index.tolist() == ["a"]
+    elsewhere = pd.concat([GOOD, other.assign(benchmark="nanobench-cpp")])
+    assert len(metrics.solve_matrix(elsewhere, "lora", "nanobench-java")) == 2
+
+
+def test_many_harness_errors_are_no_rate():
+    every = pd.concat([GOOD.assign(task_id=GOOD["task_id"] + str(i)) for i in range(100)])
+    every = every.reset_index(drop=True)
+    for i in range(2):  # of 200 problems
+        every = unjudged(every, seed=0, task_id=f"a{i}")
+    assert metrics.counts(every)["tasks"].tolist() == [198, 198]
+    with pytest.raises(FlexError, match="3 of 200 problems .* not failures; `flexlib regrade r`"):
+        metrics.counts(unjudged(every, seed=1, task_id="a7"))
+    with pytest.raises(FlexError, match="1 of 1 problems"):
+        metrics.counts(unjudged(GOOD[GOOD["task_id"] == "a"], seed=0, task_id="a"))
 
 
 def test_solve_matrix_is_tasks_by_seeds():

@@ -21,7 +21,7 @@ from flexlib.analysis import spectra
 from flexlib.errors import FlexError
 from flexlib.tasks import data
 from flexlib.training import fourier
-from flexlib.training.trainer import add_lora, train, training_arguments
+from flexlib.training.trainer import FlexTrainer, add_lora, train, training_arguments
 
 RECORDS = {"train": tiny.records(40), "validation": tiny.records(5)}
 
@@ -33,11 +33,12 @@ def base(tmp_path_factory) -> Path:
 
 def make(base: Path, output: Path, seed: int = 1, **kwargs) -> Path:
     overrides, arm = kwargs.pop("overrides", ()), kwargs.pop("arm", "lora")
+    records = kwargs.pop("records", RECORDS)
     output.mkdir(exist_ok=True)
     shutil.rmtree(output / "adapter", ignore_errors=True)
     wanted = config.load("nano", arm, seed, overrides=overrides)
     train(
-        wanted, base, RECORDS, output, checkpoints=output / "checkpoints", progress=False, **kwargs
+        wanted, base, records, output, checkpoints=output / "checkpoints", progress=False, **kwargs
     )
     return output
 
@@ -91,6 +92,41 @@ def test_validation_loss_is_the_mean_over_tokens(base, trained):
         ).item()
         count += len(ids) - 1
     assert float(curve(trained)[0]["eval_loss"]) == pytest.approx(total / count, rel=1e-5)
+
+
+@pytest.mark.parametrize("packing", ["none", "flatten"])
+def test_validation_reads_the_records_and_little_else(base, tmp_path, monkeypatch, packing):
+    """Whatever the packing and the order: no row longer than a record, and no padding where lengths
+    are alike. The value is that of records read one by one."""
+    shapes, losses, plain = [], {}, FlexTrainer.compute_loss
+
+    def seen(self, model, inputs, *args, **kwargs):
+        loss = plain(self, model, inputs, *args, **kwargs)
+        if not model.training and self.state.global_step == 0:
+            shapes.append(tuple(inputs["input_ids"].shape))
+            if inputs["input_ids"].shape[0] == 1:
+                losses[inputs["labels"].shape[1] - 1] = loss.item()
+        return loss
+
+    monkeypatch.setattr(FlexTrainer, "compute_loss", seen)
+    rows = tiny.records(16)
+    for row in rows[::2]:
+        row["text"] += " Say so twice, and then once more."
+    long, short = (
+        len(data.encode(r, models.load_tokenizer(base), loss_on="all", max_length=512)["input_ids"])
+        for r in rows[:2]
+    )
+    records = {"train": RECORDS["train"], "validation": rows[:2] * 8}
+    overrides = ["training.precision=bf16", f"training.packing={packing}"]
+    whole = make(base, tmp_path / "whole", records=records, overrides=overrides)
+    assert sorted(shapes) == [(8, short), (8, long)]
+    shapes.clear()
+    records["validation"] = rows[:2]
+    monkeypatch.setattr("flexlib.training.trainer._EVAL_BATCH", 1)
+    make(base, tmp_path / "one", records=records, overrides=overrides)
+    assert shapes == [(1, short), (1, long)]
+    mean = sum(tokens * loss for tokens, loss in losses.items()) / sum(losses)
+    assert float(curve(whole)[0]["eval_loss"]) == pytest.approx(mean, rel=1e-4)
 
 
 def test_accumulating_a_batch_from_microbatches_is_the_same_training(base, trained, tmp_path):
