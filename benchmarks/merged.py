@@ -20,7 +20,9 @@ from flexlib import disk, formats, models, paths
 from flexlib.analysis import merging
 from flexlib.config import BenchmarkSettings
 from flexlib.generation.decoding import generate
-from flexlib.runs import pipeline, store
+from flexlib.grading.completions import grade_completions
+from flexlib.runs import store
+from flexlib.runs.machine import Machine
 from flexlib.tasks import benchmarks
 
 FIELDS = (
@@ -31,7 +33,7 @@ FIELDS = (
 
 
 def compare(
-    folder: Path, base: Path, settings: BenchmarkSettings, problems: list, machine: pipeline.Machine
+    folder: Path, base: Path, settings: BenchmarkSettings, problems: list, machine: Machine
 ) -> dict[str, Any]:
     """One row: logits, texts and verdicts of one run's adapter in one precision."""
     tokenizer = models.load_tokenizer(base)
@@ -54,7 +56,7 @@ def compare(
         verdicts.append(
             [
                 row["verdict"]
-                for row in pipeline.grade_completions(problems, completions, settings, machine)
+                for row in grade_completions(problems, completions, settings, **machine.grading)
             ]
         )
     return row | {
@@ -78,7 +80,7 @@ def main() -> None:
     parser.add_argument("--data-dir", type=Path)
     parser.add_argument("--unsafe-no-sandbox", action="store_true")
     args = parser.parse_args()
-    machine = pipeline.Machine(data_dir=args.data_dir, unsafe_no_sandbox=args.unsafe_no_sandbox)
+    machine = Machine(data_dir=args.data_dir, unsafe_no_sandbox=args.unsafe_no_sandbox)
 
     rows: list[dict] = []
     if args.out.exists():

@@ -4,6 +4,7 @@
 """
 
 from flexlib.config.schema import (
+    BEAM_SAMPLING_BATCH,
     Axis,
     Basis,
     BenchmarkSettings,
@@ -25,6 +26,7 @@ from flexlib.config.schema import (
 )
 
 __all__ = [
+    "BEAM_SAMPLING_BATCH",
     "Axis",
     "Basis",
     "BenchmarkSettings",

@@ -6,7 +6,7 @@ paper as released), a profile (``config/profiles/*.toml``: which model, data and
 ``[arms.NAME]``), a decoding if one is named (``config/decodings/*.toml``: how programs are written)
 and ``--set key=value``. Only what can change a result is
 part of it; where files lie, the batch size of generation and the like belong to
-:class:`flexlib.runs.pipeline.Machine`.
+:class:`flexlib.runs.machine.Machine`.
 """
 
 from __future__ import annotations
@@ -101,6 +101,11 @@ class SophiaSettings:
     shared_forward: bool = False  # estimate from the training step's own forward pass
 
 
+# Problems that are decoded together in beam sampling, which draws for all of them at once: part of what it
+# yields, and so not the machine's choice.
+BEAM_SAMPLING_BATCH = 8
+
+
 @dataclass(frozen=True)
 class BenchmarkSettings:
     """One benchmark in one language, and how its programs are decoded."""
@@ -131,7 +136,7 @@ class BenchmarkSettings:
 class RunConfig:
     """Everything that determines the result of one run.
 
-    ``digest`` fields are filled by :func:`flexlib.runs.pipeline.resolve`, which reads the files; until then
+    ``digest`` fields are filled by :func:`flexlib.runs.preflight.resolve`, which reads the files; until then
     the run has no identity.
     """
 

@@ -33,7 +33,7 @@ from transformers import (
     TopPLogitsWarper,
 )
 
-from flexlib.config import BenchmarkSettings
+from flexlib.config import BEAM_SAMPLING_BATCH, BenchmarkSettings
 from flexlib.errors import FlexError
 from flexlib.generation.cache import growing_cache
 from flexlib.tasks.benchmarks import Problem
@@ -44,7 +44,6 @@ Completion = dict[str, Any]  # task_id, sample, completion, tokens, truncated
 # generated beyond a stop string is cut off, so this only trades one kind of waste for another.
 _STEPS_BETWEEN_CHECKS = 4
 
-BEAM_SAMPLING_BATCH = 8  # problems; part of what beam sampling yields, so not the machine's choice
 _STATIC_WIDTH = 64  # a compiled model sees prompts of multiples of this many tokens
 
 
@@ -77,7 +76,7 @@ def generate(
     Raises:
         FlexError: the settings do not fit together.
     """
-    _check(settings)
+    check(settings)
     if settings.stop is not None:
         problems = [dataclasses.replace(p, stop=settings.stop) for p in problems]
     if settings.num_beams:
@@ -243,7 +242,7 @@ class Sample(LogitsProcessor):
         return torch.full_like(scores, -torch.inf).scatter_(1, chosen, 0.0)
 
 
-def _check(settings: BenchmarkSettings) -> None:
+def check(settings: BenchmarkSettings) -> None:
     beams = settings.num_beams
     if beams is not None and beams < 2:
         raise FlexError("num_beams is 2 or more; leave it out to decode without beams")

@@ -160,6 +160,29 @@ class BaseModels:
         self._kept: tuple[tuple, PreTrainedModel] | None = None
         self._lent: tuple | None = None
 
+    @contextlib.contextmanager
+    def lend(
+        self,
+        folder: Path,
+        precision: Precision,
+        device: str,
+        attention: str | None = None,
+        adapter: Path | None = None,
+        *,
+        merge: bool = False,
+    ) -> Iterator[Any]:
+        """The base model of a folder for one block, with an adapter if one is named.
+
+        Raises:
+            FlexError: as :func:`load_model`.
+        """
+        model = self.take(folder, precision, device, attention)
+        if adapter:
+            model = with_adapter(model, adapter, merge=merge)
+        yield model
+        if not (adapter and merge):
+            self.give_back(model)
+
     def take(
         self, folder: Path, precision: Precision, device: str, attention: str | None = None
     ) -> PreTrainedModel:

@@ -15,9 +15,8 @@ from dataclasses import dataclass
 import torch
 from transformers import PreTrainedModel
 
-from flexlib.config import BenchmarkSettings, LoraSettings, TrainingSettings
+from flexlib.config import BEAM_SAMPLING_BATCH, BenchmarkSettings, LoraSettings, TrainingSettings
 from flexlib.errors import FlexError
-from flexlib.generation.decoding import BEAM_SAMPLING_BATCH
 
 GB = 1e9
 _HALF = 2  # bytes a parameter in bf16 and fp16

@@ -14,7 +14,8 @@ from typing import Any
 
 from flexlib.config import RunConfig
 from flexlib.errors import Busy, FlexError
-from flexlib.runs.pipeline import Machine, run
+from flexlib.runs.machine import Machine
+from flexlib.runs.pipeline import run
 
 DEFAULTS = {"timeout_min": 240, "gpus_per_node": 1, "cpus_per_task": 8, "mem_gb": 64}
 

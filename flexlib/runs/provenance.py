@@ -12,6 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from flexlib import paths
+from flexlib.config import RunConfig
+from flexlib.runs.machine import Machine
+from flexlib.tasks import benchmarks, sources
+from flexlib.training import distributed
 
 PACKAGES = ("torch", "transformers", "peft", "accelerate", "tokenizers", "safetensors", "numpy")
 # What runs a language, and how it tells its version.
@@ -38,6 +42,22 @@ def describe(device: str) -> dict[str, Any]:
         "gpu": torch.cuda.get_device_name() if device == "cuda" else None,
         "device": device,
         "threads": torch.get_num_threads(),
+    }
+
+
+def of_run(config: RunConfig, machine: Machine, device: str) -> dict[str, Any]:
+    """What provenance says of a run, beside its times."""
+    tables = {b.name: benchmarks.source(b.name) for b in config.benchmarks}
+    return {
+        **describe(device),
+        "launched": distributed.processes(),  # that trained together
+        "generation_batch": machine.generation_batch,
+        "microbatch": machine.microbatch,
+        "compile": machine.compile,
+        "attention": machine.attention,
+        "sandboxed": not machine.unsafe_no_sandbox,
+        # Where each benchmark was read, and the sha256 that its content was held against.
+        "data": {n: sources.describe(t, machine.data_dir) for n, t in tables.items() if t},
     }
 
 

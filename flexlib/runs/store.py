@@ -7,7 +7,7 @@
         provenance.json                    with what and when; sha256 of every other file here
         training.csv                       loss curve (arms that train)
         adapter/                           LoRA weights, PEFT format (arms that train)
-        spectra.csv.gz                     spectra of the adapter (arms that train, since 0.2)
+        <analysis>.csv.gz                  what was computed from the run later (flexlib.analysis)
         completions-<benchmark>.jsonl.gz   one line a program: task_id, sample, completion, tokens, truncated
         verdicts-<benchmark>.csv           one line a program: task_id, sample, verdict, passed, detail
 
@@ -36,10 +36,6 @@ from flexlib.formats import TRAINING_FIELDS, VERDICT_FIELDS, to_csv, to_json
 if TYPE_CHECKING:
     import pandas as pd
 
-SPECTRA_FIELDS = (
-    *("module", "layer", "projection", "part", "quantity", "x", "value"),
-    *("permuted_mean", "permuted_sd", "random_mean", "random_sd"),
-)
 _KEYS = ["run_id", "profile", "arm", "seed"]
 
 
@@ -71,14 +67,34 @@ def replace_verdicts(
 
     A process killed between the two writes leaves a run that reads as corrupt until it is regraded.
     """
-    provenance = _read_json(run / "provenance.json")
-    with disk.full_disk_is_an_error(run):
-        for benchmark, verdict_rows in rows.items():
-            name = f"verdicts-{benchmark}.csv"
-            content = to_csv(VERDICT_FIELDS, verdict_rows)
+    files = {
+        f"verdicts-{benchmark}.csv": to_csv(VERDICT_FIELDS, verdict_rows)
+        for benchmark, verdict_rows in rows.items()
+    }
+    with _changing(run, files) as provenance:
+        provenance.setdefault("regraded", []).append(dict(note))
+
+
+def attach(run: Path, analysis: str, content: bytes, note: Mapping[str, Any]) -> None:
+    """Add the table of an analysis to a stored run, or exchange it, and note in its provenance with
+    what it was made.
+
+    A process killed between the two writes leaves a run that is whole but for this table.
+    """
+    with _changing(run, {f"{analysis}.csv.gz": content}) as provenance:
+        provenance.setdefault("analyses", {})[analysis] = dict(note)
+
+
+@contextlib.contextmanager
+def _changing(run: Path, files: Mapping[str, bytes]) -> Iterator[dict[str, Any]]:
+    """Write files of a stored run, then its provenance, which the block completes. One process at a
+    time: another's note is not lost."""
+    with disk.full_disk_is_an_error(run), disk.lock(run.with_name(f".{run.name}.lock")):
+        provenance = _read_json(run / "provenance.json")
+        yield provenance
+        for name, content in files.items():
             disk.write_atomically(run / name, content)
             provenance["files"][name] = hashlib.sha256(content).hexdigest()
-        provenance.setdefault("regraded", []).append(dict(note))
         disk.write_atomically(run / "provenance.json", to_json(provenance))
 
 
@@ -120,6 +136,19 @@ def run_folders(store: Path | None = None) -> list[Path]:
     if not store.is_dir():
         return []
     return sorted(p for p in store.iterdir() if p.is_dir() and not p.name.startswith("."))
+
+
+def select(store: Path, run_ids: Iterable[str] = ()) -> list[Path]:
+    """The folders of these runs, or of all.
+
+    Raises:
+        FlexError: there is no such run.
+    """
+    folders = {run.name: run for run in run_folders(store)}
+    for run_id in run_ids:
+        if run_id not in folders:
+            raise FlexError(f"no run {run_id!r} in {store}; the store has {len(folders)} runs")
+    return [folders[run_id] for run_id in run_ids or folders]
 
 
 def read_config(run: Path) -> dict[str, Any]:
@@ -186,7 +215,11 @@ def runs(store: Path | None = None, *, profile: str | None = None) -> pd.DataFra
     import pandas as pd
 
     rows = [
-        {**keys, **_flat(config, skip=_KEYS), **_flat(read_provenance(run), skip=["files"])}
+        {
+            **keys,
+            **_flat(config, skip=_KEYS),
+            **_flat(read_provenance(run), skip=["files", "analyses"]),
+        }
         for run, keys, config in _identified(store, profile)
     ]
     return pd.DataFrame(rows, columns=None if rows else _KEYS)
@@ -234,9 +267,11 @@ def training(store: Path | None = None, *, profile: str | None = None) -> pd.Dat
     return table.assign(ce=table["ce"].fillna(table["loss"].where(table["penalty"].isna())))
 
 
-def spectra(store: Path | None = None, *, profile: str | None = None) -> pd.DataFrame:
-    """The spectra of the stored adapters: run_id, profile, arm, seed, then the columns of
-    :func:`flexlib.analysis.spectra.of_factors`. Runs that were stored without are left out.
+def tables(
+    name: str, fields: Sequence[str], store: Path | None = None, *, profile: str | None = None
+) -> pd.DataFrame:
+    """A table that runs may have, such as that of an analysis: run_id, profile, arm, seed, then
+    ``fields``. Runs without it are left out.
 
     Raises:
         FlexError: as :func:`runs`.
@@ -244,12 +279,14 @@ def spectra(store: Path | None = None, *, profile: str | None = None) -> pd.Data
     import pandas as pd
 
     frames = [
-        _read_frame(run, "spectra.csv.gz", SPECTRA_FIELDS).assign(**keys)
+        _read_frame(run, name, fields).assign(**keys)
         for run, keys, _ in _identified(store, profile)
-        if "spectra.csv.gz" in read_provenance(run)["files"]
+        if name in read_provenance(run)["files"]
     ]
-    fields = [*_KEYS, *SPECTRA_FIELDS]
-    return pd.concat(frames, ignore_index=True)[fields] if frames else pd.DataFrame(columns=fields)
+    columns = [*_KEYS, *fields]
+    return (
+        pd.concat(frames, ignore_index=True)[columns] if frames else pd.DataFrame(columns=columns)
+    )
 
 
 # --- details ------------------------------------------------------------------------------------
@@ -328,6 +365,9 @@ def _verified(run: Path, name: str) -> bytes:
         why = f"{name} was altered or cut short"
         if name.startswith("verdicts-"):
             raise FlexError(f"run {run.name}: {why}; `flexlib regrade {run.name}` rebuilds it")
+        if name.endswith(".csv.gz"):
+            again = f"flexlib analyse {name.removesuffix('.csv.gz')} {run.name} --again"
+            raise FlexError(f"run {run.name}: {why}; `{again}` rebuilds it")
         raise _corrupt(run, why)
     return content
 

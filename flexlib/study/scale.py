@@ -14,8 +14,8 @@ from pathlib import Path
 import pandas as pd
 
 from flexlib import paths
+from flexlib.config import BEAM_SAMPLING_BATCH
 from flexlib.errors import FlexError
-from flexlib.generation.decoding import BEAM_SAMPLING_BATCH
 
 MEASURED = paths.MEASURED / "gpu"
 TRAINING_FIELDS = (

@@ -14,9 +14,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from flexlib import config, formats, models
-from flexlib.analysis import spectra
+from flexlib.analysis import ANALYSES, spectra
 from flexlib.errors import FlexError
-from flexlib.runs import store
 from flexlib.training import fourier, trainer
 from flexlib.training.fourier import Factors
 
@@ -36,7 +35,7 @@ def smooth(f: Factors) -> Factors:
 
 
 def table(*factors: Factors, **kwargs) -> pd.DataFrame:
-    frame = pd.DataFrame(spectra.of_factors(factors, **kwargs), columns=store.SPECTRA_FIELDS)
+    frame = pd.DataFrame(spectra.of_factors(factors, **kwargs), columns=ANALYSES["spectra"].fields)
     numbers = [c for c in frame if c not in ("module", "projection", "part", "quantity")]
     return frame.astype(dict.fromkeys(numbers, float))
 
@@ -187,5 +186,5 @@ def test_rslora_and_what_is_no_lora(adapter, tmp_path):
 def test_equal_adapters_give_equal_bytes(adapter):
     folder, _ = adapter
     rows = [spectra.of_factors(spectra.read_adapter(folder)) for _ in range(2)]
-    first, second = (formats.to_csv_gz(store.SPECTRA_FIELDS, r) for r in rows)
+    first, second = (formats.to_csv_gz(ANALYSES["spectra"].fields, r) for r in rows)
     assert first == second

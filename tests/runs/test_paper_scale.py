@@ -16,7 +16,8 @@ from safetensors.torch import load_file
 
 from flexlib import cli, config, models, paths
 from flexlib.errors import FlexError
-from flexlib.runs import cluster, pipeline, store
+from flexlib.runs import cluster, store
+from flexlib.runs.machine import Machine
 from flexlib.study import paper, scale
 from flexlib.tasks import benchmarks, data
 from flexlib.training.trainer import train
@@ -234,9 +235,7 @@ def test_a_grid_as_jobs_of_the_local_executor(command, tmp_path, capsys):
 
 def test_a_job_that_fails_says_which_and_why(base, tmp_path):
     pytest.importorskip("submitit")
-    machine = pipeline.Machine(
-        store=tmp_path / "runs", work_dir=tmp_path, base_model=tmp_path / "no"
-    )
+    machine = Machine(store=tmp_path / "runs", work_dir=tmp_path, base_model=tmp_path / "no")
     wanted = [config.load("nano", "base", 0, limit=1)]
     parameters = {"timeout_min": 5, "gpus_per_node": 0}
     with pytest.raises(

@@ -18,7 +18,8 @@ import tiny
 
 from flexlib import cli, config, models, paths
 from flexlib.errors import FlexError
-from flexlib.runs import pipeline, provenance, store
+from flexlib.runs import pipeline, preflight, provenance, store
+from flexlib.runs.machine import Machine
 
 # Small enough for seconds: few problems, one language, a fraction of the training set.
 SETTINGS = {
@@ -145,7 +146,7 @@ def test_provenance_says_with_what_and_names_no_place(made):
 
 
 def test_a_stored_run_is_not_made_again(copied, monkeypatch):
-    monkeypatch.setattr(pipeline, "_make", lambda *args: pytest.fail("made again"))
+    monkeypatch.setattr(pipeline, "make", lambda *args: pytest.fail("made again"))
     before = copied.runs()
     assert copied.call("run", "--arm", "lora", "--seed", "1") == 0
     assert copied.runs() == before
@@ -223,7 +224,7 @@ def test_ctrl_c_is_one_line_and_keeps_the_work(place, monkeypatch, capsys):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(pipeline, "grade_completions", interrupted)
+        patch.setattr(pipeline, "grade", interrupted)
         assert place.call("run", "--arm", "lora") == 130
     assert "give the same command again" in error_line(capsys)
     assert place.runs() == []
@@ -247,8 +248,8 @@ def test_two_processes_at_once_make_one_run(made, place):
 def test_a_run_in_the_making_is_left_alone(place, capsys):
     settings = [f"{key}={value}" for key, value in SETTINGS.items()]
     wanted = config.load("nano", "base", 0, overrides=settings, limit=5)
-    machine = pipeline.Machine(store=place.store, work_dir=place.work, base_model=place.base)
-    run_id = config.run_id(config.to_dict(pipeline.resolve(wanted, machine)[0]))
+    machine = Machine(store=place.store, work_dir=place.work, base_model=place.base)
+    run_id = config.run_id(config.to_dict(preflight.resolve(wanted, machine)[0]))
     with pipeline.locked(place.work, run_id):
         assert place.call("run", "--arm", "base") == 2
         assert f"another process is making run {run_id}" in error_line(capsys)
@@ -458,4 +459,4 @@ def test_regrading_an_unknown_run(copied, capsys):
 
 def test_seeds_are_read_as_written():
     for text, seeds in {"3": [3], "1..3": [1, 2, 3], "1,4..5": [1, 4, 5], "0": [0]}.items():
-        assert cli._seeds(text) == seeds
+        assert cli.options.seeds(text) == seeds

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from flexlib import config, disk, formats, paths
+from flexlib import analysis, config, disk, formats, paths
 from flexlib.errors import FlexError
 from flexlib.runs import store
 
@@ -106,17 +106,21 @@ def test_runs_stored_without_the_parts_of_the_loss_and_without_spectra_are_read(
     before = store.training(runs)
     assert before["penalty"].isna().all()
     assert before["ce"].equals(before["loss"])
-    assert store.spectra(runs).empty and "value" in store.spectra(runs).columns
+    assert (
+        analysis.read("spectra", runs).empty and "value" in analysis.read("spectra", runs).columns
+    )
 
     run_id, source = finished(tmp_path / "new", "fourier-released")
     row = {"step": 1, "epoch": 1.0, "tokens": 9, "loss": 2.0, "ce": 1.5, "penalty": 0.5}
     (source / "training.csv").write_bytes(formats.to_csv(formats.TRAINING_FIELDS, [row]))
     row = {"module": "q_proj", "part": "A", "quantity": "norm", "value": 2.5}
-    (source / "spectra.csv.gz").write_bytes(formats.to_csv_gz(store.SPECTRA_FIELDS, [row]))
+    (source / "spectra.csv.gz").write_bytes(
+        formats.to_csv_gz(analysis.ANALYSES["spectra"].fields, [row])
+    )
     store.save(runs, run_id, source)
     [new] = store.training(runs).query("run_id == @run_id").to_dict("records")
     assert (new["loss"], new["ce"], new["penalty"]) == (2.0, 1.5, 0.5)
-    [spectrum] = store.spectra(runs).to_dict("records")
+    [spectrum] = analysis.read("spectra", runs).to_dict("records")
     assert (spectrum["arm"], spectrum["seed"]) == ("fourier-released", 1)
     assert (spectrum["quantity"], spectrum["value"]) == ("norm", 2.5)
 
@@ -273,6 +277,18 @@ def test_abandoned_copies_are_cleared_away(runs, tmp_path):
     os.utime(old, (long_ago, long_ago))
     store.save(runs, *finished(tmp_path / "more", seed=9))
     assert (old.exists(), young.exists()) == (False, True)
+
+
+def test_training_stored_without_later_columns_is_read(tmp_path):
+    """A run stored before passes and unclipped were recorded."""
+    run_id, source = finished(tmp_path)
+    old = [f for f in formats.TRAINING_FIELDS if f not in ("passes", "unclipped", "curvature_norm")]
+    rows = [{"step": 0, "eval_loss": 2.5}, {"step": 1, "loss": 2.0}]
+    (source / "training.csv").write_bytes(formats.to_csv(old, rows))
+    store.save(tmp_path / "runs", run_id, source)
+    table = store.training(tmp_path / "runs")
+    assert table["eval_loss"].tolist()[0] == 2.5
+    assert table[["passes", "unclipped", "curvature_norm"]].isna().all(axis=None)
 
 
 # --- new verdicts -------------------------------------------------------------------------------

@@ -33,7 +33,6 @@ from flexlib.nanobench.tokenizer import train_tokenizer
 from flexlib.tasks import data
 from flexlib.training.trainer import MarkComplete, ProgressLine, last_complete_checkpoint
 
-BASE = paths.NANO_BASE
 _TOKENIZER_DOCUMENTS = 20_000
 _POOL = 20  # batches among which documents are sorted by length
 
@@ -86,7 +85,7 @@ def pad_right(pad: int) -> Callable[[Sequence[data.Example]], dict[str, torch.Te
 
 def pretrain(
     work: Path,
-    out: Path = BASE,
+    out: Path = paths.NANO_BASE,
     config: PretrainConfig | None = None,
     *,
     save_steps: int = 200,
