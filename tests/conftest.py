@@ -1,9 +1,12 @@
-"""What all tests share: quiet, offline, one thread a process, and where the benchmark data lies."""
+"""What all tests share: quiet, offline, one thread a process, seeded, and where the benchmark data
+lies."""
 
 from __future__ import annotations
 
 import os
+import random
 import signal
+import sys
 from pathlib import Path
 
 import pytest
@@ -22,6 +25,25 @@ os.environ.update(
     HF_DATASETS_OFFLINE="1",
     MPLBACKEND="agg",
 )
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_fixture_setup() -> None:
+    _seed()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_call() -> None:
+    _seed()
+
+
+def _seed() -> None:
+    """Every test and every fixture begins with the same random numbers, whatever ran before it."""
+    random.seed(0)
+    if "numpy" in sys.modules:
+        sys.modules["numpy"].random.seed(0)
+    if "torch" in sys.modules:
+        sys.modules["torch"].manual_seed(0)
 
 
 @pytest.fixture(scope="session")
