@@ -1,12 +1,18 @@
-"""The suite itself: what a test draws is the same in every run."""
+"""The suite itself: what a test draws is the same in every run, and what was skipped is said."""
 
 from __future__ import annotations
 
+import os
 import random
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+
+TESTS = Path(__file__).parent
 
 
 @pytest.fixture(scope="module")
@@ -24,3 +30,25 @@ def test_every_test_begins_with_the_same_random_numbers(drawn, earlier):
     assert drawn == wanted
     assert (random.random(), np.random.rand(), torch.rand(1).item()) == wanted
     torch.rand(earlier)  # which the next test does not see
+
+
+def test_the_last_line_says_how_many_were_skipped_and_why(tmp_path):
+    """In a clone without the benchmark data, under pytest-xdist too."""
+    missing = tmp_path / "nothing"
+    tests = [
+        TESTS / "test_data.py::test_mbpp_splits_are_the_official_ones",
+        TESTS / "test_data.py::test_format_only_on_mbpp",
+        TESTS / "grading" / "test_known_truth.py::test_humaneval",
+    ]
+    for processes in ([], ["-n", "1"]):
+        done = subprocess.run(
+            [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *processes, *tests],
+            cwd=TESTS.parent,
+            env=os.environ | {"FLEX_BENCHMARK_DATA": str(missing)},
+            check=False,
+            capture_output=True,
+            text=True,
+        )
+        assert done.stdout.splitlines()[-1] == (
+            f"skipped: 3 (no benchmark data in {missing}: set FLEX_BENCHMARK_DATA)"
+        ), done.stdout
