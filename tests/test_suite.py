@@ -36,8 +36,8 @@ def test_the_last_line_says_how_many_were_skipped_and_why(tmp_path):
     """In a clone without the benchmark data, under pytest-xdist too."""
     missing = tmp_path / "nothing"
     tests = [
-        TESTS / "test_data.py::test_mbpp_splits_are_the_official_ones",
-        TESTS / "test_data.py::test_format_only_on_mbpp",
+        TESTS / "tasks" / "test_data.py::test_mbpp_splits_are_the_official_ones",
+        TESTS / "tasks" / "test_data.py::test_format_only_on_mbpp",
         TESTS / "grading" / "test_known_truth.py::test_humaneval",
     ]
     for processes in ([], ["-n", "1"]):
