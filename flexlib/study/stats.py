@@ -132,7 +132,8 @@ def paired_bootstrap(
     replacement: the same for both if ``paired_seeds``, else independently. Tasks and seeds are
     crossed, so this is the pigeonhole bootstrap (Owen 2007), which errs towards wide intervals.
     Resampling S seeds shrinks their variance by (S - 1)/S, a fifth for five seeds; deviations
-    between seeds are therefore stretched by sqrt(S/(S - 1)) (Rao and Wu 1988).
+    between seeds are therefore stretched by sqrt(S/(S - 1)) (Rao and Wu 1988). As with every bootstrap,
+    few of them cost coverage: where seeds alone vary, a 95 % interval of ten covers 92 %, of six 89 %.
 
     ``method`` is 'percentile' or 'bca' (bias-corrected and accelerated; the acceleration comes from
     jackknives over tasks and over seeds). ``p_value`` is two-sided: twice the smaller share of
