@@ -13,6 +13,7 @@ model and models with other than full attention are left to transformers, in fix
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import inspect
@@ -44,6 +45,7 @@ from transformers.cache_utils import Cache
 from flexlib.config import BEAM_SAMPLING_BATCH, BenchmarkSettings
 from flexlib.errors import FlexError
 from flexlib.generation.cache import growing_cache
+from flexlib.generation.packing import packed
 from flexlib.tasks.benchmarks import Problem
 
 Completion = dict[str, Any]  # task_id, sample, completion, tokens, truncated
@@ -101,6 +103,7 @@ def generate(
     done = {_key(c): c for c in _read_whole_lines(output)}
     missing = [(problem, i) for problem, i in in_order if (problem.task_id, i) not in done]
     with (
+        packed(model) if missing else contextlib.nullcontext(),
         output.open("a", encoding="utf-8") as file,
         tqdm(
             total=len(work),
@@ -305,7 +308,7 @@ class _Decoder:
             ids = torch.tensor(ids, device=logits.device)
             logits = RepetitionPenalty(settings.repetition_penalty, padding)(ids, logits.float())
         if settings.temperature == 0:
-            return logits.argmax(dim=-1)
+            return logits.max(dim=-1).indices  # argmax, but quick in bf16 on a CPU, too
         scores = logits.float()
         for warper in self.warpers:
             scores = warper(None, scores)
