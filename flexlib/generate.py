@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from tqdm import tqdm
 from transformers import (
     GenerationConfig,
     LogitsProcessor,
@@ -37,6 +36,7 @@ from flexlib.benchmarks import Problem
 from flexlib.config import BenchmarkSettings
 from flexlib.errors import FlexError
 from flexlib.kvcache import growing_cache
+from flexlib.progress import bar as progress_bar
 
 Completion = dict[str, Any]  # task_id, sample, completion, tokens, truncated
 
@@ -92,9 +92,7 @@ def generate(
     done = {_key(c): c for c in _read_whole_lines(output)}
     with (
         output.open("a", encoding="utf-8") as file,
-        tqdm(
-            total=len(work), desc=description, unit="program", disable=None if progress else True
-        ) as bar,
+        progress_bar(description, "program", len(work), show=progress) as bar,
     ):
         for batch in batches:
             # A batch of which a part is missing is generated whole: other neighbours, other padding,
