@@ -27,7 +27,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from tqdm import tqdm
 from transformers import (
     GenerationConfig,
     LogitsProcessor,
@@ -46,6 +45,7 @@ from flexlib.config import BEAM_SAMPLING_BATCH, BenchmarkSettings
 from flexlib.errors import FlexError
 from flexlib.generation.cache import growing_cache
 from flexlib.generation.packing import packed
+from flexlib.progress import bar as progress_bar
 from flexlib.tasks.benchmarks import Problem
 
 Completion = dict[str, Any]  # task_id, sample, completion, tokens, truncated
@@ -105,12 +105,8 @@ def generate(
     with (
         packed(model) if missing else contextlib.nullcontext(),
         output.open("a", encoding="utf-8") as file,
-        tqdm(
-            total=len(work),
-            initial=len(work) - len(missing),
-            desc=description,
-            unit="program",
-            disable=None if progress else True,
+        progress_bar(
+            description, "program", len(work), initial=len(work) - len(missing), show=progress
         ) as bar,
     ):
         if not missing:

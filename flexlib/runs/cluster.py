@@ -8,7 +8,6 @@ short job, and a job that the scheduler kills is resumed when the grid is submit
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +57,7 @@ def grid(
     try:
         executor = submitit.AutoExecutor(folder=machine.work_dir / "jobs", cluster=cluster)
         executor.update_parameters(name="flexlib", **parameters)
-        jobs = executor.map_array(_job, wanted, [replace(machine, progress=False)] * len(wanted))
+        jobs = executor.map_array(_job, wanted, [machine] * len(wanted))
     except (NameError, RuntimeError, submitit.core.utils.FailedJobError) as error:
         raise FlexError(f"cannot submit: {' '.join(str(error).split())}") from error
     for config, job in zip(wanted, jobs, strict=True):

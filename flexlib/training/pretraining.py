@@ -23,13 +23,13 @@ import numpy as np
 import torch
 import transformers
 from pytorch_optimizer import Muon
-from tqdm import tqdm
 from transformers import LlamaConfig, LlamaForCausalLM, Trainer, TrainingArguments
 
 from flexlib import disk, formats, paths
 from flexlib.errors import FlexError
 from flexlib.nanobench import corpus
 from flexlib.nanobench.tokenizer import train_tokenizer
+from flexlib.progress import bar as progress_bar
 from flexlib.tasks import data
 from flexlib.training.trainer import MarkComplete, ProgressLine, last_complete_checkpoint
 
@@ -149,8 +149,10 @@ def _write_corpus(path: Path, tokenizer: Any, config: PretrainConfig) -> dict[st
     stream = itertools.islice(corpus.documents(config.seed), config.documents)
     rng = Random(config.seed)
     total = 0
-    bar = tqdm(total=config.documents, desc="corpus", unit="document", disable=None)
-    with path.open("wb") as file, bar:
+    with (
+        path.open("wb") as file,
+        progress_bar("corpus", "document", config.documents) as bar,
+    ):
         while texts := list(itertools.islice(stream, _POOL * config.batch)):
             ids = sorted(tokenizer(texts)["input_ids"], key=len)
             batches = [ids[i : i + config.batch] for i in range(0, len(ids), config.batch)]

@@ -20,12 +20,12 @@ import torch
 import transformers
 from peft import LoraConfig, PeftModel, get_peft_model, get_peft_model_state_dict
 from safetensors.torch import save_file
-from tqdm import tqdm
 from transformers import Trainer, TrainerCallback, TrainingArguments
 
 from flexlib import disk, formats, models
 from flexlib.config import LoraSettings, RunConfig, TrainingSettings
 from flexlib.errors import FlexError
+from flexlib.progress import bar as progress_bar
 from flexlib.tasks import data
 from flexlib.training import distributed, fourier
 from flexlib.training.loss import chunk_loss
@@ -381,18 +381,14 @@ class MarkComplete(TrainerCallback):
 
 
 class ProgressLine(TrainerCallback):
-    """One tqdm line."""
+    """Steps and loss (see :mod:`flexlib.progress`)."""
 
     def __init__(self, description: str) -> None:
         self.description = description
 
     def on_train_begin(self, args, state, control, **kwargs):
-        self.bar = tqdm(
-            total=state.max_steps,
-            initial=state.global_step,
-            desc=self.description,
-            unit="step",
-            disable=None,  # silent where stderr is no terminal
+        self.bar = progress_bar(
+            self.description, "step", state.max_steps, initial=state.global_step
         )
 
     def on_log(self, args, state, control, logs=None, **kwargs):
