@@ -11,7 +11,7 @@ import pytest
 from flexlib import paths
 
 PACKAGE = paths.ROOT / "flexlib"
-BELOW = ("errors", "paths", "formats", "disk")  # modules that every package may use
+BELOW = ("errors", "paths", "formats", "disk", "progress")  # modules that every package may use
 ORDER = (
     "config", "nanobench", "tasks", "models", "training", "generation", "grading", "runs", "analysis",
     "study", "figures", "book", "cli",

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flexlib import formats, paths
+from flexlib import formats
 from flexlib.errors import FlexError
 from flexlib.runs import provenance, store
+from flexlib.runs.machine import Machine
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,23 +29,34 @@ class Analysis:
 
     Attributes:
         fields: the columns of its table.
-        function: from the folder of a run to the rows; None if the run has nothing to analyse, such as
-            an adapter. Raises FlexError if it is not defined for what the run has.
+        function: from the folder of a run, on a machine, to the rows; None if the run has nothing to
+            analyse, such as an adapter. Raises FlexError if it is not defined for what the run has.
         automatic: whether `flexlib run` makes it for each new run.
     """
 
     fields: tuple[str, ...]
-    function: Callable[[Path], Rows | None]
+    function: Callable[[Path, Machine], Rows | None]
     automatic: bool = False
 
 
-def _spectra(run: Path) -> Rows | None:
+def _spectra(run: Path, machine: Machine) -> Rows | None:
     from flexlib.analysis import spectra  # torch is slow to import
 
     return spectra.of_run(run)
 
 
+def _fences(run: Path, machine: Machine) -> Rows | None:
+    from flexlib.analysis import fences
+
+    return fences.of_run(run, machine)
+
+
 ANALYSES = {
+    "fences": Analysis(
+        fields=("benchmark", "task_id", "sample", "verdict", "passed"),
+        function=_fences,
+        automatic=True,
+    ),
     "spectra": Analysis(
         fields=(
             *("module", "layer", "projection", "part", "quantity", "x", "value"),
@@ -57,18 +69,19 @@ ANALYSES = {
 
 
 def analyse(
-    name: str, folder: Path = paths.RUNS, run_ids: Iterable[str] = (), *, again: bool = False
+    name: str, machine: Machine | None = None, run_ids: Iterable[str] = (), *, again: bool = False
 ) -> Iterator[tuple[str, str]]:
-    """Make an analysis of stored runs (all without ``run_ids``) that do not have it, or ``again``.
+    """Make an analysis of the machine's stored runs (all without ``run_ids``) that do not have it, or
+    ``again``.
 
     Yields the id of each run and what became of it: ``made``, ``there already`` or why there is nothing.
 
     Raises:
         FlexError: no such analysis, no such run, or a corrupt one.
     """
-    analysis = _find(name)
-    for run in store.select(folder, run_ids):
-        yield run.name, _analyse(name, analysis, run, again)
+    analysis, machine = _find(name), machine or Machine()
+    for run in store.select(machine.store, run_ids):
+        yield run.name, _analyse(name, analysis, run, machine, again)
 
 
 def read(name: str, folder: Path | None = None, *, profile: str | None = None) -> pd.DataFrame:
@@ -86,13 +99,13 @@ def _find(name: str) -> Analysis:
     return ANALYSES[name]
 
 
-def _analyse(name: str, analysis: Analysis, run: Path, again: bool) -> str:
+def _analyse(name: str, analysis: Analysis, run: Path, machine: Machine, again: bool) -> str:
     store.read_config(run)  # not of a corrupt run
     file = f"{name}.csv.gz"
     if file in store.read_provenance(run)["files"] and not again:
         return "there already"
     try:
-        rows = analysis.function(run)
+        rows = analysis.function(run, machine)
     except FlexError as error:
         return f"not defined: {error}"
     if rows is None:

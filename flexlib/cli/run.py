@@ -5,9 +5,13 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from flexlib import config
 from flexlib.cli import analyse, options
+
+if TYPE_CHECKING:
+    from flexlib.runs.machine import Machine
 
 
 def add_parser(commands: options.Commands) -> None:
@@ -34,8 +38,8 @@ def add_parser(commands: options.Commands) -> None:
 def _run(args: argparse.Namespace) -> None:
     from flexlib.runs import pipeline
 
-    wanted = options.load(args, args.arm, args.seed)
-    _report(wanted, pipeline.run(wanted, options.machine(args)))
+    wanted, machine = options.load(args, args.arm, args.seed), options.machine(args)
+    _report(wanted, pipeline.run(wanted, machine), machine)
 
 
 def _grid(args: argparse.Namespace) -> None:
@@ -49,10 +53,12 @@ def _grid(args: argparse.Namespace) -> None:
         where, parameters = cluster.parse(args.slurm)
         made = cluster.grid(wanted, machine, cluster=where, parameters=parameters)
     for i, (configuration, folder) in enumerate(made, start=1):
-        _report(configuration, folder, f"[{i}/{len(wanted)}] ")
+        _report(configuration, folder, machine, f"[{i}/{len(wanted)}] ")
 
 
-def _report(made: config.RunConfig, folder: Path | None, prefix: str = "") -> None:
+def _report(
+    made: config.RunConfig, folder: Path | None, machine: Machine, prefix: str = ""
+) -> None:
     """What became of a run, in a few lines."""
     from flexlib.training import distributed
 
@@ -65,7 +71,7 @@ def _report(made: config.RunConfig, folder: Path | None, prefix: str = "") -> No
         print(f"{name}: {folder}")
         for line in _rates(folder):
             print(f"  {line}")
-        analyse.after_run(folder)
+        analyse.after_run(folder, machine)
     sys.stdout.flush()
 
 

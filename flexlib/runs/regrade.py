@@ -12,6 +12,7 @@ from flexlib.runs import provenance, store
 from flexlib.runs.machine import Machine
 from flexlib.runs.preflight import problems_digest
 from flexlib.tasks import benchmarks
+from flexlib.tasks.benchmarks import Problem
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,22 @@ def regrade(
         yield from _regrade_run(run, machine, write)
 
 
+def problems_of(run: Path, benchmark: str, machine: Machine) -> list[Problem]:
+    """The problems of a stored run on one of its benchmarks.
+
+    Raises:
+        FlexError: the benchmark is not the one that the run was made with.
+    """
+    config = store.read_config(run)
+    problems = benchmarks.load_benchmark(benchmark, machine.data_dir, config.get("limit"))
+    if problems_digest(problems) != config["benchmarks"][benchmark]["digest"]:
+        raise FlexError(
+            f"benchmark {benchmark} is not the one that run {run.name} was made with; restore its "
+            "data, or remove the run and make it again"
+        )
+    return problems
+
+
 def _regrade_run(run: Path, machine: Machine, write: bool) -> Iterator[Regraded]:
     from flexlib.grading.completions import grade_completions
 
@@ -47,12 +64,7 @@ def _regrade_run(run: Path, machine: Machine, write: bool) -> Iterator[Regraded]
     replaced = {}
     for name, settings in config["benchmarks"].items():
         completions = store.read_completions(run, name)
-        problems = benchmarks.load_benchmark(name, machine.data_dir, config.get("limit"))
-        if problems_digest(problems) != settings["digest"]:
-            raise FlexError(
-                f"benchmark {name} is not the one that run {run.name} was made with; restore its "
-                "data, or remove the run and make it again"
-            )
+        problems = problems_of(run, name, machine)
         decoding = BenchmarkSettings(name=name, **settings)
         rows = grade_completions(problems, completions, decoding, **machine.grading)
         old = _old_verdicts(run, name)
