@@ -21,6 +21,7 @@ from flexlib.analysis import merging
 from flexlib.config import BenchmarkSettings
 from flexlib.generation.decoding import generate
 from flexlib.grading.completions import grade_completions
+from flexlib.models import adapters
 from flexlib.runs import store
 from flexlib.runs.machine import Machine
 from flexlib.tasks import benchmarks
@@ -41,7 +42,7 @@ def compare(
 
     def adapted(merge: bool):
         model = models.load_model(base, settings.precision, device)
-        return models.with_adapter(model, folder / "adapter", merge=merge)
+        return adapters.load(model, folder / "adapter", merge=merge)
 
     prompts = [tokenizer(p.prompt)["input_ids"] for p in problems]
     row = merging.compare(adapted(merge=False), prompts)

@@ -346,6 +346,8 @@ def _in_batches(
 
 def _rows_can_leave(model: PreTrainedModel) -> bool:
     """Whether the model takes what :class:`_Decoder` gives it."""
+    if getattr(model, "active_peft_config", None) and model.active_peft_config.is_prompt_learning:
+        return False  # PEFT puts the virtual tokens before whatever the model is called with
     base = model.get_base_model() if hasattr(model, "get_base_model") else model
     taken = inspect.signature(base.forward).parameters
     return growing_cache(model.config) is not None and {"position_ids", "logits_to_keep"} <= set(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from flexlib import paths
 from flexlib.config import Precision
 from flexlib.errors import FlexError
-from flexlib.models import gguf
+from flexlib.models import adapters, gguf
 from flexlib.models.files import (
     IDENTITY,
     files_digest,
@@ -140,15 +140,6 @@ def load_model(
     return model.to(device).eval()
 
 
-def with_adapter(model: PreTrainedModel, adapter: Path, *, merge: bool) -> Any:
-    """The model with a LoRA adapter, as an extra branch or folded into its weights."""
-    from peft import PeftModel
-
-    with quiet():
-        model = PeftModel.from_pretrained(model, adapter).eval()
-    return model.merge_and_unload() if merge else model
-
-
 class BaseModels:
     """One base model, kept in memory from stage to stage and run to run.
 
@@ -170,17 +161,21 @@ class BaseModels:
         adapter: Path | None = None,
         *,
         merge: bool = False,
+        spoils: bool = False,
     ) -> Iterator[Any]:
         """The base model of a folder for one block, with an adapter if one is named.
+
+        Args:
+            spoils: whether the block leaves another model than it got.
 
         Raises:
             FlexError: as :func:`load_model`.
         """
         model = self.take(folder, precision, device, attention)
         if adapter:
-            model = with_adapter(model, adapter, merge=merge)
+            model = adapters.load(model, adapter, merge=merge)
         yield model
-        if not (adapter and merge):
+        if not spoils and not (adapter and (merge or adapters.replaces_base(adapter))):
             self.give_back(model)
 
     def take(

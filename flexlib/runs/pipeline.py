@@ -116,11 +116,12 @@ def train(job: Job) -> None:
     from flexlib.training import trainer
 
     settings, machine = job.config.training, job.machine
+    spoils = configs.ADAPTERS[job.config.adapter.kind].changes_base
     checkpointing = preflight.checkpointing(job.config, job.inputs, machine)
     base, attention = job.inputs.base, machine.attention
     with (
         memory.enough("--microbatch"),
-        job.bases.lend(base, settings.precision, job.device, attention) as model,
+        job.bases.lend(base, settings.precision, job.device, attention, spoils=spoils) as model,
     ):
         trainer.train(
             job.config,

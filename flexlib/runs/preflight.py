@@ -16,12 +16,14 @@ from pathlib import Path
 from typing import Any
 
 from flexlib import formats, models
-from flexlib.config import RunConfig
+from flexlib.config import DataSettings, RunConfig
 from flexlib.errors import FlexError
+from flexlib.models import adapters
 from flexlib.runs import doctor
 from flexlib.runs.machine import Machine
-from flexlib.tasks import answers, benchmarks, data
+from flexlib.tasks import answers, benchmarks, training_sets, transforms
 from flexlib.tasks.benchmarks import Problem
+from flexlib.tasks.training_sets import Record
 from flexlib.training import distributed
 
 _WORTH_A_WARNING = 1e8  # parameters: smaller models are quick on any CPU
@@ -32,7 +34,7 @@ class Inputs:
     """What a run reads, loaded."""
 
     base: Path
-    records: dict[str, list[data.Record]]  # by split; empty if nothing is trained
+    records: dict[str, list[Record]]  # by split; empty if nothing is trained
     problems: dict[str, list[Problem]]  # by benchmark
 
 
@@ -41,16 +43,12 @@ def resolve(config: RunConfig, machine: Machine) -> tuple[RunConfig, Inputs]:
 
     Raises:
         FlexError: a model, data set or benchmark is missing or damaged, or the model does not go with
-            the device or with ``lora.target_modules``.
+            the device or with ``adapter.target_modules``.
     """
     records, training = {}, config.training
     if training:
-        for split in ("train", "validation"):
-            rows = data.load_records(training.dataset, split, machine.data_dir)
-            records[split] = rows[: training.train_limit] if split == "train" else rows
-        if training.answers == "format-only":
-            records["train"] = data.format_only(records["train"], config.seed)
-        training = dataclasses.replace(training, digest=data.digest(records))
+        records = _records(config, machine)
+        training = dataclasses.replace(training, digest=training_sets.digest(records))
     problems = {
         b.name: benchmarks.load_benchmark(b.name, machine.data_dir, config.limit)
         for b in config.benchmarks
@@ -73,6 +71,19 @@ def resolve(config: RunConfig, machine: Machine) -> tuple[RunConfig, Inputs]:
         ),
     )
     return resolved, Inputs(base, records, problems)
+
+
+def _records(config: RunConfig, machine: Machine) -> dict[str, list[Record]]:
+    """The training set, by split, after what the configuration says is to become of it."""
+    training, data = config.training, config.data or DataSettings()
+    train, validation = (
+        training_sets.load_records(training.dataset, split, machine.data_dir)
+        for split in ("train", "validation")
+    )
+    seed = config.seed if data.subset_seed is None else data.subset_seed
+    train = transforms.subset(train[: training.train_limit], data.size, seed)
+    train = transforms.transformed(train, data.transform, config.seed, data.share)
+    return {"train": train, "validation": validation}
 
 
 def problems_digest(problems: Sequence[Problem]) -> str:
@@ -124,7 +135,7 @@ def checkpointing(config: RunConfig, inputs: Inputs, machine: Machine) -> bool:
     return memory.plan_training(
         memory.shape_of(models.skeleton(inputs.base)),
         config.training,
-        config.lora,
+        config.adapter,
         sequences=min(machine.microbatch or share, share),
         memory=memory.available(),
         checkpointing=machine.gradient_checkpointing,
@@ -153,11 +164,10 @@ def _check_memory(
 def _check_model(config: RunConfig, machine: Machine, folder: Path) -> None:
     """What can be known before the weights are there."""
     from flexlib.models import memory, speed
-    from flexlib.training.trainer import check_target_modules
 
     model = models.skeleton(folder)
-    if config.lora:
-        check_target_modules(model, config.lora)
+    if config.adapter:
+        adapters.check(model, config.adapter)
     device = models.pick_device(machine.device)
     shape = memory.shape_of(model)
     memory.check_device(shape, device, asked_for=machine.device is not None)

@@ -217,7 +217,7 @@ def runs(store: Path | None = None, *, profile: str | None = None) -> pd.DataFra
     rows = [
         {
             **keys,
-            **_flat(config, skip=_KEYS),
+            **_flat(_today(config), skip=_KEYS),
             **_flat(read_provenance(run), skip=["files", "analyses"]),
         }
         for run, keys, config in _identified(store, profile)
@@ -378,6 +378,13 @@ def _digests(folder: Path) -> dict[str, str]:
         for path in sorted(folder.rglob("*"))
         if path.is_file() and path.name != "provenance.json"
     }
+
+
+def _today(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A stored configuration in today's words."""
+    adapter = configs.adapter_of(config)
+    others = {key: value for key, value in config.items() if key != "lora"}
+    return {**others, "adapter": adapter} if adapter else others
 
 
 def _flat(data: Mapping[str, Any], prefix: str = "", skip: Iterable[str] = ()) -> dict[str, Any]:

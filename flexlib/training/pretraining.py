@@ -30,7 +30,7 @@ from flexlib.errors import FlexError
 from flexlib.nanobench import corpus
 from flexlib.nanobench.tokenizer import train_tokenizer
 from flexlib.progress import bar as progress_bar
-from flexlib.tasks import data
+from flexlib.training import encoding
 from flexlib.training.trainer import MarkComplete, ProgressLine, last_complete_checkpoint
 
 _TOKENIZER_DOCUMENTS = 20_000
@@ -73,11 +73,11 @@ class Documents(torch.utils.data.Dataset):
         return {"input_ids": ids, "labels": ids}
 
 
-def pad_right(pad: int) -> Callable[[Sequence[data.Example]], dict[str, torch.Tensor]]:
+def pad_right(pad: int) -> Callable[[Sequence[encoding.Example]], dict[str, torch.Tensor]]:
     """A collator without a mask: what stands to the right of a token is hidden from it anyway."""
-    collate = data.collator(pad)
+    collate = encoding.collator(pad)
 
-    def collate_unmasked(examples: Sequence[data.Example]) -> dict[str, torch.Tensor]:
+    def collate_unmasked(examples: Sequence[encoding.Example]) -> dict[str, torch.Tensor]:
         return {k: v for k, v in collate(examples).items() if k != "attention_mask"}
 
     return collate_unmasked

@@ -16,7 +16,8 @@ from safetensors.torch import load_file, save_file
 from flexlib import config, formats, models
 from flexlib.analysis import ANALYSES, spectra
 from flexlib.errors import FlexError
-from flexlib.training import fourier, trainer
+from flexlib.models import adapters
+from flexlib.training import fourier
 from flexlib.training.fourier import Factors
 
 NAMES = ["model.layers.0.self_attn.q_proj", "model.layers.1.self_attn.v_proj"]
@@ -151,11 +152,11 @@ def adapter(tmp_path_factory):
     """An adapter folder as a run stores it, with its model."""
     folder = tmp_path_factory.mktemp("run")
     model = models.load_model(tiny.make_base(folder / "base"), "fp32", "cpu")
-    model = trainer.add_lora(model, config.load("nano", "lora", 1).lora)
+    model = adapters.add(model, config.load("nano", "lora", 1).adapter)
     for name, parameter in model.named_parameters():
         if "lora_B" in name:
             torch.nn.init.normal_(parameter)
-    trainer.save_adapter(model, folder / "adapter", "data/nano/base")
+    adapters.save(model, folder / "adapter", "data/nano/base")
     return folder / "adapter", model
 
 

@@ -266,12 +266,12 @@ def test_a_run_in_the_making_is_left_alone(place, capsys):
     [
         (["--arm", "lora", "--profile", "micro"], "unknown profile 'micro'"),
         (["--arm", "lorax"], "unknown arm 'lorax'"),
-        (["--arm", "lora", "--set", "lora.ranks=4"], "unknown parameter 'lora.ranks'"),
+        (["--arm", "lora", "--set", "adapter.ranks=4"], "unknown parameter 'adapter.ranks'"),
         (["--arm", "lora", "--set", "languages=cobol"], "unknown language 'cobol'"),
         (["--arm", "lora", "--base-model", "/nowhere"], "no model folder /nowhere"),
         (["--arm", "lora", "--device", "cuda"], "no CUDA GPU is visible"),
         (["--arm", "lora", "--device", "tpu"], "unknown device 'tpu'; take cpu or cuda"),
-        (["--arm", "lora", "--set", "lora.target_modules=query"], "no module 'query'"),
+        (["--arm", "lora", "--set", "adapter.target_modules=query"], "no module 'query'"),
         (["--arm", "lora", "--microbatch", "3"], "does not divide"),
         (["--arm", "lora", "--set", "training.dataset=ape"], "unknown dataset 'ape'"),
     ],
@@ -357,7 +357,7 @@ def test_a_full_disk_keeps_the_work_and_is_resumed(place, made, capsys, monkeypa
     def full(*args, **kwargs):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    target = {"train": "flexlib.training.trainer.save_adapter", "store": "shutil.copytree"}[where]
+    target = {"train": "flexlib.models.adapters.save", "store": "shutil.copytree"}[where]
     with monkeypatch.context() as patch:
         patch.setattr(target, full)
         assert place.call("run", "--arm", "lora", "--seed", "1") == 2

@@ -11,13 +11,13 @@ import pytest
 import tiny
 
 from flexlib import cli, config, errors
-from flexlib.config import schema
+from flexlib.config import layers
 from flexlib.errors import FlexError
 from flexlib.runs import pipeline, preflight
 from flexlib.runs.machine import Machine
 from flexlib.study import paper, tuning
 
-PROFILE = tomllib.loads((schema.CONFIGS / "profiles" / "nano.toml").read_text(encoding="utf-8"))
+PROFILE = tomllib.loads((layers.LAYERS / "profiles" / "nano.toml").read_text(encoding="utf-8"))
 
 
 # --- what is registered and what was chosen ------------------------------------------------------
