@@ -32,14 +32,16 @@ from unittest import mock
 
 import torch
 import transformers
-from flexlib.benchmarks import Problem
-from flexlib.packing import packed
 from transformers import ContinuousBatchingConfig, GenerationConfig
 
-from flexlib import benchmarks, generate, models, store
+from flexlib import disk, formats, models, paths
 from flexlib.config import BenchmarkSettings
+from flexlib.generation import decoding
+from flexlib.generation.packing import packed
+from flexlib.tasks import benchmarks
+from flexlib.tasks.benchmarks import Problem
 
-DEFAULT_OUT = store.ROOT / "data" / "benchmarks" / "generation.csv"
+DEFAULT_OUT = paths.ROOT / "data" / "benchmarks" / "generation.csv"
 BENCHMARKS = ("humaneval", "multipl-e-java")
 BATCH = 64  # rows, flexlib's default
 
@@ -59,7 +61,7 @@ def fixed_batches(model, tokenizer, task: Task) -> list[dict]:
     for start in range(0, len(task.problems), BATCH):
         batch = [(problem, 0) for problem in task.problems[start : start + BATCH]]
         prompts = [task.prompts[problem.task_id] for problem, _ in batch]
-        completions += generate.complete_batch(
+        completions += decoding.complete_batch(
             model, tokenizer, batch, prompts, task.settings, seed=0
         )
     return completions
@@ -68,13 +70,13 @@ def fixed_batches(model, tokenizer, task: Task) -> list[dict]:
 def flexlib(model, tokenizer, task: Task, pack: bool = True) -> list[dict]:
     work = [(problem, 0) for problem in task.problems]
     with packed(model) if pack else contextlib.nullcontext():
-        passes = generate.complete(model, tokenizer, work, task.prompts, task.settings, 0, BATCH)
+        passes = decoding.complete(model, tokenizer, work, task.prompts, task.settings, 0, BATCH)
         return list(itertools.chain.from_iterable(passes))
 
 
 def generate_batch(model, tokenizer, task: Task) -> list[dict]:
     """By the manager of which ``generate_batch`` collects the results."""
-    ends = sorted(generate.end_tokens(model, tokenizer))
+    ends = sorted(decoding.end_tokens(model, tokenizer))
     wanted = GenerationConfig(
         max_new_tokens=task.settings.max_new_tokens,
         eos_token_id=ends,
@@ -111,7 +113,7 @@ def generate_batch(model, tokenizer, task: Task) -> list[dict]:
             if stopped or result.is_finished():
                 del waiting[problem.task_id]
                 text = tokenizer.decode(new, skip_special_tokens=True)
-                text, _ = generate.cut_at_stop(text, problem.stop)
+                text, _ = decoding.cut_at_stop(text, problem.stop)
                 completions.append(
                     {"task_id": problem.task_id, "completion": text, "tokens": len(new)}
                 )
@@ -158,7 +160,7 @@ def rates(model, tokenizer, task: Task) -> dict[str, float]:
         ticks = [time.perf_counter()]
         # No token of no text ends one.
         with packed(model), mock.patch.object(generate, "end_tokens", lambda *_: frozenset()):
-            for _ in generate.complete(model, tokenizer, work, prompts, settings, 0, rows):
+            for _ in decoding.complete(model, tokenizer, work, prompts, settings, 0, rows):
                 ticks.append(time.perf_counter())
         seconds = [after - before for before, after in itertools.pairwise(ticks)]
         parts = len(seconds) - (new - 1)  # before the steps
@@ -219,8 +221,8 @@ def main() -> None:
         }
         print(facts["floor"][name], flush=True)
     args.out.parent.mkdir(parents=True, exist_ok=True)
-    store.write_atomically(args.out, store.to_csv(list(rows[0]), rows))
-    store.write_atomically(
+    disk.write_atomically(args.out, formats.to_csv(list(rows[0]), rows))
+    disk.write_atomically(
         args.out.with_suffix(".json"), (json.dumps(facts, indent=2) + "\n").encode()
     )
 
