@@ -159,7 +159,7 @@ def rates(model, tokenizer, task: Task) -> dict[str, float]:
         prompts = {problem.task_id: ids[i] for i, (problem, _) in enumerate(work)}
         ticks = [time.perf_counter()]
         # No token of no text ends one.
-        with packed(model), mock.patch.object(generate, "end_tokens", lambda *_: frozenset()):
+        with packed(model), mock.patch.object(decoding, "end_tokens", lambda *_: frozenset()):
             for _ in decoding.complete(model, tokenizer, work, prompts, settings, 0, rows):
                 ticks.append(time.perf_counter())
         seconds = [after - before for before, after in itertools.pairwise(ticks)]
