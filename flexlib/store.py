@@ -105,7 +105,8 @@ def save(store: Path, run_id: str, source: Path) -> Path:
         store.mkdir(parents=True, exist_ok=True)
         _remove_abandoned(store)
         try:
-            shutil.copytree(source, temporary)
+            # Without what a process left that was killed in write_atomically.
+            shutil.copytree(source, temporary, ignore=shutil.ignore_patterns(".*.tmp"))
             provenance = _read_json(temporary / "provenance.json")
             provenance["files"] = _digests(temporary)
             (temporary / "provenance.json").write_bytes(to_json(provenance))
