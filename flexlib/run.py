@@ -29,7 +29,11 @@ _STORE = store.DEFAULT
 
 @dataclass(frozen=True)
 class Machine:
-    """Where a run happens: nothing here may change a result beyond rounding."""
+    """Where a run happens: nothing here may change a result beyond rounding.
+
+    What rounding does change, in texts and in verdicts, by batch, kernel and compilation, is measured
+    by ``benchmarks/rounding.py`` and stands in ``data/benchmarks/rounding.csv``.
+    """
 
     store: Path = _STORE
     work_dir: Path = WORK_DIR
