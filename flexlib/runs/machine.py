@@ -11,7 +11,11 @@ from flexlib import paths
 
 @dataclass(frozen=True)
 class Machine:
-    """Folders, device and speed."""
+    """Folders, device and speed.
+
+    What rounding does change, in texts and in verdicts, by batch, kernel and compilation, is measured
+    by ``benchmarks/rounding.py`` and stands in ``data/benchmarks/rounding.csv``.
+    """
 
     store: Path = paths.RUNS
     work_dir: Path = paths.WORK
