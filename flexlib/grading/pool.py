@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import os
 import queue
+import secrets
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from flexlib.errors import FlexError
 from flexlib.grading.inside import wire
-from flexlib.grading.programs import DEFAULT_TIMEOUT, Program, Verdict
+from flexlib.grading.programs import Program, Verdict
 from flexlib.grading.sandbox import Sandbox
 from flexlib.grading.tools import tools_for
-from flexlib.tasks.benchmarks import LANGUAGES
+from flexlib.tasks.languages import LANGUAGES
 
 COMPILE_PATIENCE = 120.0  # seconds beyond the run itself after which a hub counts as stuck
 AHEAD = 4  # programs read ahead, per worker
@@ -86,15 +88,8 @@ class Worker(threading.Thread):
         return verdict
 
     def ask(self, program: Program, alone: bool) -> Verdict:
-        timeout = self.timeout or DEFAULT_TIMEOUT[program.language]
-        job = {
-            "language": program.language,
-            "prompt": program.prompt,
-            "completion": program.completion,
-            "tests": program.tests,
-            "timeout": timeout,
-            "alone": alone,
-        }
+        timeout = self.timeout or LANGUAGES[program.language].timeout
+        job = job_of(program) | {"timeout": timeout, "alone": alone}
         for _ in range(2):  # a hub that broke is replaced once: the next program finds a new one
             if program.language not in self.sandboxes:
                 tools = tools_for(program.language)
@@ -110,6 +105,18 @@ class Worker(threading.Thread):
                 self.sandboxes.pop(program.language).close()
         trouble = "the sandbox ended or hung while it judged this program"
         return Verdict(program.id, "harness_error", trouble, 0.0)
+
+
+def job_of(program: Program) -> dict[str, Any]:
+    """A program as the sandbox is asked about it."""
+    how = LANGUAGES[program.language].judge
+    if how == "apart":
+        texts = {name: getattr(program, name) for name in ("prompt", "completion", "tests")}
+    else:
+        word = secrets.token_hex(16)
+        tests = how.say(program.tests, word)
+        texts = {"program": f"{program.prompt}{program.completion}\n{tests}", "word": word}
+    return {"language": program.language, **texts}
 
 
 def check_program(program: Program) -> None:
@@ -133,7 +140,7 @@ def grade(
     """Judge ``programs``; yields one verdict each, in their order, as they come.
 
     ``workers`` programs run at a time (default: one for each processor). ``timeout`` is in seconds of
-    running, compiling not counted (default: by language, ``DEFAULT_TIMEOUT``). A program that
+    running, compiling not counted (default: the language's). A program that
     meets it is run once more with no other beside it before the timeout counts.
 
     Raises FlexError when bubblewrap or a language's tools are missing, unless

@@ -22,6 +22,7 @@ import sys
 import time
 
 import cpp
+import joint
 import nest
 import python_candidate
 import warm
@@ -168,6 +169,8 @@ class Hub:
         requests.close()
         self.trusted.add(pid)
         self.languages = {name: kind(self) for name, kind in LANGUAGES.items()}
+        for name in config.get("joint", {}):
+            self.languages[name] = joint.Joint(self, name)
 
     def post_to_nursery(self, request: dict, descriptors: list[int], nest: Nest) -> None:
         """Ask for a nest; the answer is heard when it is needed, or before the next question."""
@@ -311,7 +314,8 @@ class Hub:
     def grade(self, job: dict) -> dict:
         start = time.monotonic()
         try:
-            (job["prompt"] + job["completion"] + job["tests"]).encode()
+            for text in ("prompt", "completion", "tests", "program"):
+                job.get(text, "").encode()
         except UnicodeEncodeError:
             return {"verdict": "compile_error", "detail": "no Unicode text", "seconds": 0.0}
         language = self.languages[job["language"]]
