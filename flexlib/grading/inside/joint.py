@@ -12,8 +12,8 @@ CHECK_SECONDS = 60.0
 
 
 class Joint:
-    def __init__(self, hub, name):
-        self.hub, self.config = hub, hub.config["joint"][name]
+    def __init__(self, supervisor, name):
+        self.supervisor, self.config = supervisor, supervisor.config["joint"][name]
         self.environment = {"PATH": "/usr/bin:/bin", "HOME": "/tmp", "LANG": "C.UTF-8"}
 
     def prepare(self):
@@ -28,16 +28,16 @@ class Joint:
         os.lseek(text, 0, os.SEEK_SET)
         name = "program" + self.config["suffix"]
         words = " ".join(word.replace("{source}", name) for word in command)
-        folder = self.hub.config.get("folder", "/tmp")
+        folder = self.supervisor.config.get("folder", "/tmp")
         steps = f'cd "$(mktemp -d -p {folder})" && cat <&3 >{name} && exec {words}'
-        limits = self.hub.limits(600.0)
+        limits = self.supervisor.limits(600.0)
         request = {
             "mode": "exec",
             "argv": ["/bin/sh", "-c", steps],
             "environment": self.environment,
             "limits": limits,
         }
-        running = self.hub.open_nest(request, text)
+        running = self.supervisor.open_container(request, text)
         os.close(text)
         return running, limits
 
@@ -45,7 +45,7 @@ class Joint:
         if self.config["check"]:
             running, limits = self.start(self.config["check"], job["program"])
             clock = {"timeout": CHECK_SECONDS, "alone": False}
-            _, overstepped = self.hub.watch(running, None, clock, limits)
+            _, overstepped = self.supervisor.watch(running, None, clock, limits)
             running.close()
             if running.error:
                 return "harness_error", running.error
@@ -53,7 +53,7 @@ class Joint:
                 said = bytes(running.head).decode("utf-8", "replace").strip()
                 return "compile_error", said or overstepped or "the compiler gives no reason"
         running, limits = self.start(self.config["run"], job["program"])
-        _, overstepped = self.hub.watch(running, None, job, limits)
+        _, overstepped = self.supervisor.watch(running, None, job, limits)
         said = bytes(running.tail).decode("utf-8", "replace").strip()
         if not overstepped and not running.error:
             running.await_end()
@@ -63,4 +63,4 @@ class Joint:
             if running.code and self.config["wrong"] in said:
                 running.close()
                 return "wrong", said[-300:]
-        return self.hub.conclude(running, {"verdict": "gone"}, overstepped, job)
+        return self.supervisor.conclude(running, {"verdict": "gone"}, overstepped, job)
