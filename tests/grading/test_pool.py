@@ -111,33 +111,33 @@ def test_a_broken_sandbox_is_replaced_once(fake):
 
 
 def test_who_waits_to_be_alone_is_alone_and_goes_first():
-    floor = pool.Floor()
+    lock = pool.SharedLock()
     events = []
     inside = threading.Event()
     leave = threading.Event()
 
-    def dance():
-        with floor.together():
+    def hold():
+        with lock.shared():
             inside.set()
             leave.wait()
             events.append("left")
 
     def be_alone():
-        with floor.alone():
+        with lock.exclusive():
             events.append("alone")
 
-    def dance_later():
-        with floor.together():
+    def hold_later():
+        with lock.shared():
             events.append("later")
 
-    first = threading.Thread(target=dance)
+    first = threading.Thread(target=hold)
     first.start()
     inside.wait()
     second = threading.Thread(target=be_alone)
     second.start()
-    while not floor._alone:
+    while not lock._alone:
         pass
-    third = threading.Thread(target=dance_later)
+    third = threading.Thread(target=hold_later)
     third.start()
     leave.set()
     for thread in (first, second, third):

@@ -295,7 +295,7 @@ def test_too_little_gpu_memory(command, capsys, monkeypatch, no_work):
 
 def test_target_modules_of_another_architecture(command, capsys, no_work):
     arguments = command("run", "--arm", "lora", "--set", "adapter.target_modules=c_attn")
-    refused(capsys, arguments, "this llama model has no module 'c_attn' for LoRA")
+    refused(capsys, arguments, "this llama model has no module 'c_attn' to adapt")
 
 
 @pytest.mark.parametrize("error", ["GatedRepoError", "RepositoryNotFoundError"])
