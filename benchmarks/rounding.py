@@ -1,6 +1,6 @@
 """What a machine's choices change by rounding: texts and verdicts of the same greedy decoding.
 
-``flexlib.run.Machine`` holds what a run's identity leaves out because it changes results by rounding
+``flexlib.runs.machine.Machine`` holds what a run's identity leaves out because it changes results by rounding
 alone: the batch of generation, the attention kernel, compilation. Here a stored run's model decodes
 its benchmarks once as a reference (batch 64, sdpa, not compiled) and once more with each choice
 changed alone, in fp32 and in bf16. A row says how many programs then differ and how many verdicts do;
@@ -24,11 +24,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from flexlib.benchmarks import Problem
-from flexlib.generate import generate
 
-from flexlib import benchmarks, models, provenance, run, store
+from flexlib import disk, formats, models, paths
 from flexlib.config import BenchmarkSettings
+from flexlib.generation.decoding import generate
+from flexlib.grading.completions import grade_completions
+from flexlib.models import adapters
+from flexlib.runs import provenance, store
+from flexlib.runs.machine import Machine
+from flexlib.tasks import benchmarks
+from flexlib.tasks.benchmarks import Problem
 
 FIELDS = (
     "model", "benchmark", "precision", "change", "device", "threads", "programs", "changed_texts",
@@ -76,7 +81,7 @@ def decode(
     """The completions of all problems, in their order."""
     model = models.load_model(subject.base, settings.precision, device, choice.attention)
     if subject.adapter:
-        model = models.with_adapter(model, subject.adapter, merge=False)
+        model = adapters.load(model, subject.adapter, merge=False)
     if choice.compiled and device == "cpu":  # on a GPU transformers does it for a static cache
         torch.compiler.reset()
         causal = model.get_base_model() if subject.adapter else model  # whose forward is called
@@ -94,12 +99,14 @@ def rows(
     settings: BenchmarkSettings,
     problems: list[Problem],
     changes: list[str],
-    machine: run.Machine,
+    machine: Machine,
 ) -> Iterator[dict[str, Any]]:
     """A row a change, each as it is done. Equal texts have equal verdicts: the others are graded."""
     device = models.pick_device(machine.device)
     reference = decode(subject, settings, problems, REFERENCE, device)
-    verdicts = [r["verdict"] for r in run.grade_completions(problems, reference, machine)]
+    verdicts = [
+        r["verdict"] for r in grade_completions(problems, reference, settings, **machine.grading)
+    ]
     for change in changes:
         try:
             changed = decode(subject, settings, problems, CHANGES[change], device)
@@ -113,7 +120,9 @@ def rows(
             for i, (a, b) in enumerate(zip(reference, changed, strict=True))
             if a["completion"] != b["completion"]
         ]
-        graded = run.grade_completions(problems, [changed[i] for i in differ], machine)
+        graded = grade_completions(
+            problems, [changed[i] for i in differ], settings, **machine.grading
+        )
         after = dict(zip(differ, (r["verdict"] for r in graded), strict=True))
         others = [after.get(i, verdict) for i, verdict in enumerate(verdicts)]
         yield {
@@ -164,11 +173,11 @@ def main() -> None:
     parser.add_argument("--precision", action="append", choices=["fp32", "bf16", "fp16"])
     parser.add_argument("--change", action="append", choices=CHANGES, help="(default: all)")
     parser.add_argument("--limit", type=int, help="first N problems of each benchmark")
-    parser.add_argument("--store", type=Path, default=store.DEFAULT)
+    parser.add_argument("--store", type=Path, default=paths.RUNS)
     parser.add_argument("--data-dir", type=Path)
     parser.add_argument("--unsafe-no-sandbox", action="store_true")
     args = parser.parse_args()
-    machine = run.Machine(data_dir=args.data_dir, unsafe_no_sandbox=args.unsafe_no_sandbox)
+    machine = Machine(data_dir=args.data_dir, unsafe_no_sandbox=args.unsafe_no_sandbox)
     problems = {
         name: benchmarks.load_benchmark(name, args.data_dir, args.limit)
         for name in args.benchmark or ()
@@ -212,7 +221,7 @@ def main() -> None:
             for row in rows(subject, wanted, of, todo, machine):
                 done.append(identity | {"threads": torch.get_num_threads()} | row)
                 args.out.parent.mkdir(parents=True, exist_ok=True)
-                store.write_atomically(args.out, store.to_csv(FIELDS, done))
+                disk.write_atomically(args.out, formats.to_csv(FIELDS, done))
                 print(done[-1], flush=True)
 
 
