@@ -6,7 +6,7 @@
 the penalty and its gradient with respect to all factors, in one process, round by round in turn; the
 median counts.
 
-- ``delta``: `flexlib.fourier`, all adapters in one graph, as in training
+- ``delta``: `flexlib.training.fourier`, all adapters in one graph, as in training
 - ``factor``: the same for the factor form
 - ``dense``: dW = s B A and its two-dimensional real transform, one adapter at a time with its
   backward pass, so that only one is held; measured on ``--dense`` adapters and scaled to all
@@ -35,11 +35,12 @@ from pathlib import Path
 
 import torch
 
-from flexlib import fourier
+from flexlib import paths
 from flexlib.config import RegularizerSettings
-from flexlib.fourier import Factors
+from flexlib.training import fourier
+from flexlib.training.fourier import Factors
 
-DEFAULT_OUT = Path(__file__).parents[1] / "data" / "benchmarks" / "fourier.csv"
+DEFAULT_OUT = paths.MEASURED / "fourier.csv"
 MODULES, SIZE, RANK = 64, 4096, 8
 DELTA = RegularizerSettings("delta", low_weight=0.1, high_weight=1.0)
 FACTOR = RegularizerSettings("factor", low_weight=0.1, high_weight=1.0)

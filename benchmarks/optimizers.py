@@ -25,12 +25,13 @@ from pathlib import Path
 import torch
 import transformers
 
-from flexlib import config, data, models, store
-from flexlib.optimizers import optimizer_class
-from flexlib.train import FlexTrainer, add_lora, training_arguments
+from flexlib import config, disk, formats, models, paths
+from flexlib.tasks import data
+from flexlib.training.optimizers import optimizer_class
+from flexlib.training.trainer import FlexTrainer, add_lora, training_arguments
 
-DEFAULT_OUT = Path(__file__).parents[1] / "data" / "benchmarks" / "optimizers.csv"
-DEFAULT_BASE = Path(__file__).parents[1] / "data" / "nano" / "base"
+DEFAULT_OUT = paths.MEASURED / "optimizers.csv"
+DEFAULT_BASE = paths.NANO_BASE
 WAYS = {
     "adamw": ("adamw",),
     "lion": ("lion",),
@@ -157,7 +158,7 @@ def main() -> None:
         )
         print(", ".join(f"{key} {value}" for key, value in rows[-1].items()), flush=True)
     args.out.parent.mkdir(parents=True, exist_ok=True)
-    store.write_atomically(args.out, store.to_csv(FIELDS, rows))
+    disk.write_atomically(args.out, formats.to_csv(FIELDS, rows))
 
 
 if __name__ == "__main__":
