@@ -25,9 +25,12 @@ def chunk_loss(model: PreTrainedModel, chunk: int = CHUNK) -> None:
     """Give a causal model a ``forward`` that, where labels are passed, returns the loss alone.
 
     Its value is the model's own, up to the rounding of another order of summation; without labels
-    nothing changes. ``del model.forward`` undoes it.
+    nothing changes. ``del model.forward`` undoes it. A model that does more with its logits than its
+    head does (scales them, or caps them) is left as it is.
     """
     whole = model.forward
+    if not _head_makes_the_logits(model):
+        return
 
     def forward(
         input_ids: torch.Tensor | None = None,
@@ -38,7 +41,9 @@ def chunk_loss(model: PreTrainedModel, chunk: int = CHUNK) -> None:
         if labels is None:
             return whole(input_ids=input_ids, **kwargs)
         hidden = model.get_decoder()(input_ids=input_ids, **kwargs).last_hidden_state
-        total = chunked_cross_entropy(hidden[:, :-1], labels[:, 1:], model.lm_head, chunk)
+        total = chunked_cross_entropy(
+            hidden[:, :-1], labels[:, 1:], model.get_output_embeddings(), chunk
+        )
         if num_items_in_batch is None:
             num_items_in_batch = (labels[:, 1:] != IGNORED).sum()
         elif isinstance(num_items_in_batch, torch.Tensor):
@@ -46,6 +51,15 @@ def chunk_loss(model: PreTrainedModel, chunk: int = CHUNK) -> None:
         return CausalLMOutputWithPast(loss=total / num_items_in_batch)
 
     model.forward = forward
+
+
+@torch.no_grad()
+def _head_makes_the_logits(model: PreTrainedModel) -> bool:
+    ids = torch.arange(8, device=model.device)[None]
+    hidden = model.get_decoder()(input_ids=ids).last_hidden_state
+    logits = model(input_ids=ids).logits
+    of_head = model.get_output_embeddings()(hidden).to(logits.dtype)
+    return torch.allclose(of_head, logits, rtol=1e-3, atol=1e-3)
 
 
 @torch.compiler.disable  # a gradient within a forward pass is not for its tracer

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import tiny
 import torch
-from transformers import Qwen2Config, Qwen2ForCausalLM
+from transformers import GraniteConfig, GraniteForCausalLM, Qwen2Config, Qwen2ForCausalLM
 
 from flexlib import config, models
 from flexlib.tasks.data import IGNORED
@@ -96,6 +96,18 @@ def test_the_models_own_loss_is_replaced_by_its_equal(base, items):
         assert torch.equal(model(input_ids=ids).logits, logits)  # without labels: as it was
         del model.forward
         assert model(input_ids=ids, labels=labels).logits is not None
+
+
+def test_a_model_that_scales_its_logits_keeps_its_own_loss():
+    torch.manual_seed(0)
+    settings = GraniteConfig(
+        vocab_size=64, hidden_size=32, intermediate_size=64, num_hidden_layers=1,
+        num_attention_heads=4, logits_scaling=4.0,
+    )  # fmt: skip
+    model = GraniteForCausalLM(settings)
+    chunk_loss(model)
+    ids = torch.arange(8)[None]
+    assert model(input_ids=ids, labels=ids).logits is not None
 
 
 def test_no_tensor_of_all_logits_is_kept(base):
