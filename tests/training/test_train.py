@@ -194,6 +194,27 @@ def test_microbatch_must_divide_the_batch(tmp_path):
         training_arguments(settings, tmp_path, 1, microbatch=3)
 
 
+def test_a_cpu_takes_the_sequences_of_a_flattened_batch_one_by_one(tmp_path):
+    for packing, together in (("none", 4), ("flatten", 1)):
+        settings = config.load(
+            "nano", "lora", 1, overrides=[f"training.packing={packing}"]
+        ).training
+        args = training_arguments(settings, tmp_path, 1)
+        assert args.per_device_train_batch_size == together
+        assert args.per_device_train_batch_size * args.gradient_accumulation_steps == 4
+
+
+def test_in_bf16_a_resumed_run_is_identical(base, tmp_path):
+    """As a real code model is trained on a CPU: flattened, the loss in chunks, with dropout."""
+    options = {"overrides": ["training.precision=bf16", "training.packing=flatten"]}
+    output = make(base, tmp_path / "run", **options)
+    once, log = weights(output), curve(output)
+    assert {p.name for p in output.glob("checkpoints/*")} == {"checkpoint-27", "checkpoint-30"}
+    shutil.rmtree(output / "checkpoints" / "checkpoint-30")
+    assert weights(make(base, output, **options)) == once
+    assert curve(output) == log
+
+
 def test_lora_starts_as_the_base_model(base):
     model = models.load_model(base, "fp32", "cpu")
     ids = torch.tensor([[5, 9, 30, 7]])
