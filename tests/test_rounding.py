@@ -33,7 +33,7 @@ def test_what_is_counted(script, monkeypatch, tmp_path):
     def decode(subject, settings, problems, choice, device):
         return [
             {"task_id": p.task_id, "completion": t}
-            for p, t in zip(problems, texts[choice.attention])
+            for p, t in zip(problems, texts[choice.attention], strict=True)
         ]
 
     def grade(problems, completions, machine):

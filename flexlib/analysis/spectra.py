@@ -175,8 +175,8 @@ def _of_module(
         yield part, "norm", None, float(w.norm()), {}
         if w.any():
             permuted = w[0, _permutations(w.shape[-1], draws, rng)]
-            random = torch.randn(permuted.shape, generator=rng, dtype=w.dtype)
-            yield from _with_nulls(part, _factor_profile, (w,), (permuted,), (random,))
+            drawn = torch.randn(permuted.shape, generator=rng, dtype=w.dtype)
+            yield from _with_nulls(part, _factor_profile, (w,), (permuted,), (drawn,))
     norm = float(scaling * fourier.energy(B.mT, A).sqrt())
     yield "delta", "norm", None, norm, {}
     if norm == 0:
@@ -203,7 +203,7 @@ def _with_nulls(
     found = profile(*actual)
     nulls = {"permuted": profile(*permuted) if permuted else {}, "random": profile(*random)}
     for (quantity, x), value in found.items():
-        spread = {}
+        spread: dict[str, float] = {}
         for null, values in nulls.items():
             if (quantity, x) in values:
                 draws = values[quantity, x]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -27,7 +29,7 @@ def against_null(
     ax.axhline(1, color="0.4", lw=1)
     for i, name in enumerate(style.in_order(table[by])):
         curve = table[table[by] == name].groupby("x")["ratio"].agg(["mean", "min", "max"])
-        look = {
+        look: dict[str, Any] = {
             "ls": style.LINES[i % 7],
             "marker": style.MARKERS[i % 7],
             "color": style.COLORS[i % 7],
@@ -59,7 +61,7 @@ def singular_values(table: pd.DataFrame, by: str = "arm", ax: Axes | None = None
     ax.fill_between(null.index, low, high, color="0.5", alpha=0.25, lw=0, label="random factors")
     for i, name in enumerate(style.in_order(table[by])):
         curve = table[table[by] == name].groupby("x")["value"].mean()
-        look = {
+        look: dict[str, Any] = {
             "ls": style.LINES[i % 7],
             "marker": style.MARKERS[i % 7],
             "color": style.COLORS[i % 7],

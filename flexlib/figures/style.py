@@ -7,7 +7,7 @@ in both themes.
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -18,10 +18,10 @@ from flexlib.errors import FlexError
 
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#555555")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
-LINES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1)), (0, (1, 1)), (0, (8, 2)))
+LINES: tuple[Any, ...] = ("-", "--", "-.", ":", (0, (5, 1, 1, 1)), (0, (1, 1)), (0, (8, 2)))
 
 # matplotlib's settings.
-STYLE = {
+STYLE: Any = {
     "figure.figsize": (7.0, 4.0),
     "figure.facecolor": "none",
     "axes.facecolor": "none",
@@ -40,16 +40,18 @@ STYLE = {
 
 
 def axes(ax: Axes | None, height: float = 4.0) -> Axes:
+    """The Axes given, or new ones of the book's width; ``height`` in inches."""
     return ax if ax is not None else plt.subplots(figsize=(7.0, height), layout="constrained")[1]
 
 
 def need(table: pd.DataFrame, *columns: str) -> None:
+    """Raises FlexError if the table lacks a column or has no rows."""
     missing = [c for c in columns if c not in table]
     if missing or table.empty:
         raise FlexError(f"nothing to draw: the table lacks {', '.join(missing) or 'rows'}")
 
 
-def in_order(values: pd.Series) -> list[Hashable]:
+def in_order(values: pd.Series) -> list[Any]:
     """Distinct values as they first occur, or in the order of a categorical."""
     if isinstance(values.dtype, pd.CategoricalDtype):
         return [c for c in values.cat.categories if (values == c).any()]

@@ -72,7 +72,7 @@ def test_activations_are_estimated_within_a_fifth(targets):
     measured = (saved_bytes(3, targets) - saved_bytes(1, targets)) / 2
     shape = memory.Shape(
         parameters=0, layers=1, width=128, feedforward=344, key_value=0, vocabulary=0,
-        linear={n: (128, 128) for n in ("q_proj", "k_proj", "v_proj", "o_proj")}
+        linear=dict.fromkeys(("q_proj", "k_proj", "v_proj", "o_proj"), (128, 128))
         | {"gate_proj": (128, 344), "up_proj": (128, 344), "down_proj": (344, 128)},
     )  # fmt: skip
     wanted = config.load(

@@ -52,7 +52,7 @@ def test_arms_differ_in_the_optimiser_alone():
 def test_the_profile_holds_the_best_trials_and_nothing_else():
     chosen = tuning.best(tuning.table())
     expected = tomllib.loads(tuning.as_toml(chosen)).get("arms", {})
-    held = {arm: values for arm, values in PROFILE.get("arms", {}).items()}
+    held = dict(PROFILE.get("arms", {}))
     released = held.pop("sophia-released", None)
     assert held == expected, "write what `flexlib tune` prints into config/profiles/nano.toml"
     if "adamw" in chosen:
@@ -125,7 +125,7 @@ def test_unequal_budgets_are_refused(monkeypatch):
     registered = paper.registration()
     registered["tuning"]["trials"]["lion"]["training.learning_rate"].pop()
     monkeypatch.setattr(paper, "registration", lambda: registered)
-    with pytest.raises(FlexError, match="unequal numbers of trials.*'lion': 7"):
+    with pytest.raises(FlexError, match=r"unequal numbers of trials.*'lion': 7"):
         tuning.plan()
 
 
