@@ -22,6 +22,7 @@ from sphinx.environment import BuildEnvironment
 from flexlib.runs.provenance import git_state, package_versions
 
 READ_BY_NOTEBOOKS = ("flexlib", "data")
+SCRIPTS = ("book.js",)
 
 
 def project_of(app: Sphinx) -> Path:
@@ -85,8 +86,8 @@ def footer() -> str:
 def configure(app: Sphinx, config: Config) -> None:
     """Write the footer and drop the scripts that Jupyter Book adds to every page unasked."""
     config.html_theme_options["extra_footer"] = footer()
-    # Jupyter Book loads every script it finds; MathJax is for pages with formulas only.
-    config.html_js_files = [name for name in config.html_js_files if name != config.mathjax_path]
+    # Jupyter Book loads every script it finds; the others are loaded by the page that needs them.
+    config.html_js_files = [name for name in config.html_js_files if name in SCRIPTS]
 
 
 def offer_notebook(
@@ -103,6 +104,7 @@ def offer_notebook(
 
 def setup(app: Sphinx) -> dict[str, bool]:
     """Register with Sphinx (``extensions`` in _config.yml)."""
+    app.setup_extension("flexlib.book.sources")
     app.connect("config-inited", configure)
     app.connect("config-inited", forget_stale_executions)
     app.connect("env-get-outdated", reread_stale_pages)

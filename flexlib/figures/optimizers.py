@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import PercentFormatter
 
-from flexlib.figures import plots
+from flexlib.figures import plots, vega
 from flexlib.study.convergence import HEALTHY
 
 AXES = {
@@ -41,6 +41,7 @@ def loss_by_cost(curves: pd.DataFrame, by: str = "arm") -> np.ndarray:
         ax.get_legend().remove()
         ax.set_xlabel(AXES[name])
         ax.set_ylabel("validation loss")
+    plots.note(axes, curves)
     for ax in axes.flat[len(costs) :]:
         ax.set_axis_off()
     # The base's loss lies far above all that tells the arms apart.
@@ -65,6 +66,7 @@ def unclipped(training: pd.DataFrame, ax: Axes | None = None) -> Axes:
     ax.set_xlabel("optimiser step")
     ax.set_ylabel("coordinates not clipped")
     plots._legend_above(ax, 2)
+    plots.note(ax, training[["arm", "seed", "step", "unclipped"]])
     return ax
 
 
@@ -75,5 +77,7 @@ def steps_to_target(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
     ax.axvline(0, color="0.4", lw=1)
     plots._dots(ax, table, "difference", "arm", None)
     ax.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
-    ax.set_xlabel("steps to AdamW's final validation loss, minus AdamW's own (share of its steps)")
+    label = "steps to AdamW's final validation loss, minus AdamW's own (share of its steps)"
+    ax.set_xlabel(label)
+    plots.note(ax, table, vega.dots(table, "difference", "arm", None, label))
     return ax

@@ -1,9 +1,9 @@
 """The figures of the book: one function a figure, a tidy table in, matplotlib Axes out.
 
 Rates and differences are in 0..1 and drawn in per cent or points. Series differ in colour *and* in
-marker, line style or hatching; the colours are those of Okabe and Ito, safe for colour-blind
-readers. Dark ink on a transparent ground: `flexlib.book.use_book_style` and the style sheet make it
-legible in both themes.
+marker, line style or hatching (:mod:`flexlib.figures.style`). Dark ink on a transparent ground:
+`flexlib.book.use_book_style` and the style sheet make it legible in both themes. Each figure remembers the
+table that it was drawn from, which the page offers as CSV.
 """
 
 from __future__ import annotations
@@ -18,10 +18,8 @@ from matplotlib.ticker import FuncFormatter, PercentFormatter
 from scipy.stats import t
 
 from flexlib.errors import FlexError
-
-COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#555555")
-MARKERS = ("o", "s", "^", "D", "v", "P", "X")
-LINES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1)), (0, (1, 1)), (0, (8, 2)))
+from flexlib.figures import vega
+from flexlib.figures.style import COLORS, LINES, MARKERS, looks, note
 
 # Verdicts in the order in which they stack, with a colour and a hatch of their own.
 VERDICTS = {
@@ -58,12 +56,12 @@ def _dots(ax: Axes, table: pd.DataFrame, x: str, by: str, series: str | None) ->
     labels = _in_order(table[by])
     names = _in_order(table[series]) if series else [None]
     offsets = np.linspace(-0.22, 0.22, len(names)) if len(names) > 1 else [0.0]
-    for i, (name, offset) in enumerate(zip(names, offsets, strict=True)):
+    for (name, look), offset in zip(looks(names).items(), offsets, strict=True):
         rows = table if name is None else table[table[series] == name]
         y = rows[by].map(labels.index).to_numpy(dtype=float) + offset
         width = np.abs(rows[["low", "high"]].to_numpy().T - rows[x].to_numpy())
         ax.errorbar(
-            rows[x], y, xerr=width, fmt=MARKERS[i % 7], color=COLORS[i % 7], capsize=3, label=name
+            rows[x], y, xerr=width, fmt=look.marker, color=look.color, capsize=3, label=name
         )
     ax.set_yticks(range(len(labels)), labels)
     ax.set_ylim(len(labels) - 0.5, -0.5)
@@ -94,6 +92,7 @@ def pass_rates(
     _dots(ax, table, x, by, series)
     ax.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
     ax.set_xlabel(label)
+    note(ax, table, vega.dots(table, x, by, series, label))
     return ax
 
 
@@ -115,6 +114,8 @@ def differences(
     _dots(ax, table, "difference", by, series)
     ax.xaxis.set_major_formatter(FuncFormatter(lambda d, _: f"{100 * d:+.0f}"))
     ax.set_xlabel("difference in pass@1 (points)")
+    label, band = "difference in pass@1 (points)", smallest_effect
+    note(ax, table, vega.dots(table, "difference", by, series, label, points=True, band=band))
     return ax
 
 
@@ -133,17 +134,22 @@ def convergence(
     _need(training, x, y, by, "seed")
     ax = _axes(ax)
     training = training[training[y].notna()]
-    for i, name in enumerate(_in_order(training[by])):
+    drawn = []
+    for name, look in looks(_in_order(training[by])).items():
         curve = training[training[by] == name].groupby(x)[y].agg(["mean", "sem", "count"])
         half = curve["sem"] * t.ppf(0.5 + confidence / 2, (curve["count"] - 1).clip(lower=1))
         seeds = curve["count"].max()
         label = f"{name} ({seeds} {'seed' if seeds == 1 else 'seeds'})"
-        ax.plot(curve.index, curve["mean"], ls=LINES[i % 7], color=COLORS[i % 7], label=label)
+        ax.plot(curve.index, curve["mean"], ls=look.line, color=look.color, label=label)
         low, high = curve["mean"] - half, curve["mean"] + half
-        ax.fill_between(curve.index, low, high, color=COLORS[i % 7], alpha=0.2, lw=0)
+        ax.fill_between(curve.index, low, high, color=look.color, alpha=0.2, lw=0)
+        columns = {by: str(name), "seeds": curve["count"], y: curve["mean"], "low": low, "high": high}
+        drawn.append(pd.DataFrame(columns, index=curve.index).reset_index())
     ax.set_xlabel(x)
     ax.set_ylabel(y.replace("_", " "))
     _legend_above(ax, training[by].nunique())
+    table = pd.concat(drawn, ignore_index=True)
+    note(ax, table, vega.curves(table, x, y, by, x, y.replace("_", " ")))
     return ax
 
 
@@ -175,6 +181,7 @@ def verdict_composition(table: pd.DataFrame, by: str = "arm", ax: Axes | None = 
     ax.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
     ax.set_xlabel("share of programs")
     _legend_above(ax, 4)
+    note(ax, table)
     return ax
 
 
@@ -200,6 +207,7 @@ def power(
     ax.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
     ax.set_ylabel("power")
     _legend_above(ax, 2)
+    note(ax, table)
     return ax
 
 
@@ -225,6 +233,7 @@ def best_of_many(
     ax.set_xlabel("observed gain over the baseline (points), no true gain")
     ax.set_ylabel("searches with at least this gain")
     _legend_above(ax, 2)
+    note(ax, table)
     return ax
 
 
@@ -253,6 +262,7 @@ def selection_gain(
     ax.set_xlabel("correlation of two configurations' verdicts on a problem")
     ax.set_ylabel("observed gain (points), no true gain")
     _legend_above(ax, 2)
+    note(ax, table)
     return ax
 
 
@@ -262,10 +272,11 @@ def lines(
     """A plain line for each ``by``, for the small figures of an argument."""
     _need(table, x, y, by)
     ax = _axes(ax, 3.0)
-    for i, name in enumerate(_in_order(table[by])):
+    for name, look in looks(_in_order(table[by])).items():
         rows = table[table[by] == name]
-        ax.plot(rows[x], rows[y], ls=LINES[i % 7], color=COLORS[i % 7], lw=2, label=name)
+        ax.plot(rows[x], rows[y], ls=look.line, color=look.color, lw=2, label=name)
     ax.set_xlabel(xlabel)
     ax.set_ylabel(ylabel)
     _legend_above(ax, 2)
+    note(ax, table)
     return ax

@@ -7,7 +7,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from flexlib.figures.plots import COLORS, LINES, MARKERS, _axes, _in_order, _legend_above, _need
+from flexlib.figures.plots import _axes, _in_order, _legend_above, _need
+from flexlib.figures.style import looks, note
 
 
 def against_null(
@@ -26,15 +27,16 @@ def against_null(
     null = table.groupby("x").agg(low=("null_low", "min"), high=("null_high", "max"))
     ax.fill_between(null.index, null["low"], null["high"], color="0.5", alpha=0.25, lw=0)
     ax.axhline(1, color="0.4", lw=1)
-    for i, name in enumerate(_in_order(table[by])):
+    for name, look in looks(_in_order(table[by])).items():
         curve = table[table[by] == name].groupby("x")["ratio"].agg(["mean", "min", "max"])
-        style = {"ls": LINES[i % 7], "marker": MARKERS[i % 7], "color": COLORS[i % 7]}
+        style = {"ls": look.line, "marker": look.marker, "color": look.color}
         ax.plot(curve.index, curve["mean"], label=name, ms=4, **style)
-        ax.vlines(curve.index, curve["min"], curve["max"], color=COLORS[i % 7], lw=1)
+        ax.vlines(curve.index, curve["min"], curve["max"], color=look.color, lw=1)
     ax.set_ylim(bottom=0)
     ax.set_xlabel(xlabel)
     ax.set_ylabel("energy / energy of the null")
     _legend_above(ax, 3)
+    note(ax, table)
     return ax
 
 
@@ -54,15 +56,16 @@ def singular_values(table: pd.DataFrame, by: str = "arm", ax: Axes | None = None
     half = 1.96 * null["random_sd"]
     low, high = null["random_mean"] - half, null["random_mean"] + half
     ax.fill_between(null.index, low, high, color="0.5", alpha=0.25, lw=0, label="random factors")
-    for i, name in enumerate(_in_order(table[by])):
+    for name, look in looks(_in_order(table[by])).items():
         curve = table[table[by] == name].groupby("x")["value"].mean()
-        style = {"ls": LINES[i % 7], "marker": MARKERS[i % 7], "color": COLORS[i % 7]}
+        style = {"ls": look.line, "marker": look.marker, "color": look.color}
         ax.plot(curve.index, curve, label=name, ms=4, **style)
     ax.set_ylim(bottom=0)
     ax.set_xticks(np.asarray(null.index))
     ax.set_xlabel("singular value, by size")
     ax.set_ylabel("share of the update's norm")
     _legend_above(ax, 3)
+    note(ax, table)
     return ax
 
 
