@@ -142,8 +142,8 @@ def write_data(app: Sphinx, exception: Exception | None) -> None:
             glued = json.loads((executed(app) / f"{page}.glue.json").read_text(encoding="utf-8"))
             picture = base64.b64decode(glued[CARD]["data"]["image/png"])
             wanted[Path(app.outdir) / "_static" / "card.png"] = picture
-    for path in folder.rglob("*.*"):
-        if path not in wanted:
+    for path in folder.glob("*/*.*"):
+        if path not in wanted and path.parent.name != "programs":
             path.unlink()
     for path, content in wanted.items():
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import textwrap
+
+import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from flexlib.figures import plots, vega
@@ -40,6 +44,20 @@ def pass_by_scale(rates: pd.DataFrame, by_seed: pd.DataFrame) -> np.ndarray:
     axes[-1, 0].set_xlabel(LABEL)
     note(axes, pd.concat([rates, by_seed.assign(seeds=1)], ignore_index=True), _below(charts))
     return axes
+
+
+def card(rates: pd.DataFrame, title: str, sentence: str) -> Figure:
+    """The picture of a link's preview, 1200 by 630 pixels at 100 dots an inch: title, finding, first scale."""
+    figure = plt.figure(figsize=(12, 6.3), facecolor="white")
+    figure.text(0.05, 0.9, title, fontsize=30, va="center")
+    figure.text(0.05, 0.72, textwrap.fill(sentence, 68), fontsize=19, va="center", color="#333333")
+    ax = figure.add_axes((0.26, 0.12, 0.68, 0.42))
+    with mpl.rc_context({"font.size": 14}):
+        plots._dots(ax, rates[rates["scale"] == rates["scale"].iloc[0]], "pass_at_k", "arm", "language")
+    ax.tick_params(labelsize=14)
+    ax.set_xlim(left=0)
+    ax.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+    return figure
 
 
 def _seeds(ax: Axes, rates: pd.DataFrame, seeds: pd.DataFrame) -> None:
