@@ -23,6 +23,7 @@ from typing import Any
 
 import matplotlib as mpl
 import pandas as pd
+from IPython import get_ipython
 from IPython.core.formatters import format_display_data
 from IPython.display import Markdown
 from matplotlib.figure import Figure
@@ -31,7 +32,8 @@ from myst_nb import glue
 
 from flexlib.figures import style
 
-SOURCE = "flexlib"  # in an output's metadata: {"csv": text, "vega": specification or None}
+# In an output's metadata: {"csv": text, "vega": specification or None, "cell": its execution count or None}.
+SOURCE = "flexlib"
 
 __all__ = ["glue_figure", "glue_table", "glue_value", "span", "use_book_style", "verdict_badge"]
 
@@ -83,8 +85,13 @@ class _WithSource:
     def _repr_mimebundle_(self, **_: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         data, metadata = format_display_data(self.shown)
         if self.table is not None:
-            csv = self.table.to_csv(index=False)
-            metadata = metadata | {SOURCE: {"csv": csv, "vega": self.chart}}
+            shell = get_ipython()
+            source = {
+                "csv": self.table.to_csv(index=False),
+                "vega": self.chart,
+                "cell": shell.execution_count if shell else None,
+            }
+            metadata = metadata | {SOURCE: source}
         return data, metadata
 
 

@@ -233,7 +233,7 @@ def cards(states: States, pages: Mapping[str, str]) -> str:
             SHORT.get(claim.id, claim.statement),
             "",
             f"{verdict_badge(row['verdict'])} **{_number(claim.metric, row['difference'])}**",
-            f"{_number(claim.metric, row['low'])} to {_number(claim.metric, row['high'])}, {row['seeds']:.0f} seeds",
+            f"{_number(claim.metric, row['low'], '')} to {_number(claim.metric, row['high'], '')}, {row['seeds']:.0f} seeds",
             "",
             "+++",
             f"[{claim.id}, profile {profile}]({page}.md)",
@@ -256,9 +256,10 @@ def _each(states: States) -> Iterator[tuple[str, Any, pd.Series]]:
         yield profile, claim, state.loc[claim.id]
 
 
-def _number(metric: str, value: float) -> str:
-    number, unit = (f"{100 * value:+.1f}", "points") if metric == "pass@1" else (f"{100 * value:+.0f}", "% steps")
-    return f"{number} {unit}".replace("-", "\N{MINUS SIGN}")
+def _number(metric: str, value: float, unit: str | None = None) -> str:
+    """A difference in its unit, or in another that is given."""
+    number, own = (f"{100 * value:+.1f}", " points") if metric == "pass@1" else (f"{100 * value:+.0f}", " % steps")
+    return f"{number}{own if unit is None else unit}".replace("-", "\N{MINUS SIGN}")
 
 
 def citation(root: Path = store.ROOT) -> str:

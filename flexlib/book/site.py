@@ -106,8 +106,6 @@ def describe(
     figure. Their image needs an absolute address, which is known if CITATION.cff has a `url`."""
     if doctree is None:
         return
-    if page == app.config.root_doc:
-        context["docstitle"] = ""  # the site's title is the page's own
     title = context["title"]
     first = next((p for p in doctree.findall(nodes.paragraph) if p.astext().strip()), None)
     text = " ".join(first.astext().split()) if first else title
@@ -126,6 +124,23 @@ def describe(
         f'<meta {"property" if name.startswith("og:") else "name"}="{name}" content="{escape(value)}" />\n'
         for name, value in tags.items()
     )
+
+
+# What others write, and what it has to be for a screen reader.
+MENDED = {
+    # Sphinx: deprecated in ARIA 1.3, and nothing that a list may hold.
+    'role="doc-biblioentry"': 'role="listitem"',
+    # myst-nb: a name that hides the text which is the name.
+    '<summary aria-label="Toggle hidden content">': "<summary>",
+}
+
+
+def mend(
+    app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: nodes.document | None
+) -> None:
+    """Replace the markup of other packages that WCAG 2.2 AA does not allow."""
+    for theirs, ours in MENDED.items():
+        context["body"] = context.get("body", "").replace(theirs, ours)
 
 
 def offer_notebook(
@@ -149,6 +164,7 @@ def setup(app: Sphinx) -> dict[str, bool]:
     app.connect("config-inited", forget_stale_executions)
     app.connect("env-get-outdated", reread_stale_pages)
     app.connect("html-page-context", describe)
+    app.connect("html-page-context", mend)
     app.connect("html-page-context", offer_notebook)
     app.connect("build-finished", forget_pages_with_warnings)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -59,36 +59,23 @@ def _sources(folder: Path, page: str) -> dict[str, dict[str, Any]]:
     return {k: v["metadata"][SOURCE] for k, v in glued.items() if SOURCE in v.get("metadata", {})}
 
 
-def _made_by(folder: Path, page: str) -> dict[str, int]:
-    """The number of the cell that glued each name."""
-    path = folder / f"{page}.ipynb"
-    if not path.exists():
-        return {}
-    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
-    return {
-        output["metadata"]["scrapbook"]["name"]: number
-        for number, cell in enumerate(cells)
-        for output in cell.get("outputs", [])
-        if "scrapbook" in output.get("metadata", {})
-    }
-
-
 def add_sources(app: Sphinx, doctree: nodes.document) -> None:
     """Fold the code away and put the links under every figure and table."""
     page = app.env.docname
     anchors = _fold_code(doctree)
-    sources, cells = _sources(executed(app), page), _made_by(executed(app), page)
+    sources = _sources(executed(app), page)
     for node in list(doctree.findall(lambda n: isinstance(n, (nodes.figure, nodes.table)))):
         if isinstance(node, nodes.table) and _says_not_run(node):
             node["classes"].append("not-run")
         elif name := node.get("glued"):
-            cell = cells.get(name) if cells.get(name) in anchors else None
-            links = _links(page, name, sources.get(name), cell)
-            node.parent.insert(node.parent.index(node) + 1, links)
+            source = sources.get(name)
+            anchor = anchors.get(source["cell"]) if source else None
+            node.parent.insert(node.parent.index(node) + 1, _links(page, name, source, anchor))
 
 
-def _fold_code(doctree: nodes.document) -> set[int]:
-    """Move cells without a visible output to the end of the page; name all cells. Returns the names."""
+def _fold_code(doctree: nodes.document) -> dict[int, str]:
+    """Move cells without a visible output to the end of the page, give all cells an anchor, and return
+    these by execution count."""
     cells = [c for c in doctree.findall(nodes.container) if c.get("nb_element") == "cell_code"]
     moved = []
     for cell in cells:
@@ -105,15 +92,15 @@ def _fold_code(doctree: nodes.document) -> set[int]:
         fold += moved
         fold += nodes.raw("", "</details>", format="html")
         top += fold
-    return {cell["cell_index"] for cell in cells}
+    return {cell["exec_count"]: cell["ids"][-1] for cell in cells}
 
 
-def _links(page: str, name: str, source: dict[str, Any] | None, cell: int | None) -> nodes.raw:
+def _links(page: str, name: str, source: dict[str, Any] | None, anchor: str | None) -> nodes.raw:
     parts = []
     if source:
         parts.append(f'<a href="_data/{page}/{escape(name)}.csv" download>Data (CSV)</a>')
-    if cell is not None:
-        parts.append(f'<a href="#code-{cell}">Code</a>')
+    if anchor:
+        parts.append(f'<a href="#{anchor}">Code</a>')
     chart = f' data-chart="_data/{page}/{escape(name)}.js"' if source and source["vega"] else ""
     html = f'<p class="figure-links"{chart}>{" ".join(parts)}</p>' if parts else ""
     return nodes.raw("", html, format="html")
