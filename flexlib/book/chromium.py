@@ -180,9 +180,7 @@ class Chromium:
         self.point_at(selector)
         x, y = self._at
         for kind in ("mousePressed", "mouseReleased"):
-            self.call(
-                "Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1
-            )
+            self.call("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
 
     def pdf(self, path: str | os.PathLike, footer: str) -> None:
         """Print the page to a PDF with an outline; ``footer`` is HTML, in which the class ``pageNumber`` is
@@ -199,7 +197,9 @@ class Chromium:
             while not ended:
                 part = self.call("IO.read", handle=stream, size=1 << 20)
                 content = part["data"]
-                file.write(base64.b64decode(content) if part.get("base64Encoded") else content.encode())
+                file.write(
+                    base64.b64decode(content) if part.get("base64Encoded") else content.encode()
+                )
                 ended = part["eof"]
 
     def resize(self, width: int, height: int = 900) -> None:

@@ -62,7 +62,9 @@ def family(benchmark: str) -> str:
     """A benchmark's key in FAMILIES and NOTICES: its name without the language."""
     if benchmark.startswith("multipl-e-mbpp"):
         return "multipl-e-mbpp"
-    return next(key for key in ("nanobench", "humaneval", "multipl-e", "mbpp") if benchmark.startswith(key))
+    return next(
+        key for key in ("nanobench", "humaneval", "multipl-e", "mbpp") if benchmark.startswith(key)
+    )
 
 
 def prompts(benchmark: str, data_dir: str | None) -> dict[str, str] | None:

@@ -14,10 +14,10 @@ from typing import Any, NamedTuple
 import pandas as pd
 import yaml
 
+from flexlib import paths
 from flexlib.book import verdict_badge
 from flexlib.errors import FlexError
 from flexlib.figures.style import ARM_NAMES
-from flexlib.runs import store
 from flexlib.study import paper, stats
 
 #: Scales in the order in which they are shown, and what they are called.
@@ -33,7 +33,13 @@ BENCHMARKS = {
     "Java": ("nanobench-java", "multipl-e-java"),
 }
 #: The arms of the figure. The second of a pair stands in for the first until that has runs.
-ARMS = (("base",), ("lora",), ("fourier-released",), ("fourier-units", "fourier-permuted"), ("l2-matched",))
+ARMS = (
+    ("base",),
+    ("lora",),
+    ("fourier-released",),
+    ("fourier-units", "fourier-permuted"),
+    ("l2-matched",),
+)
 
 #: A claim in about ten words, in the order of the cards. Others come after them, in their own words.
 SHORT = {
@@ -99,7 +105,9 @@ def summary(verdicts: pd.DataFrame, seed: int) -> Summary:
         by_seed.append(runs.assign(scale=scale, arm=runs["arm"].map(ARM_NAMES)))
         findings[profile] = finding(*java_effects(chosen, seed), _smallest_effect(profile))
     if not rates:
-        raise FlexError("the landing page shows what was found, and the store has no run: see `flexlib grid -h`")
+        raise FlexError(
+            "the landing page shows what was found, and the store has no run: see `flexlib grid -h`"
+        )
     notes = [f"{note} ({scale})" if len(rates) > 1 else note for scale, note in missing]
     tables = (pd.concat(parts, ignore_index=True) for parts in (rates, by_seed))
     return Summary(*tables, notes, findings)
@@ -113,7 +121,8 @@ def java_effects(verdicts: pd.DataFrame, seed: int) -> list[Effect | None]:
     pairs = [("lora", "base"), ("fourier-released", "lora"), ("fourier-released", control)]
     found = [stats.contrasts(java, [pair], seed=seed) for pair in pairs]
     return [
-        None if table.empty else Effect(*table[["difference", "low", "high"]].iloc[0]) for table in found
+        None if table.empty else Effect(*table[["difference", "low", "high"]].iloc[0])
+        for table in found
     ]
 
 
@@ -209,7 +218,9 @@ def sentence(findings: dict[str, str]) -> str:
         by_text.setdefault(text, []).append(SCALES[scale])
     if len(by_text) == 1:
         return next(iter(by_text))
-    return " ".join(f"On {' and '.join(scales)}: {t[0].lower()}{t[1:]}" for t, scales in by_text.items())
+    return " ".join(
+        f"On {' and '.join(scales)}: {t[0].lower()}{t[1:]}" for t, scales in by_text.items()
+    )
 
 
 States = Mapping[str, tuple[pd.DataFrame, pd.DataFrame]]
@@ -251,18 +262,24 @@ def not_run(states: States) -> str:
 
 def _each(states: States) -> Iterator[tuple[str, Any, pd.Series]]:
     places = {name: place for place, name in enumerate(SHORT)}
-    every = [(p, claim, state) for p, (claims, state) in states.items() for claim in claims.itertuples()]
+    every = [
+        (p, claim, state) for p, (claims, state) in states.items() for claim in claims.itertuples()
+    ]
     for profile, claim, state in sorted(every, key=lambda e: places.get(e[1].id, len(places))):
         yield profile, claim, state.loc[claim.id]
 
 
 def _number(metric: str, value: float, unit: str | None = None) -> str:
     """A difference in its unit, or in another that is given."""
-    number, own = (f"{100 * value:+.1f}", " points") if metric == "pass@1" else (f"{100 * value:+.0f}", " % steps")
+    number, own = (
+        (f"{100 * value:+.1f}", " points")
+        if metric == "pass@1"
+        else (f"{100 * value:+.0f}", " % steps")
+    )
     return f"{number}{own if unit is None else unit}".replace("-", "\N{MINUS SIGN}")
 
 
-def citation(root: Path = store.ROOT) -> str:
+def citation(root: Path = paths.ROOT) -> str:
     """How to cite the study, as BibTeX in Markdown, from CITATION.cff."""
     work = _citation_file(root)
     year = work["date-released"].year
@@ -273,7 +290,7 @@ def citation(root: Path = store.ROOT) -> str:
     )
 
 
-def repository(root: Path = store.ROOT) -> str:
+def repository(root: Path = paths.ROOT) -> str:
     """Where code, runs and changes are to be found: links, if CITATION.cff has `repository-code`."""
     url = _citation_file(root).get("repository-code")
     if url:

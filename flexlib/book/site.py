@@ -112,7 +112,10 @@ def describe(
     text = text if len(text) <= 300 else text[:297].rsplit(" ", 1)[0] + " ..."
     base = citation(project_of(app)).get("url", "").rstrip("/")
     tags = {"description": text, "og:title": title, "og:description": text, "og:type": "article"}
-    if any(sources.CARD in kept.get("glue", ()) for kept in getattr(app.env, "nb_metadata", {}).values()):
+    if any(
+        sources.CARD in kept.get("glue", ())
+        for kept in getattr(app.env, "nb_metadata", {}).values()
+    ):
         tags |= {
             "og:image": f"{base}/_static/card.png" if base else "_static/card.png",
             "og:image:alt": "Pass rates in Python and Java for each arm of the study",

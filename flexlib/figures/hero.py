@@ -12,8 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from flexlib.figures import plots, vega
-from flexlib.figures.style import LANGUAGES, note
+from flexlib.figures import style, vega
 
 LABEL = "pass@1 (95 % interval over tasks and seeds)"
 
@@ -24,14 +23,14 @@ def pass_by_scale(rates: pd.DataFrame, by_seed: pd.DataFrame) -> np.ndarray:
     scales = list(dict.fromkeys(rates["scale"]))
     counts = [rates.loc[rates["scale"] == scale, "arm"].nunique() for scale in scales]
     heights = [0.62 * n + 0.55 for n in counts]
-    figure, axes = plt.subplots(
+    _, axes = plt.subplots(
         len(scales), 1, squeeze=False, layout="constrained", figsize=(7.0, 0.6 + sum(heights)),
         height_ratios=heights,
     )  # fmt: skip
     charts = []
     for scale, ax in zip(scales, axes[:, 0], strict=True):
         of, seeds = (t[t["scale"] == scale] for t in (rates, by_seed))
-        plots._dots(ax, of, "pass_at_k", "arm", "language")
+        style.dots(ax, of, "pass_at_k", "arm", "language")
         _seeds(ax, of, seeds)
         ax.set_xlim(left=0)
         ax.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
@@ -40,9 +39,11 @@ def pass_by_scale(rates: pd.DataFrame, by_seed: pd.DataFrame) -> np.ndarray:
             if ax is not axes[0, 0]:
                 ax.get_legend().remove()
         chart = vega.dots(of, "pass_at_k", "arm", "language", LABEL, by_seed=seeds)
-        charts.append(chart | ({"title": {"text": scale, "anchor": "start"}} if len(scales) > 1 else {}))
+        charts.append(
+            chart | ({"title": {"text": scale, "anchor": "start"}} if len(scales) > 1 else {})
+        )
     axes[-1, 0].set_xlabel(LABEL)
-    note(axes, pd.concat([rates, by_seed.assign(seeds=1)], ignore_index=True), _below(charts))
+    style.note(axes, pd.concat([rates, by_seed.assign(seeds=1)], ignore_index=True), _below(charts))
     return axes
 
 
@@ -53,7 +54,9 @@ def card(rates: pd.DataFrame, title: str, sentence: str) -> Figure:
     figure.text(0.05, 0.72, textwrap.fill(sentence, 68), fontsize=19, va="center", color="#333333")
     ax = figure.add_axes((0.26, 0.12, 0.68, 0.42))
     with mpl.rc_context({"font.size": 14}):
-        plots._dots(ax, rates[rates["scale"] == rates["scale"].iloc[0]], "pass_at_k", "arm", "language")
+        style.dots(
+            ax, rates[rates["scale"] == rates["scale"].iloc[0]], "pass_at_k", "arm", "language"
+        )
     ax.tick_params(labelsize=14)
     ax.set_xlim(left=0)
     ax.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
@@ -65,7 +68,7 @@ def _seeds(ax: Axes, rates: pd.DataFrame, seeds: pd.DataFrame) -> None:
     offsets = dict(zip(names, np.linspace(-0.22, 0.22, len(names)), strict=True))
     for row in seeds.itertuples():
         y = arms.index(row.arm) + offsets[row.language] + 0.13
-        color = LANGUAGES[row.language].color
+        color = style.LANGUAGES[row.language].color
         ax.plot(row.pass_at_k, y, marker="|", ms=5, color=color, alpha=0.5, ls="", zorder=1)
 
 

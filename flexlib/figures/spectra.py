@@ -1,14 +1,12 @@
-"""Figures of spectra: as in :mod:`flexlib.figures.plots`, a tidy table in, Axes out."""
+"""Figures of spectra of adapters."""
 
 from __future__ import annotations
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from flexlib.figures.plots import _axes, _in_order, _legend_above, _need
-from flexlib.figures.style import looks, note
+from flexlib.figures import style
 
 
 def against_null(
@@ -22,21 +20,21 @@ def against_null(
 
     The grey band is the null's own spread for one adapter: ``null_low, null_high``, the widest over ``by``.
     """
-    _need(table, "x", "ratio", "null_low", "null_high", by)
-    ax = _axes(ax)
+    style.need(table, "x", "ratio", "null_low", "null_high", by)
+    ax = style.axes(ax)
     null = table.groupby("x").agg(low=("null_low", "min"), high=("null_high", "max"))
     ax.fill_between(null.index, null["low"], null["high"], color="0.5", alpha=0.25, lw=0)
     ax.axhline(1, color="0.4", lw=1)
-    for name, look in looks(_in_order(table[by])).items():
+    for name, look in style.looks(style.in_order(table[by])).items():
         curve = table[table[by] == name].groupby("x")["ratio"].agg(["mean", "min", "max"])
-        style = {"ls": look.line, "marker": look.marker, "color": look.color}
-        ax.plot(curve.index, curve["mean"], label=name, ms=4, **style)
+        drawn = {"ls": look.line, "marker": look.marker, "color": look.color}
+        ax.plot(curve.index, curve["mean"], label=name, ms=4, **drawn)
         ax.vlines(curve.index, curve["min"], curve["max"], color=look.color, lw=1)
     ax.set_ylim(bottom=0)
     ax.set_xlabel(xlabel)
     ax.set_ylabel("energy / energy of the null")
-    _legend_above(ax, 3)
-    note(ax, table)
+    style.legend_above(ax, 3)
+    style.note(ax, table)
     return ax
 
 
@@ -50,28 +48,20 @@ def by_layer(table: pd.DataFrame, by: str = "arm", ax: Axes | None = None) -> Ax
 def singular_values(table: pd.DataFrame, by: str = "arm", ax: Axes | None = None) -> Axes:
     """Singular values in units of the norm: ``x`` (1 is the largest), ``value``, a line for each ``by``;
     grey: random factors of the same rank, ``random_mean`` with 1.96 ``random_sd``."""
-    _need(table, "x", "value", "random_mean", "random_sd", by)
-    ax = _axes(ax)
+    style.need(table, "x", "value", "random_mean", "random_sd", by)
+    ax = style.axes(ax)
     null = table.groupby("x")[["random_mean", "random_sd"]].mean()
     half = 1.96 * null["random_sd"]
     low, high = null["random_mean"] - half, null["random_mean"] + half
     ax.fill_between(null.index, low, high, color="0.5", alpha=0.25, lw=0, label="random factors")
-    for name, look in looks(_in_order(table[by])).items():
+    for name, look in style.looks(style.in_order(table[by])).items():
         curve = table[table[by] == name].groupby("x")["value"].mean()
-        style = {"ls": look.line, "marker": look.marker, "color": look.color}
-        ax.plot(curve.index, curve, label=name, ms=4, **style)
+        drawn = {"ls": look.line, "marker": look.marker, "color": look.color}
+        ax.plot(curve.index, curve, label=name, ms=4, **drawn)
     ax.set_ylim(bottom=0)
     ax.set_xticks(np.asarray(null.index))
     ax.set_xlabel("singular value, by size")
     ax.set_ylabel("share of the update's norm")
-    _legend_above(ax, 3)
-    note(ax, table)
-    return ax
-
-
-def not_run(what: str) -> Axes:
-    """An empty figure that says so, where the store lacks the runs."""
-    ax = plt.subplots(figsize=(7.0, 1.2), layout="constrained")[1]
-    ax.text(0.5, 0.5, f"not run: {what}", ha="center", va="center")
-    ax.axis("off")
+    style.legend_above(ax, 3)
+    style.note(ax, table)
     return ax

@@ -1,8 +1,10 @@
-"""One look for a language and one for an arm, through the whole book; and what a figure was drawn from.
+"""What all figures share: one look for a language and one for an arm, the axes, and what was drawn.
 
-Colours are those of Okabe and Ito, safe for colour-blind readers, two of them darkened until they stand
-out 3:1 from white (WCAG 2.2, 1.4.11). Arms of different families share colours, never marker and line as
-well, and no figure shows both.
+Series differ in colour *and* in marker, line style or hatching. The colours are those of Okabe and Ito, safe
+for colour-blind readers, two of them darkened until they stand out 3:1 from white (WCAG 2.2, 1.4.11). Arms of
+different families share colours, never marker and line as well, and no figure shows both. Dark ink on a
+transparent ground: the book's style sheet makes it legible in both themes. A figure remembers the table that it
+was drawn from, which the page offers as CSV.
 """
 
 from __future__ import annotations
@@ -11,10 +13,13 @@ import itertools
 from collections.abc import Hashable, Iterable
 from typing import Any, NamedTuple
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+
+from flexlib.errors import FlexError
 
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#2F8FC9", "#B07A00", "#555555")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
@@ -93,6 +98,75 @@ def looks(names: Iterable[Hashable]) -> dict[Hashable, Look]:
 
 def _key(name: Hashable) -> Hashable:
     return _ALIASES.get(name, name) if isinstance(name, str) else name
+
+
+# matplotlib's settings.
+STYLE = {
+    "figure.figsize": (7.0, 4.0),
+    "figure.facecolor": "none",
+    "axes.facecolor": "none",
+    "savefig.facecolor": "none",
+    "savefig.transparent": True,
+    "legend.framealpha": 0.0,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.alpha": 0.3,
+    "font.size": 11.0,
+    # The same figure gives the same bytes, so that a rebuilt site differs only where results do.
+    "svg.hashsalt": "flexlib",
+}
+
+
+def axes(ax: Axes | None, height: float = 4.0) -> Axes:
+    return ax if ax is not None else plt.subplots(figsize=(7.0, height), layout="constrained")[1]
+
+
+def need(table: pd.DataFrame, *columns: str) -> None:
+    missing = [c for c in columns if c not in table]
+    if missing or table.empty:
+        raise FlexError(f"nothing to draw: the table lacks {', '.join(missing) or 'rows'}")
+
+
+def in_order(values: pd.Series) -> list[Hashable]:
+    """Distinct values as they first occur, or in the order of a categorical."""
+    if isinstance(values.dtype, pd.CategoricalDtype):
+        return [c for c in values.cat.categories if (values == c).any()]
+    return list(dict.fromkeys(values))
+
+
+def dots(ax: Axes, table: pd.DataFrame, x: str, by: str, series: str | None) -> None:
+    """A dot and its interval for every row: ``by`` down, ``series`` side by side within it."""
+    need(table, x, "low", "high", by, *([series] if series else []))
+    labels = in_order(table[by])
+    names = in_order(table[series]) if series else [None]
+    offsets = np.linspace(-0.22, 0.22, len(names)) if len(names) > 1 else [0.0]
+    for (name, look), offset in zip(looks(names).items(), offsets, strict=True):
+        rows = table if name is None else table[table[series] == name]
+        y = rows[by].map(labels.index).to_numpy(dtype=float) + offset
+        width = np.abs(rows[["low", "high"]].to_numpy().T - rows[x].to_numpy())
+        ax.errorbar(
+            rows[x], y, xerr=width, fmt=look.marker, color=look.color, capsize=3, label=name
+        )
+    ax.set_yticks(range(len(labels)), labels)
+    ax.set_ylim(len(labels) - 0.5, -0.5)
+    ax.grid(axis="y", visible=False)
+    if series:
+        legend_above(ax, len(names))
+
+
+def legend_above(ax: Axes, columns: int) -> None:
+    """Put the legend over the axes, where it hides no data."""
+    ax.legend(loc="lower left", bbox_to_anchor=(0, 1.0), ncols=min(columns, 4), frameon=False)
+
+
+def not_run(message: str, ax: Axes | None = None) -> Axes:
+    """An empty figure that says what is missing, for pages that are built before their runs."""
+    ax = axes(ax, 1.2)
+    ax.set_axis_off()
+    ax.text(0.5, 0.5, message, ha="center", va="center", transform=ax.transAxes)
+    return ax
 
 
 class Source(NamedTuple):

@@ -8,12 +8,12 @@ names), the slider sets ``at``; what the page has to know of them stands in ``us
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
 
-from flexlib.figures.style import Look, looks
+from flexlib.figures.style import Look, in_order, looks
 
 # Columns that a tooltip names, in its order, with their headings.
 _SAYS = {
@@ -30,7 +30,12 @@ _CONFIG = {
     "background": "transparent",
     "font": "sans-serif",
     "view": {"stroke": None},
-    "axis": {"labelFontSize": 13, "titleFontSize": 13, "titleFontWeight": "normal", "labelLimit": 320},
+    "axis": {
+        "labelFontSize": 13,
+        "titleFontSize": 13,
+        "titleFontWeight": "normal",
+        "labelLimit": 320,
+    },
 }
 
 
@@ -51,13 +56,13 @@ def dots(
     small to matter. ``by_seed`` has the same columns and ``seed`` for smaller dots, one a seed.
     """
     table = table.assign(**{x: table[x].astype(float)})
-    names = _order(table[series]) if series else []
+    names = in_order(table[series]) if series else []
     form = _points if points else _rates
     rows = [_row(r, x, by, series, label, form) for r in table.to_dict("records")]
     y = {
         "y": {
             "field": "by", "type": "nominal", "title": None, "sort": None,
-            "scale": {"domain": [str(v) for v in _order(table[by])]},
+            "scale": {"domain": [str(v) for v in in_order(table[by])]},
         },
         "yOffset": {"field": "series", "scale": {"domain": names, "paddingOuter": 0.6}},
     }  # fmt: skip
@@ -124,7 +129,7 @@ def curves(
     ``percent``: y in 0..1, shown in per cent. ``slider`` names the quantity on the x-axis: the page then has
     a slider over its values, which tells every series' number there.
     """
-    names = _order(table[by])
+    names = in_order(table[by])
     numbers = [c for c in (x, y, "low", "high") if c in table]
     table = table.assign(**{c: table[c].astype(float) for c in numbers})
     form = _rates if percent else _plain
@@ -154,7 +159,10 @@ def curves(
     ]  # fmt: skip
     if "low" in table:
         limits = {"y": up | {"field": "low"}, "y2": {"field": "high"}}
-        band = {"mark": {"type": "area", "opacity": 0.2}, "encoding": {"x": across, **limits, **colour}}
+        band = {
+            "mark": {"type": "area", "opacity": 0.2},
+            "encoding": {"x": across, **limits, **colour},
+        }
         layers.insert(0, band)
     if slider:
         layers.append({
@@ -187,12 +195,6 @@ def curves(
 _SHOWN = {"filter": "indexof(off, datum.series) < 0"}
 
 
-def _order(values: pd.Series) -> list[Hashable]:
-    if isinstance(values.dtype, pd.CategoricalDtype):
-        return [c for c in values.cat.categories if (values == c).any()]
-    return list(dict.fromkeys(values))
-
-
 def _rates(value: float) -> str:
     return f"{100 * value:.1f} %"
 
@@ -216,7 +218,11 @@ def _row(row: dict, x: str, by: str, series: str | None, label: str, form: Any) 
     for column in (series, by):
         if column and column not in named and isinstance(row[column], str):
             said = {column: row[column]} | said
-    mark: dict[str, Any] = {"by": str(row[by]), "series": row[series] if series else "", "x": row[x]}
+    mark: dict[str, Any] = {
+        "by": str(row[by]),
+        "series": row[series] if series else "",
+        "x": row[x],
+    }
     short = label.split(" (")[0]
     mark |= said | {short: form(row[x])}
     if "low" in row and pd.notna(row["low"]):

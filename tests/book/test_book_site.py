@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from flexlib.book.chromium import PROGRAM, Chromium
 
 HTML = Path(__file__).parents[2] / "_build" / "html"
