@@ -28,6 +28,7 @@ from sphinx.util import logging
 from flexlib.errors import FlexError
 from flexlib.grading import VERDICTS
 from flexlib.runs import store
+from flexlib.tasks import languages
 from flexlib.tasks.benchmarks import load_benchmark
 
 LIMIT = 3_000_000  # bytes of a file
@@ -153,6 +154,8 @@ def write(runs_folder: Path, target: Path, data_dir: str | None) -> list[dict[st
     for run in store.run_folders(runs_folder):
         config = store.read_config(run)
         for benchmark in config["benchmarks"]:
+            if not (run / f"completions-{benchmark}.jsonl.gz").exists():
+                continue  # a run that was stored without its programs
             by_benchmark.setdefault((config["profile"], benchmark), []).append(run)
     target.mkdir(parents=True, exist_ok=True)
     entries = []
@@ -166,7 +169,8 @@ def write(runs_folder: Path, target: Path, data_dir: str | None) -> list[dict[st
             "file": name,
             "profile": profile,
             "family": FAMILIES[key],
-            "language": store.read_config(runs[0])["benchmarks"][benchmark]["language"],
+            "language": (language := store.read_config(runs[0])["benchmarks"][benchmark]["language"]),
+            "title": languages.LANGUAGES[language].title,
             "notice": f"{notice} {note}".strip(),
             "licence": licence(benchmark, data_dir) if texts else "",
         })  # fmt: skip
