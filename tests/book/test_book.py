@@ -144,7 +144,7 @@ def test_table_is_formatted_by_column_with_dashes_for_missing_values(glued):
     book.glue_table("t", table, {"pass@1": ".1%"})
     rows = [
         [c.strip() for c in re.split(r"(?<!\\)\|", line)[1:-1]]
-        for line in glued["t"].data.splitlines()
+        for line in glued["t"].shown.data.splitlines()
     ]
     assert rows[0] == ["Arm", "pass@1", "n"]
     assert [cell.endswith(":") for cell in rows[1]] == [False, True, True]
