@@ -17,7 +17,12 @@ from flexlib import __version__, config, store
 from flexlib.errors import FlexError
 
 # Commands that live with their subject: each module has ``add_parser(subparsers)``.
-_ELSEWHERE = ("flexlib.grading.cli", "flexlib.nanobench.cli", "flexlib.tuning")
+_ELSEWHERE = (
+    "flexlib.grading.cli",
+    "flexlib.nanobench.cli",
+    "flexlib.tuning",
+    "flexlib.calibration",
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -72,6 +77,10 @@ def _add_grid(commands: argparse._SubParsersAction) -> None:
         "--slurm", nargs="*", metavar="KEY=VALUE",
         help="a job a run; submitit's parameters such as slurm_partition=gpu (cluster=local: here)",
     )  # fmt: skip
+    parser.add_argument(
+        "--compact", action="store_true", default=None,
+        help="store curve, verdicts and spectra, but neither adapter nor completions",
+    )  # fmt: skip
     _add_configuration(parser)
     _add_machine(parser)
     parser.set_defaults(command=_grid)
@@ -115,7 +124,7 @@ def _machine(args: argparse.Namespace):
         for name in (
             "store", "work_dir", "base_model", "data_dir", "device", "microbatch",
             "gradient_checkpointing", "compile", "attention", "generation_batch", "workers",
-            "unsafe_no_sandbox",
+            "unsafe_no_sandbox", "compact",
         )
         if getattr(args, name, None) is not None
     }  # fmt: skip
@@ -188,6 +197,9 @@ def _regrade(args: argparse.Namespace) -> int:
         programs += result.programs
         changed += len(result.changes)
         outcome = f"{len(result.changes)} changed" if result.changes else "unchanged"
+        if not result.programs:
+            print(f"{result.run_id} {result.benchmark}: stored compactly, without completions")
+            continue
         print(f"{result.run_id} {result.benchmark}: {result.programs} verdicts, {outcome}")
         for task_id, sample, old, new in result.changes:
             print(f"  {task_id} sample {sample}: {old} -> {new}")

@@ -88,6 +88,8 @@ class RegularizerSettings:
     )
     layout_B: Literal["columns"] | None = None
     transform: Literal["last-axis", "both-axes"] | None = None  # of a factor; None: flattened
+    equal_norm: str | None = None  # strength is that at which this arm's norm is reached: see
+    # flexlib.calibration
 
 
 @dataclass(frozen=True)

@@ -537,6 +537,11 @@ def _factors_of(name: str, module: Any, adapter: str) -> Factors:
 
 
 def _check(settings: RegularizerSettings) -> None:
+    if settings.equal_norm and settings.strength == 0:
+        raise FlexError(
+            f"the strength at which this penalty leaves the norm of {settings.equal_norm} is not known "
+            "for this profile; find it with `flexlib calibrate` and write it into the profile"
+        )
     for name, low, high in (
         ("threshold", 0.0, 1.0),
         ("strength", 0.0, math.inf),

@@ -43,6 +43,7 @@ class Machine:
     generation_batch: int = 64  # completions (beams, in beam search) decoded together
     workers: int | None = None  # programs graded at once
     unsafe_no_sandbox: bool = False
+    compact: bool = False  # store without adapter and completions
     progress: bool = True
 
 
@@ -136,7 +137,8 @@ def run(config: RunConfig, machine: Machine, bases: models.BaseModels | None = N
                     needs_training = bool(config.training) and not (result / "adapter").exists()
                     trained = True
                     distributed.from_main(needs_training)
-                    store.save(machine.store, run_id, _make(config, inputs, machine, work, bases))
+                    made = _make(config, inputs, machine, work, bases)
+                    store.save(machine.store, run_id, made, compact=machine.compact)
                 shutil.rmtree(work, ignore_errors=True)
     except Busy:
         distributed.from_main(False)  # nothing to train
@@ -388,7 +390,10 @@ def grid(wanted: Iterable[RunConfig], machine: Machine) -> Iterator[tuple[RunCon
 
 @dataclass(frozen=True)
 class Regraded:
-    """What regrading one benchmark of one run changed: (task_id, sample, old verdict, new verdict)."""
+    """What regrading one benchmark of one run changed: (task_id, sample, old verdict, new verdict).
+
+    No ``programs``: the run was stored compactly, and there is nothing to grade.
+    """
 
     run_id: str
     benchmark: str
@@ -402,10 +407,11 @@ def regrade(
     """Grade the stored completions of runs (all without ``run_ids``) anew.
 
     With ``write``, the new verdicts replace those of a run in which any changed or whose file was
-    damaged.
+    damaged. Runs that were stored compactly are passed over, unless they are asked for.
 
     Raises:
-        FlexError: no such run; its completions are corrupt; the benchmark is not the one it was run on.
+        FlexError: no such run; it has no completions, or they are corrupt; the benchmark is not the one
+            it was run on.
     """
     folders = {run.name: run for run in store.run_folders(machine.store)}
     for run_id in run_ids or folders:
@@ -413,7 +419,11 @@ def regrade(
             raise FlexError(
                 f"no run {run_id!r} in {machine.store}; the store has {len(folders)} runs"
             )
-        yield from _regrade_run(folders[run_id], machine, write)
+        if not run_ids and store.is_compact(folders[run_id]):
+            names = store.read_config(folders[run_id])["benchmarks"]
+            yield from (Regraded(run_id, name, 0, []) for name in names)
+        else:
+            yield from _regrade_run(folders[run_id], machine, write)
 
 
 def _regrade_run(run: Path, machine: Machine, write: bool) -> Iterator[Regraded]:

@@ -83,10 +83,15 @@ def read_adapter(folder: Path) -> list[Factors]:
     """The factors of a stored adapter, in PEFT's format, in the order of layers.
 
     Raises:
-        FlexError: it is no LoRA of linear layers.
+        FlexError: there is none, as in a run that was stored compactly, or it is no LoRA of linear
+            layers.
     """
     from safetensors.torch import load_file
 
+    if not folder.is_dir():
+        raise FlexError(
+            f"run {folder.parent.name} has no adapter; it was stored compactly or untrained"
+        )
     config = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
     weights = load_file(folder / "adapter_model.safetensors")
     if config["peft_type"] != "LORA" or config.get("alpha_pattern"):

@@ -11,6 +11,9 @@
         completions-<benchmark>.jsonl.gz   one line a program: task_id, sample, completion, tokens, truncated
         verdicts-<benchmark>.csv           one line a program: task_id, sample, verdict, passed, detail
 
+A run that is stored compactly, as those of a sweep are, has neither adapter nor completions; their
+sha256 are in ``dropped`` of its provenance.
+
 A folder appears by one rename, when everything in it is on disk. Names that begin with a dot are
 work in progress and never read.
 """
@@ -90,11 +93,12 @@ def write_atomically(path: Path, content: bytes) -> None:
         raise
 
 
-def save(store: Path, run_id: str, source: Path) -> Path:
+def save(store: Path, run_id: str, source: Path, *, compact: bool = False) -> Path:
     """Copy a finished run's folder into the store, by one rename.
 
     ``source`` holds the files of the layout above; ``files`` of its provenance is filled here. If
-    another process has stored the same run meanwhile, its copy stays.
+    another process has stored the same run meanwhile, its copy stays. ``compact`` leaves out adapter
+    and completions, and keeps their sha256.
 
     Raises:
         FlexError: no space left; nothing half-written remains.
@@ -108,7 +112,13 @@ def save(store: Path, run_id: str, source: Path) -> Path:
             shutil.copytree(source, temporary)
             provenance = _read_json(temporary / "provenance.json")
             provenance["files"] = _digests(temporary)
+            if compact:
+                provenance["dropped"] = {n: provenance["files"].pop(n) for n in _bulk(temporary)}
             (temporary / "provenance.json").write_bytes(to_json(provenance))
+            for name in provenance.get("dropped", ()):
+                (temporary / name).unlink()
+            if compact:
+                shutil.rmtree(temporary / "adapter", ignore_errors=True)  # empty by now
             for path in [*temporary.rglob("*"), temporary]:
                 _fsync(path)
             with contextlib.suppress(FileExistsError):
@@ -217,10 +227,16 @@ def read_config(run: Path) -> dict[str, Any]:
     expected += (
         ["training.csv", "adapter/adapter_model.safetensors"] if "training" in config else []
     )
-    for name in expected:
+    dropped = provenance.get("dropped", {})
+    for name in (n for n in expected if n not in dropped):
         if name not in provenance.get("files", {}) or not (run / name).is_file():
             raise _corrupt(run, f"{name} is missing")
     return config
+
+
+def is_compact(run: Path) -> bool:
+    """Whether a stored run was stored without adapter and completions."""
+    return "dropped" in read_provenance(run)
 
 
 def read_provenance(run: Path) -> dict[str, Any]:
@@ -266,7 +282,11 @@ def runs(store: Path | None = None, *, profile: str | None = None) -> pd.DataFra
     import pandas as pd
 
     rows = [
-        {**keys, **_flat(config, skip=_KEYS), **_flat(read_provenance(run), skip=["files"])}
+        {
+            **keys,
+            **_flat(config, skip=_KEYS),
+            **_flat(read_provenance(run), skip=["files", "dropped"]),
+        }
         for run, keys, config in _identified(store, profile)
     ]
     return pd.DataFrame(rows, columns=None if rows else _KEYS)
@@ -400,6 +420,11 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 def _verified(run: Path, name: str) -> bytes:
     """A file's content, once it agrees with the digest in the provenance."""
+    if name in read_provenance(run).get("dropped", {}):
+        raise FlexError(
+            f"run {run.name} was stored compactly, without {name}; to have it, remove {run} and make "
+            "the run again without --compact"
+        )
     try:
         content = (run / name).read_bytes()
     except OSError:
@@ -410,6 +435,12 @@ def _verified(run: Path, name: str) -> bytes:
             raise FlexError(f"run {run.name}: {why}; `flexlib regrade {run.name}` rebuilds it")
         raise _corrupt(run, why)
     return content
+
+
+def _bulk(folder: Path) -> list[str]:
+    """What a compact run does without, by name."""
+    paths = [*folder.glob("adapter/*"), *folder.glob("completions-*")]
+    return [path.relative_to(folder).as_posix() for path in sorted(paths)]
 
 
 def _digests(folder: Path) -> dict[str, str]:

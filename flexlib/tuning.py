@@ -8,6 +8,7 @@ values of the best are written into the profile (``[arms.NAME]``) by hand, where
 from __future__ import annotations
 
 import argparse
+import contextlib
 import csv
 import dataclasses
 import itertools
@@ -25,7 +26,7 @@ from flexlib.errors import FlexError
 if TYPE_CHECKING:
     import pandas as pd
 
-    from flexlib.run import Machine
+    from flexlib.run import Inputs, Machine
 
 FOLDER = store.ROOT / "data" / "tuning"
 FIELDS = ("arm", "settings", "eval_loss", "seed", "steps", "base_digest", "run_id")
@@ -108,12 +109,10 @@ def tune(arm: str, machine: Machine, folder: Path = FOLDER) -> Iterator[tuple[di
     Raises:
         FlexError: the plan has no such arm, or as :func:`flexlib.train.train`.
     """
-    from flexlib import models
     from flexlib import run as runs
-    from flexlib.train import train
 
     path = _file(arm, folder)
-    rows = _rows(path) if path.is_file() else []
+    rows = read_rows(path)
     for settings, wanted in trials(arm):
         wanted, inputs = runs.resolve(dataclasses.replace(wanted, benchmarks=()), machine)
         run_id = configs.run_id(configs.to_dict(wanted))
@@ -121,33 +120,44 @@ def tune(arm: str, machine: Machine, folder: Path = FOLDER) -> Iterator[tuple[di
         if known:
             yield settings, float(known[0]["eval_loss"]), False
             continue
-        work = machine.work_dir / f"tuning-{run_id}"
-        with (
-            store.full_disk_is_an_error(machine.work_dir),
-            runs._locked(machine.work_dir, work.name),
-        ):
-            work.mkdir(exist_ok=True)
-            train(
-                wanted,
-                inputs.base,
-                inputs.records,
-                work,
-                checkpoints=work / "checkpoints",
-                device=models.pick_device(machine.device),
-                microbatch=machine.microbatch,
-                progress=machine.progress,
-            )
-            last = _rows(work / "training.csv")[-1]
+        with trained(wanted, inputs, machine) as result:
+            last = read_rows(result / "training.csv")[-1]
             made = {"arm": arm, "settings": json.dumps(settings), "eval_loss": last["eval_loss"]}
             made |= {"seed": wanted.seed, "steps": last["step"]}
             rows.append({**made, "base_digest": wanted.base_digest, "run_id": run_id})
             folder.mkdir(parents=True, exist_ok=True)
             store.write_atomically(path, store.to_csv(FIELDS, rows))
-            shutil.rmtree(work)
         yield settings, float(last["eval_loss"]), True
 
 
-def _rows(path: Path) -> list[dict[str, str]]:
+@contextlib.contextmanager
+def trained(wanted: RunConfig, inputs: Inputs, machine: Machine) -> Iterator[Path]:
+    """Train by a resolved configuration; yields the folder of ``training.csv`` and ``adapter``, and
+    removes it when its numbers are written elsewhere. Killed before, it goes on from a checkpoint.
+
+    Raises:
+        Busy: another process is at it.
+        FlexError: as :func:`flexlib.train.train`.
+    """
+    from flexlib import models
+    from flexlib import run as runs
+
+    work = machine.work_dir / f"tuning-{configs.run_id(configs.to_dict(wanted))}"
+    with (
+        store.full_disk_is_an_error(machine.work_dir),
+        runs._locked(machine.work_dir, work.name),
+    ):
+        (work / "result").mkdir(parents=True, exist_ok=True)
+        if not (work / "result" / "adapter").exists():
+            runs._train(wanted, inputs, machine, work, models.BaseModels())
+        yield work / "result"
+        shutil.rmtree(work)
+
+
+def read_rows(path: Path) -> list[dict[str, str]]:
+    """The rows of a CSV file as text; none if there is no file."""
+    if not path.is_file():
+        return []
     with path.open(newline="", encoding="utf-8") as file:
         return list(csv.DictReader(file))
 

@@ -306,3 +306,50 @@ def test_replaced_verdicts_are_read_and_noted(runs):
     assert store.read_verdicts(run, "nanobench-java")[0]["verdict"] == "timeout"
     assert store.read_provenance(run)["regraded"] == [{"utc": "now"}]
     assert store.read_verdicts(run, "nanobench-python")[0]["verdict"] == "pass"
+
+
+# --- compact runs ---------------------------------------------------------------------------------
+
+
+def test_a_compact_run_has_no_bulk_and_the_digests_of_it(tmp_path):
+    run_id, source = finished(tmp_path)
+    whole = store.save(tmp_path / "whole", run_id, source)
+    run = store.save(tmp_path / "runs", run_id, source, compact=True)
+    assert store.is_compact(run) and not store.is_compact(whole)
+    kept = {p.name for p in run.iterdir()}
+    expected = {
+        p.name for p in whole.iterdir() if not p.name.startswith(("completions", "adapter"))
+    }
+    assert kept == expected
+    provenance, complete = store.read_provenance(run), store.read_provenance(whole)["files"]
+    assert set(provenance["dropped"]) == {
+        "adapter/adapter_model.safetensors",
+        "completions-nanobench-java.jsonl.gz",
+        "completions-nanobench-python.jsonl.gz",
+    }
+    assert provenance["files"] | provenance["dropped"] == complete
+    assert (source / "adapter").is_dir()  # the source is left alone
+
+
+def test_a_compact_run_is_read_like_any_other_but_for_its_bulk(tmp_path):
+    run_id, source = finished(tmp_path)
+    run = store.save(tmp_path / "runs", run_id, source, compact=True)
+    whole = store.save(tmp_path / "whole", run_id, source)
+    assert store.has(tmp_path / "runs", run_id)
+    for read in (store.verdicts, store.training):
+        assert read(tmp_path / "runs").equals(read(tmp_path / "whole"))
+    assert set(store.runs(tmp_path / "runs").columns) == set(store.runs(tmp_path / "whole").columns)
+    with pytest.raises(FlexError, match="stored compactly, without completions-nanobench-java"):
+        store.read_completions(run, "nanobench-java")
+    # Its adapter cannot serve another run.
+    data = store.read_config(whole)
+    assert store.trained_alike(tmp_path / "whole", data) == whole
+    assert store.trained_alike(tmp_path / "runs", data) is None
+
+
+@pytest.mark.parametrize("name", ["training.csv", "verdicts-nanobench-java.csv"])
+def test_what_a_compact_run_must_have_is_missed(tmp_path, name):
+    run = store.save(tmp_path / "runs", *finished(tmp_path), compact=True)
+    (run / name).unlink()
+    with pytest.raises(FlexError, match=f"{name} is missing"):
+        store.read_config(run)
