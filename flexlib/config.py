@@ -88,8 +88,9 @@ class RegularizerSettings:
     )
     layout_B: Literal["columns"] | None = None
     transform: Literal["last-axis", "both-axes"] | None = None  # of a factor; None: flattened
-    equal_norm: str | None = None  # strength is that at which this arm's norm is reached: see
-    # flexlib.calibration
+    average: Literal["harmonic"] | None = None  # of bins, in the rank form; None: arithmetic
+    A_as: Literal["factor"] | None = None  # what A gets in the rank form; None: L2
+    equal_norm: str | None = None  # the arm whose final norm the strength is to reach: calibration
 
 
 @dataclass(frozen=True)

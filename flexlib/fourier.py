@@ -12,6 +12,11 @@ weights rho(f) = ``low_weight`` if f <= ``threshold`` else ``high_weight``:
     and a column band V hold tr(G_U H_V), with G_U = sum_u b_u b_u^H and H_V = sum_v a_v a_v^H of
     rank x rank numbers. It sees B and A through their product alone, so it is the same for
     (B R, R^-1 A), which the factor form is not.
+``rank``
+    The factor form without its transform: the quadratic form on the rank index of B that it comes to
+    where units have no order, and L2 on A (:mod:`flexlib.layout` derives the weights).
+``nuclear``
+    The sum of the singular values of the update s B A.
 ``l2``
     R(w) = |w|^2 of each factor: by Parseval's theorem the factor form with equal weights.
 
@@ -191,15 +196,19 @@ def delta_penalty(A: Tensor, B: Tensor, settings: RegularizerSettings, seed: int
 
 
 def rank_penalty(A: Tensor, B: Tensor, settings: RegularizerSettings, seed: int = 0) -> Tensor:
-    """The factor form's expected value over adapters without an order of units, as a function of what
-    is left, the rank index: (..., rank, n) and (..., m, rank) -> (...). No transform is taken.
+    """What the factor form is to an adapter whose units have no order, as a function of what is left, the
+    rank index: (..., rank, n) and (..., m, rank) -> (...). B is not transformed.
 
-    tr(B M B^T) + c |A|^2, with M and c of :mod:`flexlib.layout`.
+    tr(B M B^T) + c |A|^2, with M of :mod:`flexlib.layout` and c the same average over all bins of A. With
+    ``A_as = "factor"``, A keeps its transform.
     """
-    rank, n = A.shape[-2:]
-    M = torch.as_tensor(layout.rank_matrix(B.shape[-2], rank, settings), dtype=B.dtype).to(B.device)
-    of_A = layout.lag_weights(rank * n, [0], settings)[0]
-    return ((B @ M) * B).sum((-2, -1)) + of_A * A.square().sum((-2, -1))
+    (m, rank), n = B.shape[-2:], A.shape[-1]
+    matrix = layout.response_matrix if settings.average == "harmonic" else layout.rank_matrix
+    M = torch.as_tensor(matrix(m, rank, settings), dtype=B.dtype, device=B.device)
+    of_B = ((B @ M) * B).sum((-2, -1))
+    if settings.A_as == "factor":
+        return of_B + factor_penalty(A.flatten(-2), settings, seed)
+    return of_B + matrix(rank * n, 1, settings).item() * A.square().sum((-2, -1))
 
 
 def nuclear_norm(A: Tensor, B: Tensor, settings: Any = None, seed: int = 0) -> Tensor:
@@ -561,6 +570,11 @@ def _check(settings: RegularizerSettings) -> None:
             raise FlexError(
                 f"regularizer.{name} belongs to the factor form; leave it out with "
                 f"form={settings.form}"
+            )
+    for name in ("average", "A_as"):
+        if getattr(settings, name) and settings.form != "rank":
+            raise FlexError(
+                f"regularizer.{name} belongs to the rank form; leave it out with form={settings.form}"
             )
     if settings.transform and settings.basis != "fourier" and settings.axis is None:
         raise FlexError(

@@ -26,6 +26,16 @@ B by columns, A by rows: the number of units
     c(d) at multiples of n / r is the mean of rho over residue classes of bins, the same for all to
     one bin in n / r. M is nearly c(0) times the identity: L2, which no rotation of the rank index changes.
 
+M is what the penalty weighs *in an adapter without an order*, such as a random one. Training does not
+stay there: it can move each unit's weights into the bins that are spared. Against a loss whose gradient g
+has no order either, the best that w can do at a given price is w ~ C^-1 g, at a gain of
+g^T C^-1 g / 4, so that what counts is the unit's block of C^-1, and
+
+    N = (block of C^-1)^-1,   the same with 1 / rho for rho, inverted: a harmonic mean,
+
+`response_matrix`, is the weight on the rank index against which the loss would fare as well. It is below M:
+for L2 on A, 0.18 instead of 0.55 as released.
+
 A penalty c |A|^2 + tr(B M B^T) is not one on rank components in the end, since training is free to
 rotate them: (B G, G^-1 A) is the same update. Its minimum over all factors of an update W is
 
@@ -34,18 +44,22 @@ rotate them: (B G, G^-1 A) is the same update. Its minimum over all factors of a
 tau ascending eigenvalues of M, sigma descending singular values (`least_penalty`): a weighted nuclear
 norm, which is why all of these penalties remove rank. For M = c it is the nuclear norm, as for L2.
 (Proof. Below, by AM-GM and |X|_F |Y|_F >= |X Y|_*, it is 2 sqrt(c) |B M^(1/2) O A|_* for every orthogonal
-O, and with the polar factors of B and A for O at least 2 sqrt(c) sum_i sqrt(tau_i) sigma_i(B A), since
-|X D|_* >= sum_i sigma_i(X) d_(r+1-i). `least_factors` attains it.)
+O. With b and a for the polar factors of B and A and D for M^(1/2), some O makes that |a b D|_*, which is at
+least the sum of singular values of a b, descending, times those of D, ascending; and a b has the
+singular values of B A. `least_factors` attains it.)
 
 All of it is exact for any r, n, threshold and weights; numbers are float64.
 """
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 from numpy.typing import ArrayLike
 
 from flexlib.config import RegularizerSettings
+from flexlib.errors import FlexError
 
 
 def lag_weights(n: int, lags: ArrayLike, settings: RegularizerSettings) -> np.ndarray:
@@ -89,6 +103,22 @@ def rank_weights(
     matrix = rank_matrix(units, rank, settings, stride=stride)
     dft = np.fft.fft(np.eye(rank), norm="ortho")
     return np.einsum("js,st,jt->j", dft, matrix, dft.conj()).real
+
+
+def response_matrix(
+    units: int, rank: int, settings: RegularizerSettings, *, stride: int = 1
+) -> np.ndarray:
+    """N of a factor: (rank, rank), symmetric, with 0 < N <= M in the order of quadratic forms.
+
+    Raises:
+        FlexError: a weight is zero: its bins cost nothing, and so does every loss.
+    """
+    if not (settings.low_weight > 0 and settings.high_weight > 0):
+        raise FlexError("the harmonic mean of a penalty's weights needs both above 0")
+    inverse = dataclasses.replace(
+        settings, low_weight=1 / settings.low_weight, high_weight=1 / settings.high_weight
+    )
+    return np.linalg.inv(rank_matrix(units, rank, inverse, stride=stride))
 
 
 def least_penalty(values: ArrayLike, of_A: float, of_B: np.ndarray) -> float:

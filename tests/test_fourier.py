@@ -262,10 +262,25 @@ def test_rank_form_is_the_mean_of_the_circulant_blocks_on_b_and_l2_on_a(m, n, ra
         transform = torch.fft.fft(torch.eye(size, dtype=torch.float64), norm="ortho")
         return (transform.mH @ (rho_[:, None] * transform)).real
 
-    blocks = circulant(m * rank).reshape(m, rank, m, rank)
-    M = torch.stack([blocks[u, :, u] for u in range(m)]).mean(0)
-    dense = torch.trace(f.B @ M @ f.B.mT) + circulant(rank * n)[0, 0] * f.A.square().sum()
+    def mean_block(C):
+        blocks = C.reshape(m, rank, m, rank)
+        return torch.stack([blocks[u, :, u] for u in range(m)]).mean(0)
+
+    C_A, C_B = circulant(rank * n), circulant(m * rank)
+    dense = torch.trace(f.B @ mean_block(C_B) @ f.B.mT) + C_A.diagonal().mean() * f.A.square().sum()
     same(f, fourier.penalty(s, [f]), dense)
+    harmonic = dataclasses.replace(s, average="harmonic")
+    if 0 in w:
+        with pytest.raises(FlexError, match="needs both above 0"):
+            fourier.penalty(harmonic, [f])
+    else:
+        N = torch.linalg.inv(mean_block(torch.linalg.inv(C_B)))
+        of_A = 1 / torch.linalg.inv(C_A).diagonal().mean()
+        dense = torch.trace(f.B @ N @ f.B.mT) + of_A * f.A.square().sum()
+        same(f, fourier.penalty(harmonic, [f]), dense)
+    with_A = dataclasses.replace(s, A_as="factor")
+    dense = torch.trace(f.B @ mean_block(C_B) @ f.B.mT) + dense_factor(f.A.reshape(-1), s)
+    same(f, fourier.penalty(with_A, [f]), dense)
 
 
 @PROPERTY
@@ -479,6 +494,7 @@ ARMS = [
     RegularizerSettings("delta", bands="radial", threshold=0.7),
     RegularizerSettings("l2"),
     RegularizerSettings("rank"),
+    RegularizerSettings("rank", average="harmonic", A_as="factor"),
     RegularizerSettings("factor", transform="last-axis"),
     RegularizerSettings("factor", transform="both-axes"),
     RegularizerSettings("nuclear"),
@@ -614,6 +630,8 @@ def test_gpu_and_cpu_agree(s):
         ({"axis": "units"}, "regularizer.axis says what basis=permuted renumbers"),
         ({"axis": "units", "basis": "permuted", "form": "delta"}, "regularizer.axis"),
         ({"layout_B": "columns", "form": "delta"}, "layout_B"),
+        ({"average": "harmonic"}, "average belongs to the rank form"),
+        ({"A_as": "factor"}, "A_as belongs to the rank form"),
         ({"transform": "last-axis", "form": "rank"}, "transform belongs to the factor form"),
         ({"transform": "last-axis", "basis": "permuted"}, "takes factors as matrices"),
     ],
@@ -655,18 +673,47 @@ def test_the_released_arm_is_the_released_configuration():
     assert config.load("paper", "fourier-released", 1).regularizer == RELEASED
 
 
-def test_every_penalty_of_the_controls_is_matched_to_the_released_one():
+# Arms that differ from the released penalty in where they look alone: the same bins, as many of each
+# weight or nearly, so that the released strength is theirs.
+RELAID = {
+    "fourier-units": {"basis": "permuted", "axis": "units"},
+    "fourier-outputs": {"basis": "permuted", "axis": "outputs"},
+    "fourier-rank": {"basis": "permuted", "axis": "rank"},
+    "fourier-whole-A": {"basis": "permuted", "axis": "whole-A"},
+    "fourier-A-columns": {"layout_A": "columns"},
+    "fourier-B-columns": {"layout_B": "columns"},
+    "fourier-columns": {"layout_A": "columns", "layout_B": "columns"},
+    "fourier-last-axis": {"transform": "last-axis"},
+    "fourier-both-axes": {"transform": "both-axes"},
+    "rank-weights-on-B": {"form": "rank", "A_as": "factor"},
+}
+
+
+def test_every_penalty_is_of_a_strength_that_can_be_compared():
+    """Matched in gradient or in the norm that it leaves, or the released penalty but for one thing."""
     arms = {a: config.load("nano", a, 1).regularizer for a in config.arms()}
     penalised = {
         a: r for a, r in arms.items() if r is not None and not a.startswith("released-fourier-")
     }
     assert set(penalised) >= {
         *["fourier-described", "fourier-released", "fourier-delta", "fourier-permuted"],
-        *["fourier-orthogonal", "l2-matched"],
+        *["fourier-orthogonal", "l2-matched", "l2-norm", "nuclear-norm", "rank-weights"],
     }
     released = penalised.pop("fourier-released")
-    units = penalised.pop("fourier-units")  # a renumbering: matched as it is
-    assert units == dataclasses.replace(released, basis="permuted", axis="units")
+    for arm, change in RELAID.items():
+        assert penalised.pop(arm) == dataclasses.replace(released, **change), arm
     for arm, settings_ in penalised.items():
-        assert settings_.matched, arm
-        assert settings_.strength == released.strength, arm
+        if settings_.equal_norm:
+            assert settings_.equal_norm == "fourier-released" and not settings_.matched, arm
+            assert "strength = 0.0\n" in (config.CONFIGS / "arms" / f"{arm}.toml").read_text(), arm
+        else:
+            assert settings_.matched, arm
+            assert settings_.strength == released.strength, arm
+
+
+@pytest.mark.parametrize("change", RELAID.values(), ids=RELAID)
+def test_arms_at_the_released_strength_press_about_as_hard(change):
+    shapes = [Factors("", torch.zeros(8, 192), torch.zeros(192, 8), 2.0) for _ in range(4)]
+    matched = dataclasses.replace(RELEASED, matched=True, **change)
+    within = 0.3 if change.get("transform") == "both-axes" else 0.12
+    assert Regularizer(matched, shapes).scale == pytest.approx(0.01, rel=within)

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from flexlib import fourier, layout
 from flexlib.config import RegularizerSettings
+from flexlib.errors import FlexError
 
 CLOSE = {"rtol": 1e-10, "atol": 1e-10}
 PROPERTY = settings(deadline=None, max_examples=60, derandomize=True)
@@ -115,6 +116,36 @@ def test_the_penalty_of_units_with_random_signs_is_that_of_the_rank_matrix(layou
     M_B = layout.rank_matrix(m, rank, s, stride=strides[1])
     np.testing.assert_allclose(of_A, np.trace(A.T @ M_A @ A), rtol=1e-12)
     np.testing.assert_allclose(of_B, np.trace(B @ M_B @ B.T), rtol=1e-12)
+
+
+@PROPERTY
+@given(
+    st.integers(1, 12),
+    st.integers(1, 6),
+    penalties(("nyquist",)),
+    st.booleans(),
+    st.integers(0, 99),
+)
+def test_response_matrix_is_what_a_loss_without_order_is_up_against(units, rank, s, by_rows, seed):
+    """Its least penalty minus gain is that of the penalty itself, on average over the signs of units."""
+    stride = 1 if by_rows else units
+    if not (s.low_weight and s.high_weight):
+        with pytest.raises(FlexError, match="both above 0"):
+            layout.response_matrix(units, rank, s, stride=stride)
+        return
+    N = layout.response_matrix(units, rank, s, stride=stride)
+    C, where = circulant(units * rank, s), places(units, rank, stride)
+    g = np.random.default_rng(seed).standard_normal(rank)
+    gains = []
+    for place in where:  # min over w of w' C w - g' w, for a gradient on one unit
+        whole = np.zeros(units * rank)
+        whole[place] = g
+        w = np.linalg.solve(2 * C, whole)
+        gains.append(w @ C @ w - whole @ w)
+    b = np.linalg.solve(2 * N, g)
+    np.testing.assert_allclose(b @ N @ b - g @ b, np.mean(gains), rtol=1e-8)
+    M = layout.rank_matrix(units, rank, s, stride=stride)
+    assert np.linalg.eigvalsh(M - N).min() > -1e-10
 
 
 @PROPERTY
