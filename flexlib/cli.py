@@ -22,6 +22,7 @@ _ELSEWHERE = (
     "flexlib.nanobench.cli",
     "flexlib.tuning",
     "flexlib.calibration",
+    "flexlib.sweep",
 )
 
 

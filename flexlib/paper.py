@@ -6,6 +6,7 @@ printed.
 
 from __future__ import annotations
 
+import datetime
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +23,10 @@ CLAIM_FIELDS: dict[str, type] = {
     "benchmark": str, "metric": str, "test": str, "direction": str, "smallest_effect": float,
     "alpha": float, "family": str, "minimum_n": int,
 }  # fmt: skip
+# What an entry may also have: its own date, and what has taken its place and why.
+CLAIM_OPTIONS: dict[str, type] = {"registered": datetime.date, "superseded_by": str, "reason": str}
 CLAIM_CHOICES = {
-    "kind": ("claim", "question"),
+    "kind": ("claim", "question", "prediction"),
     "test": ("paired-bootstrap",),
     "direction": ("greater", "less", "two-sided", "equivalent"),
 }
@@ -67,23 +70,29 @@ def as_counts(percent: float, n: int, decimals: int = 1) -> list[int]:
 def claims(data: Path = DATA) -> pd.DataFrame:
     """The pre-registered claims, indexed by ``id``, in the order of the file.
 
+    ``registered`` is the entry's own date or the file's, ``superseded_by`` and ``reason`` are "" where
+    nothing has taken its place.
+
     Raises FlexError if the file does not have the form that its head describes.
     """
-    return pd.DataFrame(registration(data)["claims"]).set_index("id", drop=False)
+    content = registration(data)
+    absent = {"registered": content["registered"], "superseded_by": "", "reason": ""}
+    rows = [absent | claim for claim in content["claims"]]
+    return pd.DataFrame(rows, columns=[*CLAIM_FIELDS, *CLAIM_OPTIONS]).set_index("id", drop=False)
 
 
 def registration(data: Path = DATA) -> dict[str, Any]:
-    """data/claims.yml, checked: ``registered`` (date), ``design_rule``, the list ``claims`` and
-    ``tuning``, the plan that :mod:`flexlib.tuning` reads."""
+    """data/claims.yml, checked: ``registered`` (date), ``design_rule``, the list ``claims``, ``tuning``,
+    the plan that :mod:`flexlib.tuning` reads, and ``sweep``, that of :mod:`flexlib.sweep`."""
     path = data / "claims.yml"
     if not path.is_file():
         raise FlexError(
             f"no registration {path}; install flexlib from a checkout: pip install -e ."
         )
     content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    parts = {"registered", "design_rule", "claims", "tuning"}
+    parts = {"registered", "design_rule", "claims", "tuning", "sweep"}
     if not isinstance(content, dict) or set(content) != parts:
-        raise FlexError(f"{path}: needs exactly registered, design_rule, claims and tuning")
+        raise FlexError(f"{path}: needs exactly {', '.join(sorted(parts))}")
     if not content["claims"]:
         raise FlexError(f"{path}: registers no claim")
     for claim in content["claims"]:
@@ -91,15 +100,22 @@ def registration(data: Path = DATA) -> dict[str, Any]:
     ids = [claim["id"] for claim in content["claims"]]
     if len(set(ids)) < len(ids):
         raise FlexError(f"{path}: the ids of claims are not unique")
+    for claim in content["claims"]:
+        if "superseded_by" in claim and claim["superseded_by"] not in set(ids) - {claim["id"]}:
+            raise FlexError(f"{path}: claim {claim['id']} is superseded by an id that is not there")
     return content
 
 
 def _check_claim(claim: dict[str, Any], path: Path) -> None:
     where = f"{path}: claim {claim.get('id', '?')}"
-    if set(claim) != set(CLAIM_FIELDS):
-        wrong = ", ".join(sorted(set(claim) ^ set(CLAIM_FIELDS)))
+    if set(claim) - set(CLAIM_OPTIONS) != set(CLAIM_FIELDS):
+        wrong = ", ".join(sorted((set(claim) ^ set(CLAIM_FIELDS)) - set(CLAIM_OPTIONS)))
         raise FlexError(f"{where}: missing or unknown fields: {wrong}")
-    for field, kind in CLAIM_FIELDS.items():
+    if ("superseded_by" in claim) != ("reason" in claim):
+        raise FlexError(f"{where}: superseded_by and reason go together")
+    for field, kind in (
+        CLAIM_FIELDS | {k: v for k, v in CLAIM_OPTIONS.items() if k in claim}
+    ).items():
         if type(claim[field]) is not kind:
             raise FlexError(f"{where}: {field} must be of type {kind.__name__}")
     for field, choices in CLAIM_CHOICES.items():

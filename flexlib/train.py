@@ -49,6 +49,7 @@ def train(
     model: transformers.PreTrainedModel | None = None,
     checkpointing: bool = False,
     compiled: bool = False,
+    callbacks: Sequence[TrainerCallback] = (),
 ) -> None:
     """Train the adapter of one run into ``output/adapter``, its curve into ``output/training.csv``.
 
@@ -64,6 +65,7 @@ def train(
         model: the base model, if it is loaded already; it is left as it was.
         checkpointing: compute activations again in the backward pass, for a third more time.
         compiled: let torch.compile make the kernels.
+        callbacks: to look on.
 
     Raises:
         FlexError: the model lacks the target modules, or the settings do not fit together.
@@ -104,7 +106,7 @@ def train(
         train_dataset=examples["train"],
         eval_dataset=examples["validation"],
         data_collator=data.collator(tokenizer.pad_token_id, settings.packing),
-        callbacks=[EvaluateAtFractions(settings.evaluations), MarkComplete()],
+        callbacks=[EvaluateAtFractions(settings.evaluations), MarkComplete(), *callbacks],
         optimizer_cls_and_kwargs=optimizer_class(config),
     )
     if config.regularizer:

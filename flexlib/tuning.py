@@ -14,7 +14,7 @@ import dataclasses
 import itertools
 import json
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,7 +40,26 @@ def plan() -> dict[str, Any]:
     """
     from flexlib import paper  # late, with pandas: every command line reads this module
 
-    plan = paper.registration()["tuning"]
+    return _fair(paper.registration()["tuning"])
+
+
+def _plan_of(arm: str) -> dict[str, Any]:
+    """The plan that tunes an arm: that of the optimisers, or that of the sweep's learning rates.
+
+    Raises:
+        FlexError: neither does.
+    """
+    from flexlib import paper
+
+    plans = [plan(), _fair(paper.registration()["sweep"]["tuning"])]
+    for registered in plans:
+        if arm in registered["trials"]:
+            return registered
+    known = ", ".join(arm for registered in plans for arm in registered["trials"])
+    raise FlexError(f"arm {arm!r} is not tuned; data/claims.yml has trials for {known}")
+
+
+def _fair(plan: dict[str, Any]) -> dict[str, Any]:
     sizes = {arm: len(list(grid(values))) for arm, values in plan["trials"].items()}
     if len(set(sizes.values())) != 1:
         raise FlexError(f"claims.yml: arms are tuned with unequal numbers of trials, {sizes}")
@@ -59,10 +78,7 @@ def trials(arm: str) -> list[tuple[dict[str, Any], RunConfig]]:
     Raises:
         FlexError: the plan has no such arm.
     """
-    registered = plan()
-    if arm not in registered["trials"]:
-        known = ", ".join(registered["trials"])
-        raise FlexError(f"arm {arm!r} is not tuned; data/claims.yml has trials for {known}")
+    registered = _plan_of(arm)
     made = []
     for settings in grid(registered["trials"][arm]):
         overrides = [f"{key}={value!r}" for key, value in settings.items()]
@@ -74,12 +90,14 @@ def trials(arm: str) -> list[tuple[dict[str, Any], RunConfig]]:
     return made
 
 
-def table(folder: Path = FOLDER) -> pd.DataFrame:
+def table(folder: Path = FOLDER, arms: Iterable[str] | None = None) -> pd.DataFrame:
     """All trials made so far: ``arm, settings`` (JSON), ``eval_loss`` (final, nats a token; NaN if it
-    diverged), ``seed, steps, base_digest, run_id``, in the order of the plan."""
+    diverged), ``seed, steps, base_digest, run_id``, in the order of the plan. ``arms``: None for those of
+    the optimiser study."""
     import pandas as pd
 
-    frames = [pd.read_csv(p) for arm in plan()["trials"] if (p := _file(arm, folder)).is_file()]
+    arms = plan()["trials"] if arms is None else arms
+    frames = [pd.read_csv(p) for arm in arms if (p := _file(arm, folder)).is_file()]
     return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=list(FIELDS))
 
 
@@ -163,7 +181,7 @@ def read_rows(path: Path) -> list[dict[str, str]]:
 
 
 def _file(arm: str, folder: Path = FOLDER) -> Path:
-    return folder / f"{plan()['profile']}-{arm}.csv"
+    return folder / f"{_plan_of(arm)['profile']}-{arm}.csv"
 
 
 # --- the command ----------------------------------------------------------------------------------

@@ -685,7 +685,7 @@ RELAID = {
     "fourier-columns": {"layout_A": "columns", "layout_B": "columns"},
     "fourier-last-axis": {"transform": "last-axis"},
     "fourier-both-axes": {"transform": "both-axes"},
-    "rank-weights-on-B": {"form": "rank", "A_as": "factor"},
+    "rank-weights-on-B": {"form": "rank", "average": "harmonic", "A_as": "factor"},
 }
 
 
