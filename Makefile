@@ -44,7 +44,7 @@ $(PINNED): constraints.txt | system-tools
 	@touch $@
 
 $(READY): $(PINNED) pyproject.toml
-	$(VENV)/bin/pip install -q -c constraints.txt -e '.[book,cluster,test]'
+	$(VENV)/bin/pip install -q -c constraints.txt -e '.[book,cluster,gguf,test]'
 	@touch $@
 
 # New pins: solve the ranges of pyproject.toml afresh. Do it on Debian 12: a later patch release of
@@ -53,7 +53,7 @@ $(READY): $(PINNED) pyproject.toml
 constraints:
 	$(PYTHON) -m venv --clear $(VENV)-new
 	$(VENV)-new/bin/pip install -q "$$(grep '^torch==' constraints.txt)"
-	$(VENV)-new/bin/pip install -q -e '.[book,cluster,test]'
+	$(VENV)-new/bin/pip install -q -e '.[book,cluster,gguf,test]'
 	{ head -1 constraints.txt; \
 	  $(VENV)-new/bin/pip freeze --exclude-editable | sed 's/+.*//' | sort -f; } > constraints.txt.new
 	mv constraints.txt.new constraints.txt

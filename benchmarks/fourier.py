@@ -6,7 +6,7 @@
 the penalty and its gradient with respect to all factors, in one process, round by round in turn; the
 median counts.
 
-- ``delta``: `flexlib.fourier`, all adapters in one graph, as in training
+- ``delta``: `flexlib.training.fourier`, all adapters in one graph, as in training
 - ``factor``: the same for the factor form
 - ``dense``: dW = s B A and its two-dimensional real transform, one adapter at a time with its
   backward pass, so that only one is held; measured on ``--dense`` adapters and scaled to all
@@ -35,9 +35,9 @@ from pathlib import Path
 
 import torch
 
-from flexlib import fourier
 from flexlib.config import RegularizerSettings
-from flexlib.fourier import Factors
+from flexlib.training import fourier
+from flexlib.training.fourier import Factors
 
 DEFAULT_OUT = Path(__file__).parents[1] / "data" / "benchmarks" / "fourier.csv"
 MODULES, SIZE, RANK = 64, 4096, 8

@@ -16,9 +16,12 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from flexlib import benchmarks, merging, models, run, store
+from flexlib import models
+from flexlib.analysis import merging
 from flexlib.config import BenchmarkSettings
-from flexlib.generate import generate
+from flexlib.generation.decoding import generate
+from flexlib.runs import pipeline, store
+from flexlib.tasks import benchmarks
 
 FIELDS = (
     "profile", "arm", "seed", "benchmark", "precision", "prompts", "max_logit_difference",
@@ -28,7 +31,7 @@ FIELDS = (
 
 
 def compare(
-    folder: Path, base: Path, settings: BenchmarkSettings, problems: list, machine: run.Machine
+    folder: Path, base: Path, settings: BenchmarkSettings, problems: list, machine: pipeline.Machine
 ) -> dict[str, Any]:
     """One row: logits, texts and verdicts of one run's adapter in one precision."""
     tokenizer = models.load_tokenizer(base)
@@ -49,7 +52,10 @@ def compare(
             )  # fmt: skip
         texts.append([c["completion"] for c in completions])
         verdicts.append(
-            [r["verdict"] for r in run.grade_completions(problems, completions, machine)]
+            [
+                row["verdict"]
+                for row in pipeline.grade_completions(problems, completions, settings, machine)
+            ]
         )
     return row | {
         "programs": len(problems),
@@ -72,7 +78,7 @@ def main() -> None:
     parser.add_argument("--data-dir", type=Path)
     parser.add_argument("--unsafe-no-sandbox", action="store_true")
     args = parser.parse_args()
-    machine = run.Machine(data_dir=args.data_dir, unsafe_no_sandbox=args.unsafe_no_sandbox)
+    machine = pipeline.Machine(data_dir=args.data_dir, unsafe_no_sandbox=args.unsafe_no_sandbox)
 
     rows: list[dict] = []
     if args.out.exists():

@@ -25,9 +25,11 @@ from pathlib import Path
 import torch
 import transformers
 
-from flexlib import config, data, models, store
-from flexlib.optimizers import optimizer_class
-from flexlib.train import FlexTrainer, add_lora, training_arguments
+from flexlib import config, models
+from flexlib.runs import store
+from flexlib.tasks import data
+from flexlib.training.optimizers import optimizer_class
+from flexlib.training.trainer import FlexTrainer, add_lora, training_arguments
 
 DEFAULT_OUT = Path(__file__).parents[1] / "data" / "benchmarks" / "optimizers.csv"
 DEFAULT_BASE = Path(__file__).parents[1] / "data" / "nano" / "base"

@@ -1,5 +1,5 @@
 """For which strengths the released penalty matters at all: along plain LoRA's training of a profile, the
-regime that Adam puts every weight of the adapter in (flexlib.pressure).
+regime that Adam puts every weight of the adapter in (flexlib.analysis.pressure).
 
     python benchmarks/pressure.py [--profile nano] [--base-model DIR] [--data-dir DIR] [--out FILE]
 
@@ -12,8 +12,10 @@ import argparse
 import tempfile
 from pathlib import Path
 
-from flexlib import config, pressure, store
-from flexlib.run import Machine
+from flexlib import config
+from flexlib.analysis import pressure
+from flexlib.runs import store
+from flexlib.runs.pipeline import Machine
 
 FOLDER = Path(__file__).parents[1] / "data" / "benchmarks"
 SEED = 0

@@ -13,16 +13,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from flexlib import __version__, config, store
+from flexlib import __version__, config
 from flexlib.errors import FlexError
+from flexlib.runs import store
 
 # Commands that live with their subject: each module has ``add_parser(subparsers)``.
 _ELSEWHERE = (
     "flexlib.grading.cli",
     "flexlib.nanobench.cli",
-    "flexlib.tuning",
-    "flexlib.calibration",
-    "flexlib.sweep",
+    "flexlib.study.tuning",
+    "flexlib.study.calibration",
+    "flexlib.study.sweep",
 )
 
 
@@ -118,7 +119,7 @@ def _add_machine(parser: argparse.ArgumentParser) -> None:
 
 
 def _machine(args: argparse.Namespace):
-    from flexlib.run import Machine
+    from flexlib.runs.pipeline import Machine
 
     chosen = {
         name: getattr(args, name)
@@ -133,21 +134,21 @@ def _machine(args: argparse.Namespace):
 
 
 def _run(args: argparse.Namespace) -> None:
-    from flexlib import run
+    from flexlib.runs import pipeline
 
     wanted = _configuration(args, args.arm, args.seed)
-    _report(wanted, run.run(wanted, _machine(args)))
+    _report(wanted, pipeline.run(wanted, _machine(args)))
 
 
 def _grid(args: argparse.Namespace) -> None:
-    from flexlib import run
+    from flexlib.runs import pipeline
 
     wanted = [_configuration(args, arm, seed) for seed in args.seeds for arm in args.arm]
     wanted = list(dict.fromkeys(wanted))
     if args.slurm is None:
-        made = run.grid(wanted, _machine(args))
+        made = pipeline.grid(wanted, _machine(args))
     else:
-        from flexlib import cluster
+        from flexlib.runs import cluster
 
         where, parameters = cluster.parse(args.slurm)
         made = cluster.grid(wanted, _machine(args), cluster=where, parameters=parameters)
@@ -162,7 +163,8 @@ def _configuration(args: argparse.Namespace, arm: str, seed: int) -> config.RunC
 
 
 def _report(made: config.RunConfig, folder: Path | None, prefix: str = "") -> None:
-    from flexlib import distributed, run
+    from flexlib.runs import pipeline
+    from flexlib.training import distributed
 
     if not distributed.is_main():
         return
@@ -170,7 +172,7 @@ def _report(made: config.RunConfig, folder: Path | None, prefix: str = "") -> No
     if folder is None:
         print(f"{name}: another process is making it")
     else:
-        print(f"{name}: {folder}\n{run.summary(folder)}")
+        print(f"{name}: {folder}\n{pipeline.summary(folder)}")
     sys.stdout.flush()
 
 
@@ -191,10 +193,10 @@ def _add_regrade(commands: argparse._SubParsersAction) -> None:
 
 
 def _regrade(args: argparse.Namespace) -> int:
-    from flexlib import run
+    from flexlib.runs import pipeline
 
     changed = programs = 0
-    for result in run.regrade(_machine(args), args.runs, write=not args.check):
+    for result in pipeline.regrade(_machine(args), args.runs, write=not args.check):
         programs += result.programs
         changed += len(result.changes)
         outcome = f"{len(result.changes)} changed" if result.changes else "unchanged"
@@ -216,14 +218,14 @@ def _add_doctor(commands: argparse._SubParsersAction) -> None:
 
 
 def _doctor(args: argparse.Namespace) -> int:
-    from flexlib import doctor
+    from flexlib.runs import doctor
 
     checks = []
     for check in doctor.examine(args.store):
         checks.append(check)
         remedy = "" if check.ok else f" -> {check.remedy}"
         print(f"{'ok' if check.ok else '--'}  {check.name:<18} {check.detail}{remedy}", flush=True)
-    for profile in ("nano", "paper"):
+    for profile in doctor.PROFILES:
         verdict = "can run" if doctor.can_run(profile, checks) else "cannot run here"
         print(f"profile {profile}: {verdict}")
     return 0 if doctor.can_run("nano", checks) else 1

@@ -26,9 +26,12 @@ from common import (
     write_machine,
 )
 
-from flexlib import config, generate, memory, scale
-from flexlib.benchmarks import HUMANEVAL_STOP, Problem
-from flexlib.train import add_lora
+from flexlib import config
+from flexlib.generation import decoding
+from flexlib.models import memory
+from flexlib.study import scale
+from flexlib.tasks.benchmarks import HUMANEVAL_STOP, Problem
+from flexlib.training.trainer import add_lora
 
 PROMPT, NEW = 300, 128  # tokens; MultiPL-E's Java prompts have about so many
 
@@ -43,11 +46,11 @@ def measure(model, tokenizer, rows: int, cache: str, new: int, prompt: int) -> f
         3, model.config.vocab_size, (rows, prompt), generator=generator
     ).tolist()
     # transformers' own cache, for comparison, in place of ours
-    concatenating = mock.patch.object(generate, "growing_cache", lambda config: None)
+    concatenating = mock.patch.object(decoding, "growing_cache", lambda config: None)
     with concatenating if cache == "concatenating" else nullcontext():
         synchronize()
         start = time.perf_counter()
-        generate.complete_batch(
+        decoding.complete_batch(
             model, tokenizer, batch, prompts, settings, 1, static_cache=cache == "static"
         )
         synchronize()

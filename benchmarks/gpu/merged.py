@@ -12,8 +12,10 @@ import time
 import torch
 from common import arguments, random_model, write
 
-from flexlib import config, merging, scale
-from flexlib.train import add_lora
+from flexlib import config
+from flexlib.analysis import merging
+from flexlib.study import scale
+from flexlib.training.trainer import add_lora
 
 PROMPTS, LENGTH = 16, 256
 # Root mean square of an entry of B after some hundred steps of AdamW at 2e-4, whose steps are about

@@ -1,7 +1,7 @@
 """Training steps at the true 7B shape, with the released loop beside ours.
 
 Every setting goes through flexlib's Trainer, on sequences as long as MBPP's. Written to
-``training.csv`` (see flexlib.scale) and ``overheads.csv``, the cost of penalty and curvature in per cent
+``training.csv`` (see flexlib.study.scale) and ``overheads.csv``, the cost of penalty and curvature in per cent
 of a step. Takes some minutes:
 
     python benchmarks/gpu/training.py --out data/benchmarks/gpu
@@ -25,10 +25,13 @@ from common import (
     write_machine,
 )
 
-from flexlib import config, data, fourier, models, scale
-from flexlib.loss import chunk_loss
-from flexlib.optimizers import optimizer_class
-from flexlib.train import FlexTrainer, add_lora, training_arguments
+from flexlib import config, models
+from flexlib.study import scale
+from flexlib.tasks import data
+from flexlib.training import fourier
+from flexlib.training.loss import chunk_loss
+from flexlib.training.optimizers import optimizer_class
+from flexlib.training.trainer import FlexTrainer, add_lora, training_arguments
 
 WARM, TIMED = 5, 15  # steps
 # Sequences laid end to end. The mask that keeps them apart is dense, so that the cost of attention is
@@ -106,7 +109,7 @@ def ours(model, args, arm: str, sequences: int, *, compiled: bool = False, extra
 
 
 def equip(trainer: FlexTrainer, model, wanted: config.RunConfig) -> None:
-    """Penalty and curvature, as flexlib.train sets them up."""
+    """Penalty and curvature, as flexlib.training.trainer sets them up."""
     if wanted.regularizer:
         trainer.regularizer = fourier.Regularizer(
             wanted.regularizer, fourier.lora_factors(model), wanted.seed

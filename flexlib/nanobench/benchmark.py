@@ -16,7 +16,6 @@ from functools import cache
 from pathlib import Path
 from random import Random
 
-from flexlib.benchmarks import LANGUAGES, Problem
 from flexlib.errors import FlexError
 from flexlib.nanobench.mutants import mutants
 from flexlib.nanobench.operations import AMBIGUOUS
@@ -32,6 +31,7 @@ from flexlib.nanobench.syntax import (
     python_function,
 )
 from flexlib.nanobench.tasks import Task, sample_task
+from flexlib.tasks.benchmarks import LANGUAGES, Problem
 
 SEED = 20260406
 SIZES = {"train": 374, "validation": 90, "test": 500}

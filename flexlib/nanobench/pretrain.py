@@ -26,11 +26,12 @@ from pytorch_optimizer import Muon
 from tqdm import tqdm
 from transformers import LlamaConfig, LlamaForCausalLM, Trainer, TrainingArguments
 
-from flexlib import data, store
 from flexlib.errors import FlexError
 from flexlib.nanobench import corpus
 from flexlib.nanobench.tokenizer import train_tokenizer
-from flexlib.train import MarkComplete, ProgressLine, last_complete_checkpoint
+from flexlib.runs import store
+from flexlib.tasks import data
+from flexlib.training.trainer import MarkComplete, ProgressLine, last_complete_checkpoint
 
 BASE = Path(__file__).parents[2] / "data" / "nano" / "base"
 _TOKENIZER_DOCUMENTS = 20_000

@@ -10,6 +10,7 @@ from flexlib import cli
 from flexlib.grading import Verdict, files
 from flexlib.grading import cli as grading_cli
 from flexlib.grading.hostile import JBAD, JGOOD, PROMPTS, TESTS
+from flexlib.tasks.benchmarks import Problem
 
 
 def write(path, rows):
@@ -66,7 +67,7 @@ def counted(monkeypatch):
 
 
 def samples(path, *completions, name="nanobench-python"):
-    from flexlib.benchmarks import load_benchmark
+    from flexlib.tasks.benchmarks import load_benchmark
 
     ids = [problem.task_id for problem in load_benchmark(name)]
     return write(path, [{"task_id": i, "completion": c} for c in completions for i in ids])
@@ -164,6 +165,59 @@ def test_a_multipl_e_folder(tmp_path, capsys):
     assert list(files.read_results(folder / "two.results.json"))[1] == ("two", 1, False)
 
 
+def test_whole_programs_as_evalplus_has_them(tmp_path, monkeypatch):
+    """Prompt and all: cut at the prompt where it is there, and taken whole in Python."""
+    needs("java")
+    problem = Problem("J/1", "java", PROMPTS["java"], TESTS["java"], ())
+    python = Problem("P/1", "python", "def f(x):\n", "assert f(1) == 2", ())
+    rows = [
+        {"task_id": "J/1", "solution": PROMPTS["java"] + JGOOD},
+        {"task_id": "J/1", "solution": PROMPTS["java"] + JBAD},
+        {"task_id": "P/1", "solution": "def f(x):\n    return x + 1\n"},
+        {"task_id": "P/1", "solution": "import math\n\n\ndef f(x):\n    return x + 1\n"},
+        {"task_id": "P/1", "solution": "import math\n\n\ndef f(x):\n    return x\n"},
+    ]
+    path = write(tmp_path / "s.jsonl", rows)
+    monkeypatch.setattr(grading_cli, "load_benchmark", lambda *_: [problem, python])
+    assert run(path, "--benchmark", "humaneval") == 0
+    verdicts = [row["verdict"] for row in read(tmp_path / "s.jsonl.verdicts.jsonl")]
+    assert verdicts == ["pass", "wrong", "pass", "pass", "wrong"]
+
+
+def test_whole_programs_as_multipl_e_has_them(tmp_path, capsys):
+    """A folder of results, as its evaluator leaves it: the programs are judged again."""
+    needs("java")
+    folder = tmp_path / "humaneval-java"
+    multipl_e(folder, "one", [JGOOD, JBAD])
+    assert run(folder, "--out", tmp_path / "results") == 0
+    capsys.readouterr()
+    with gzip.open(tmp_path / "results" / "one.results.json.gz", "rt") as file:
+        first = json.load(file)
+    assert run(tmp_path / "results") == 2
+    assert "holds results alone: name another folder" in capsys.readouterr().err
+    assert run(tmp_path / "results", "--out", tmp_path / "again") == 0
+    with gzip.open(tmp_path / "again" / "one.results.json.gz", "rt") as file:
+        again = json.load(file)
+    untimed = lambda results: [r | {"timestamp": 0} for r in results]
+    assert untimed(again.pop("results")) == untimed(first.pop("results"))
+    assert again == first and "completions" not in again
+
+    first["results"] = [{"program": "x" + PROMPTS["java"] + JGOOD + "\n" + TESTS["java"]}]
+    (tmp_path / "results" / "one.results.json.gz").unlink()
+    (tmp_path / "results" / "one.results.json").write_text(json.dumps(first))
+    assert run(tmp_path / "results", "--out", tmp_path / "third") == 2
+    assert "program 0 is not prompt, text and tests" in capsys.readouterr().err
+
+
+WHOLE = {
+    "id": 1,
+    "language": "java",
+    "prompt": "",
+    "completion": PROMPTS["java"] + JGOOD,
+    "tests": TESTS["java"],
+}
+
+
 @pytest.mark.parametrize(
     ("args", "message"),
     [
@@ -175,6 +229,11 @@ def test_a_multipl_e_folder(tmp_path, capsys):
         (["{samples}", "--benchmark", "humaneval", "--data", "{folder}"], "the right folder"),
         (["{garbage}", "--benchmark", "nanobench-java"], "garbage.jsonl, line 1"),
         (["--programs", "{samples}"], "row 1: language"),
+        (["--programs", "{whole}"], "row 1: Java needs the prompt apart"),
+        (
+            ["{solution}", "--benchmark", "nanobench-java"],
+            "row 1: its solution does not begin with",
+        ),
         (["{folder}"], "no MultiPL-E completions"),
         (["{samples}", "--timeout", "-1"], "not above 0"),
     ],
@@ -184,6 +243,10 @@ def test_mistakes_get_one_line(tmp_path, capsys, args, message):
     names = {
         "samples": write(tmp_path / "s.jsonl", [{"task_id": "x", "completion": ""}]),
         "garbage": tmp_path / "garbage.jsonl",
+        "whole": write(tmp_path / "w.jsonl", [WHOLE]),
+        "solution": write(
+            tmp_path / "o.jsonl", [{"task_id": "NanoBench/test/1", "solution": "class Problem { }"}]
+        ),
         "folder": tmp_path / "empty",
     }
     names["garbage"].write_text("{not json\n")

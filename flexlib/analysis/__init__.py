@@ -1,0 +1,1 @@
+"""What is computed from an adapter or a model: spectra, merging, symmetry."""

@@ -1,0 +1,85 @@
+"""With what a run was made: code, packages, machine. No host name, user name or path."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import shutil
+import subprocess
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from flexlib.runs.store import ROOT
+
+PACKAGES = ("torch", "transformers", "peft", "accelerate", "tokenizers", "safetensors", "numpy")
+# What runs a language, and how it tells its version.
+TOOLCHAINS = {
+    "python": ("python3", "--version"),
+    "java": ("javac", "-version"),
+    "javascript": ("node", "--version"),
+    "cpp": ("g++", "--version"),
+}
+
+
+def describe(device: str) -> dict[str, Any]:
+    """Commit, versions and hardware of this process, and the time in UTC."""
+    import torch
+
+    return {
+        "utc": datetime.now(UTC).isoformat(timespec="seconds"),
+        "git": git_state(),
+        "python": platform.python_version(),
+        "packages": package_versions(),
+        "toolchains": {language: toolchain_version(language) for language in TOOLCHAINS},
+        "os": f"{platform.system()} {platform.machine()}",
+        "cpu": cpu_model(),
+        "gpu": torch.cuda.get_device_name() if device == "cuda" else None,
+        "device": device,
+        "threads": torch.get_num_threads(),
+    }
+
+
+def git_state() -> dict[str, Any] | None:
+    """Commit, and whether code, benchmark or base model differ from it; None outside a checkout."""
+    commit = _output("git", "-C", str(ROOT), "rev-parse", "HEAD")
+    if commit is None:
+        return None
+    changes = _output("git", "-C", str(ROOT), "status", "--porcelain", "flexlib", "data/nano")
+    return {"commit": commit, "dirty": bool(changes)}
+
+
+def package_versions() -> dict[str, str]:
+    """Versions of the packages that a result can depend on."""
+    return {name: importlib.metadata.version(name) for name in PACKAGES}
+
+
+def toolchain_version(language: str) -> str | None:
+    """First line of what a language's compiler or interpreter says of itself; None if missing."""
+    command, option = TOOLCHAINS[language]
+    if shutil.which(command) is None:
+        return None
+    text = _output(command, option)
+    return text.splitlines()[0] if text else None
+
+
+def cpu_model() -> str:
+    """The processor's name and the number of logical cores this process may use."""
+    name = platform.processor() or platform.machine()
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        for line in cpuinfo.read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                name = line.partition(":")[2].strip()
+                break
+    return f"{name}, {len(os.sched_getaffinity(0))} cores"
+
+
+def _output(*command: str) -> str | None:
+    """What a command prints, or None if it is missing, fails or does not answer."""
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return (done.stdout + done.stderr).strip()

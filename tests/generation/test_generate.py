@@ -1,0 +1,315 @@
+"""Decoding: the text is the model's own, whatever the batch, the order or an interruption."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+import tiny
+import torch
+
+from flexlib import models
+from flexlib.config import BenchmarkSettings
+from flexlib.errors import FlexError
+from flexlib.generation.cache import GrowingLayer, growing_cache
+from flexlib.generation.decoding import Sample, _read_whole_lines, cut_at_stop, generate
+from flexlib.tasks.benchmarks import Problem
+
+GREEDY = BenchmarkSettings("tiny", "python", max_new_tokens=24)
+SAMPLED = dataclasses.replace(GREEDY, samples=2, temperature=0.8, top_p=0.95)
+PROMPTS = [
+    "def f(n):\n",
+    "def double(xs: list) -> list:\n",
+    "import",
+    "# sum\ndef g():\n",
+    "x = 1\n",
+]
+
+
+@pytest.fixture(scope="module")
+def loaded(tmp_path_factory):
+    base = tiny.make_base(tmp_path_factory.mktemp("base"))
+    return models.load_model(base, "fp32", "cpu"), models.load_tokenizer(base)
+
+
+def problems(stop: tuple[str, ...] = ()) -> list[Problem]:
+    return [Problem(f"tiny/{i}", "python", p, "", stop) for i, p in enumerate(PROMPTS)]
+
+
+def texts(completions) -> list[str]:
+    return [c["completion"] for c in completions]
+
+
+def decode(loaded, wanted, settings, output: Path, **kwargs):
+    options = {"seed": 1, "batch_size": 4, "progress": False, **kwargs}
+    return generate(*loaded, wanted, settings, output, **options)
+
+
+def greedy_by_hand(loaded, prompt: str, max_new_tokens: int) -> tuple[list[int], str]:
+    """One prompt, no cache, no padding."""
+    model, tokenizer = loaded
+    ids = tokenizer(prompt)["input_ids"]
+    new: list[int] = []
+    while len(new) < max_new_tokens and (not new or new[-1] != tokenizer.eos_token_id):
+        with torch.no_grad():
+            new.append(int(model(torch.tensor([ids + new])).logits[0, -1].argmax()))
+    return new, tokenizer.decode(ids + new, skip_special_tokens=True)[len(prompt) :]
+
+
+def test_greedy_batches_equal_decoding_by_hand(loaded, tmp_path):
+    completions = decode(loaded, problems(), GREEDY, tmp_path / "out.jsonl")
+    assert [c["task_id"] for c in completions] == [p.task_id for p in problems()]
+    for completion, prompt in zip(completions, PROMPTS, strict=True):
+        ids, text = greedy_by_hand(loaded, prompt, GREEDY.max_new_tokens)
+        assert completion["completion"] == text
+        assert completion["tokens"] == len(ids)
+        assert completion["truncated"] == (ids[-1] != loaded[1].eos_token_id)
+
+
+def test_the_end_of_text_token_ends_a_completion(loaded, tmp_path):
+    """The model is made to say it after three tokens of its own choice."""
+    model, tokenizer = loaded
+    ids = greedy_by_hand(loaded, PROMPTS[0], 4)[0]
+    tokenizer = models.load_tokenizer(Path(tokenizer.name_or_path))
+    tokenizer.eos_token = tokenizer.convert_ids_to_tokens(ids[3])
+    [completion] = decode((model, tokenizer), problems()[:1], GREEDY, tmp_path / "out.jsonl")
+    assert ids[3] not in ids[:3]
+    assert (completion["tokens"], completion["truncated"]) == (4, False)
+    assert completion["completion"] == tokenizer.decode(ids[:3])
+
+
+def test_each_row_stops_at_its_own_stop_string(loaded, tmp_path):
+    whole = decode(loaded, problems(), GREEDY, tmp_path / "whole.jsonl")
+    stops = [c["completion"][7:9] for c in whole]  # found in the text of that row
+    wanted = [dataclasses.replace(p, stop=(s,)) for p, s in zip(problems(), stops, strict=True)]
+    stopped = decode(loaded, wanted, GREEDY, tmp_path / "stopped.jsonl")
+    for completion, before, stop in zip(stopped, whole, stops, strict=True):
+        assert completion["completion"] == before["completion"].split(stop)[0]
+        assert not completion["truncated"]
+        assert completion["tokens"] <= before["tokens"]
+
+
+def test_stop_strings_save_steps(loaded, tmp_path):
+    """All rows have met their stop string within eight tokens: the rest is not decoded."""
+    whole = decode(loaded, problems(), GREEDY, tmp_path / "whole.jsonl")
+    wanted = [
+        dataclasses.replace(p, stop=(c["completion"][:2],))
+        for p, c in zip(problems(), whole, strict=True)
+    ]
+    stopped = decode(loaded, wanted, GREEDY, tmp_path / "stopped.jsonl")
+    assert max(c["tokens"] for c in stopped) <= 8 < GREEDY.max_new_tokens
+
+
+@pytest.mark.parametrize(
+    ("text", "stop", "expected"),
+    [
+        ("a\ndef b\nclass", ("\nclass", "\ndef"), ("a", True)),
+        ("a", ("\ndef",), ("a", False)),
+        ("\ndef", ("\ndef",), ("", True)),
+        ("a\n    }\n  }", ("\n    }\n",), ("a", True)),
+        ("anything", (), ("anything", False)),
+    ],
+)
+def test_cut_at_the_first_stop_string(text, stop, expected):
+    assert cut_at_stop(text, stop) == expected
+
+
+@pytest.mark.parametrize("settings", [GREEDY, SAMPLED], ids=["greedy", "sampled"])
+def test_batch_size_and_order_make_no_difference(loaded, tmp_path, settings):
+    one = decode(loaded, problems(), settings, tmp_path / "one.jsonl", batch_size=1)
+    all_ = decode(loaded, problems(), settings, tmp_path / "all.jsonl", batch_size=64)
+    reverse = decode(loaded, problems()[::-1], settings, tmp_path / "reverse.jsonl", batch_size=3)
+    key = lambda c: (c["task_id"], c["sample"])
+    assert texts(one) == texts(all_) == texts(sorted(reverse, key=key))
+
+
+def test_samples_differ_and_the_seed_decides_them(loaded, tmp_path):
+    first = decode(loaded, problems(), SAMPLED, tmp_path / "a.jsonl")
+    assert len(set(texts(first))) == len(first) == 10
+    assert texts(first) == texts(decode(loaded, problems(), SAMPLED, tmp_path / "b.jsonl"))
+    assert texts(first) != texts(decode(loaded, problems(), SAMPLED, tmp_path / "c.jsonl", seed=2))
+
+
+def test_sampling_follows_the_distribution():
+    """Evenly spaced uniform numbers hit each token as often as its probability says, to one hit."""
+    scores = torch.tensor([2.0, -torch.inf, 0.5, -1.0, 1.0])
+    n = 1000
+    uniforms = ((torch.arange(n, dtype=torch.float64) + 0.5) / n)[:, None]
+    chosen = Sample(uniforms, 3)(torch.zeros(n, 3, dtype=torch.long), scores.expand(n, -1))
+    assert (chosen == 0).sum() == n  # one token a row; the rest is -inf
+    counts = torch.bincount(chosen.argmax(dim=-1), minlength=5)
+    assert (counts - n * scores.softmax(dim=-1)).abs().max() <= 1
+    assert counts[1] == 0
+
+
+def test_sampling_never_takes_an_impossible_token():
+    """At the very ends of the unit interval, too, where rounding bites."""
+    scores = torch.tensor([[-torch.inf, 1.0, -torch.inf, 0.3, -torch.inf]] * 2)
+    uniforms = torch.tensor([[0.0], [1 - 2**-53]], dtype=torch.float64)
+    chosen = Sample(uniforms, 1)(torch.zeros(2, 1, dtype=torch.long), scores)
+    assert chosen.argmax(dim=-1).tolist() == [1, 3]
+
+
+@pytest.mark.parametrize("settings", [GREEDY, SAMPLED], ids=["greedy", "sampled"])
+def test_an_interrupted_generation_goes_on(loaded, tmp_path, settings):
+    whole = tmp_path / "whole.jsonl"
+    expected = decode(loaded, problems(), settings, whole)
+    lines = whole.read_bytes().splitlines(keepends=True)
+    cut = tmp_path / "cut.jsonl"
+    cut.write_bytes(b"".join(lines[:-1]) + lines[-1][:9])  # killed while it wrote
+    assert decode(loaded, problems(), settings, cut) == expected
+    for line in cut.read_text(encoding="utf-8").splitlines():
+        json.loads(line)
+
+
+def test_nothing_is_generated_twice(loaded, tmp_path):
+    output = tmp_path / "out.jsonl"
+    expected = decode(loaded, problems(), GREEDY, output)
+    no_model = (None, loaded[1])
+    assert decode(no_model, problems(), GREEDY, output) == expected
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_half_precision_generates(loaded, tmp_path, precision):
+    model = models.load_model(Path(loaded[1].name_or_path), precision, "cpu")
+    completions = decode((model, loaded[1]), problems(), GREEDY, tmp_path / "out.jsonl")
+    assert all(0 < c["tokens"] <= GREEDY.max_new_tokens for c in completions)
+
+
+def test_a_line_separator_in_a_completion_ends_no_row(tmp_path):
+    row = {"task_id": "a", "sample": 0, "completion": "x\u2028y\x85z"}
+    path = tmp_path / "completions.jsonl"
+    path.write_text(json.dumps(row, ensure_ascii=False) + "\n{half", encoding="utf-8")
+    assert list(_read_whole_lines(path)) == [row]
+
+
+# --- beams, penalties, caches ---------------------------------------------------------------------
+
+BEAMS = dataclasses.replace(GREEDY, num_beams=3)
+BEAM_SAMPLED = dataclasses.replace(BEAMS, temperature=0.8, top_p=0.95, top_k=50)
+
+
+def beam_by_hand(loaded, prompt: str, steps: int, beams: int) -> tuple[float, str]:
+    """Beam search of one prompt over a fixed number of steps in which nothing ends."""
+    model, tokenizer = loaded
+    ids = tokenizer(prompt)["input_ids"]
+    kept: list[tuple[float, list[int]]] = [(0.0, [])]
+    for _ in range(steps):
+        wider = []
+        for score, new in kept:
+            with torch.no_grad():
+                logits = model(torch.tensor([ids + new])).logits[0, -1].log_softmax(-1)
+            logits[tokenizer.eos_token_id] = -torch.inf
+            best = logits.topk(beams)
+            pairs = zip(best.values.tolist(), best.indices.tolist(), strict=True)
+            wider += [(score + value, [*new, token]) for value, token in pairs]
+        kept = sorted(wider, reverse=True)[:beams]
+    return kept[0][0], tokenizer.decode(ids + kept[0][1], skip_special_tokens=True)[len(prompt) :]
+
+
+def test_beam_search_equals_the_search_by_hand(loaded, tmp_path):
+    settings = dataclasses.replace(BEAMS, max_new_tokens=5)
+    completions = decode(loaded, problems(), settings, tmp_path / "out.jsonl")
+    checked = 0
+    for completion, prompt in zip(completions, PROMPTS, strict=True):
+        if completion["tokens"] == 5 and completion["truncated"]:  # nothing ended before
+            assert completion["completion"] == beam_by_hand(loaded, prompt, 5, 3)[1]
+            checked += 1
+    assert checked >= 3
+
+
+@pytest.mark.parametrize("settings", [BEAMS, BEAM_SAMPLED], ids=["beam search", "beam sampling"])
+def test_batch_size_makes_no_difference_to_beams(loaded, tmp_path, settings):
+    one = decode(loaded, problems(), settings, tmp_path / "one.jsonl", batch_size=1)
+    all_ = decode(loaded, problems(), settings, tmp_path / "all.jsonl", batch_size=64)
+    assert texts(one) == texts(all_)
+
+
+def test_beam_sampling_follows_the_seed_and_leaves_torchs_alone(loaded, tmp_path):
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    first = decode(loaded, problems(), BEAM_SAMPLED, tmp_path / "a.jsonl")
+    assert torch.equal(torch.rand(3), expected)
+    assert texts(first) == texts(decode(loaded, problems(), BEAM_SAMPLED, tmp_path / "b.jsonl"))
+    other = decode(loaded, problems(), BEAM_SAMPLED, tmp_path / "c.jsonl", seed=2)
+    assert texts(first) != texts(other)
+
+
+def test_a_stop_string_ends_beams(loaded, tmp_path):
+    whole = decode(loaded, problems(), BEAMS, tmp_path / "whole.jsonl")
+    stop = {c["task_id"]: c["completion"][3:5] for c in whole}
+    wanted = [dataclasses.replace(p, stop=(stop[p.task_id],)) for p in problems()]
+    for completion in decode(loaded, wanted, BEAMS, tmp_path / "stopped.jsonl"):
+        assert stop[completion["task_id"]] not in completion["completion"]
+        assert not completion["truncated"] or completion["tokens"] == BEAMS.max_new_tokens
+
+
+def test_a_stop_of_the_settings_replaces_the_problems(loaded, tmp_path):
+    whole = decode(loaded, problems(), GREEDY, tmp_path / "whole.jsonl")
+    stop = whole[0]["completion"][4:6]
+    settings = dataclasses.replace(GREEDY, stop=(stop,))
+    stopped = decode(loaded, problems(("never said",)), settings, tmp_path / "stopped.jsonl")
+    assert texts(stopped) == [text.split(stop)[0] for text in texts(whole)]
+
+
+def test_the_repetition_penalty_does_not_see_padding(loaded, tmp_path):
+    """Padding is the end-of-text token in some tokenizers: penalised, texts would end later in a batch."""
+    model, tokenizer = loaded
+    tokenizer = models.load_tokenizer(Path(tokenizer.name_or_path))
+    tokenizer.pad_token = tokenizer.eos_token
+    settings = dataclasses.replace(GREEDY, repetition_penalty=1.3)
+    one = decode((model, tokenizer), problems(), settings, tmp_path / "1.jsonl", batch_size=1)
+    all_ = decode((model, tokenizer), problems(), settings, tmp_path / "all.jsonl", batch_size=64)
+    assert texts(one) == texts(all_)
+    assert texts(one) != texts(decode(loaded, problems(), GREEDY, tmp_path / "greedy.jsonl"))
+
+
+def test_top_1_sampling_is_greedy(loaded, tmp_path):
+    settings = dataclasses.replace(SAMPLED, samples=1, top_k=1)
+    assert texts(decode(loaded, problems(), settings, tmp_path / "one.jsonl")) == texts(
+        decode(loaded, problems(), GREEDY, tmp_path / "greedy.jsonl")
+    )
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"num_beams": 1}, "num_beams is 2 or more"),
+        ({"length_penalty": 1.1}, "belong to beam search"),
+        ({"num_beams": 2, "samples": 3}, "one completion a problem"),
+    ],
+)
+def test_settings_that_do_not_fit_together(loaded, tmp_path, changed, message):
+    with pytest.raises(FlexError, match=message):
+        decode(loaded, problems(), dataclasses.replace(GREEDY, **changed), tmp_path / "out.jsonl")
+
+
+def test_the_growing_cache_holds_what_was_appended():
+    layer, whole = GrowingLayer(), torch.randn(2, 3, 300, 4)
+    for start, end in [(0, 120), (120, 121), (121, 135), (135, 300)]:  # within and over blocks
+        keys, values = layer.update(whole[:, :, start:end], -whole[:, :, start:end])
+        assert torch.equal(keys, whole[:, :, :end]) and torch.equal(values, -whole[:, :, :end])
+        assert layer.get_seq_length() == end
+
+
+@pytest.mark.parametrize("options", ["growing", "static"])
+def test_caches_write_the_same_texts(loaded, tmp_path, monkeypatch, options):
+    expected = texts(decode(loaded, problems(), SAMPLED, tmp_path / "a.jsonl"))
+    model = loaded[0]
+    if options == "growing":  # the choice on a GPU
+        real = model.generate
+        used = []
+
+        def generate_with_growing_cache(**kwargs):
+            used.append(growing_cache(model.config))
+            return real(**kwargs, past_key_values=used[-1])
+
+        monkeypatch.setattr(model, "generate", generate_with_growing_cache)
+        got = decode(loaded, problems(), SAMPLED, tmp_path / "b.jsonl")
+        assert used[0].get_seq_length() > 0
+    else:
+        got = decode(loaded, problems(), SAMPLED, tmp_path / "b.jsonl", static_cache=True)
+    assert texts(got) == expected

@@ -1,0 +1,171 @@
+"""The tables and figures of the optimiser study, against values worked out by hand."""
+
+from __future__ import annotations
+
+import matplotlib
+import numpy as np
+import pandas as pd
+import pytest
+
+from flexlib.errors import FlexError
+from flexlib.figures import optimizers as plots_optim
+from flexlib.runs import store
+from flexlib.study import convergence, paper, stats
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+
+
+@pytest.fixture(autouse=True)
+def close_figures():
+    yield
+    plt.close("all")
+
+
+def training_table() -> pd.DataFrame:
+    """Two seeds of two arms, validation at steps 0, 10 and 20, and a step without in between."""
+    losses = {
+        ("adamw", 1): [3.0, 2.0, 1.5],
+        ("adamw", 2): [3.0, 1.0, 1.2],  # rises again
+        ("sophia", 1): [3.0, 1.0, 0.9],
+        ("sophia", 2): [3.0, 2.0, 1.3],  # never reaches 1.2
+    }
+    rows = []
+    for (arm, seed), values in losses.items():
+        for step, loss in zip((0, 5, 10, 20), (values[0], np.nan, *values[1:]), strict=True):
+            rows.append(
+                {
+                    "arm": arm, "seed": seed, "step": step, "tokens": step * (99 + 2 * seed),
+                    "passes": step * 1.1 if step else np.nan, "eval_loss": loss,
+                    "unclipped": 0.2 if step else np.nan,
+                }
+            )  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def test_the_first_step_at_a_target_is_interpolated():
+    steps, losses = np.array([0, 10, 20]), np.array([3.0, 2.0, 1.0])
+    assert convergence.step_reached(steps, losses, 1.25) == pytest.approx(17.5)
+    assert convergence.step_reached(steps, losses, 2.0) == 10
+    assert convergence.step_reached(steps, losses, 3.5) == 0
+    assert convergence.step_reached(steps, losses, 0.9) == float("inf")
+
+
+def test_steps_to_the_controls_final_loss_of_the_same_seed():
+    table = convergence.steps_to_target(convergence.curves(training_table()))
+    rows = table.set_index(["arm", "seed"])
+    assert rows.loc[("adamw", 1), "share"] == 1.0  # its own last step
+    assert rows.loc[("sophia", 1), "share"] == pytest.approx(7.5 / 20)  # 1.5 on the way 3 -> 1
+    assert rows.loc[("adamw", 2), "share"] == pytest.approx(9.0 / 20)  # 1.2 on the way down
+    assert not rows.loc[("sophia", 2), "reached"] and rows.loc[("sophia", 2), "share"] == 1.0
+    difference = convergence.share_difference(table, "sophia", seed=0)
+    assert difference.estimate == pytest.approx((7.5 / 20 - 1 + 1 - 9.0 / 20) / 2)
+    assert difference.low <= difference.estimate <= difference.high
+    assert difference.seeds == (2, 2)
+
+
+def test_a_seed_without_its_control_is_refused():
+    curves = convergence.curves(training_table())
+    with pytest.raises(FlexError, match="sophia seed 2 has no adamw of its seed"):
+        convergence.steps_to_target(curves[(curves.arm == "sophia") | (curves.seed == 1)])
+    with pytest.raises(FlexError, match="no seed in common"):
+        shares = pd.DataFrame({"arm": ["adamw"], "seed": [1], "share": [1.0]})
+        convergence.share_difference(shares, "sophia", seed=0)
+
+
+def test_curves_carry_every_cost():
+    costs = pd.DataFrame({"way": ["adamw", "sophia"], "ms_per_step": [100.0, 110.0]})
+    table = training_table()
+    table["arm"] = pd.Categorical(table["arm"])  # as in the book
+    curves = convergence.curves(table, costs).set_index(["arm", "seed", "step"])
+    assert curves.loc[("sophia", 1, 20), "seconds"] == pytest.approx(2.2)
+    assert curves.loc[("adamw", 1, 20), "passes"] == pytest.approx(22)
+    assert curves.loc[("adamw", 1, 0), "passes"] == 0
+    assert curves.loc[("adamw", 1, 20), "tokens"] == 20 * 102  # the mean of 101 and 103
+    assert len(curves) == 12  # rows with a validation loss
+
+
+def test_warmth_is_that_of_an_average_from_zero():
+    average, shown = 0.0, []
+    for _ in range(10):
+        average = 0.99 * average + 0.01 * 1.0
+        shown.append(average)
+    assert convergence.warmth(np.arange(1, 11)) == pytest.approx(shown)
+
+
+def test_a_measured_claim_is_decided_in_its_family():
+    """C2a has no pass@1; given its result, it gets a verdict, and a p-value adjusted with C2b's."""
+    claims = paper.claims().loc[["C2a", "C2b"]]
+    verdicts = pd.DataFrame(columns=["arm", "benchmark", "task_id", "seed", "passed"])
+    sooner = stats.paired_bootstrap(
+        np.linspace(0.68, 0.72, 10)[None], np.ones((1, 10)), seed=0, paired_seeds=True
+    )
+    later = stats.paired_bootstrap(np.ones((1, 10)), np.ones((1, 10)), seed=0, paired_seeds=True)
+    states = {
+        name: stats.assess(claims, verdicts, seed=0, measured={"C2a": result}).set_index("id")
+        for name, result in (("sooner", sooner), ("later", later))
+    }
+    assert states["sooner"].loc["C2a", "verdict"] == "reproduced"
+    assert states["sooner"].loc["C2a", "adjusted_p"] == pytest.approx(2 * sooner.p_value)
+    assert states["later"].loc["C2a", "verdict"] == "not reproduced"
+    assert states["later"].loc["C2b", "verdict"] == "not run"
+
+
+def test_claims_on_steps_are_measured_where_both_arms_ran():
+    claims, training = paper.claims(), training_table()
+    [(name, result)] = convergence.share_by_claim(claims, training, seed=0).items()
+    shares = convergence.steps_to_target(convergence.curves(training))
+    direct = convergence.share_difference(shares, "sophia", seed=0)
+    assert (name, result.estimate, result.low) == ("C2a", direct.estimate, direct.low)
+    alone = training[(training["arm"] == "adamw") | (training["seed"] == 2)]
+    assert convergence.share_by_claim(claims, alone, seed=0)["C2a"].seeds == (1, 1)
+    assert convergence.share_by_claim(claims, training[training.arm == "sophia"], seed=0) == {}
+
+
+def test_old_runs_without_the_columns_are_read(tmp_path):
+    """A run stored before passes and unclipped were recorded."""
+    import test_store
+
+    run_id, source = test_store.finished(tmp_path)
+    old = [f for f in store.TRAINING_FIELDS if f not in ("passes", "unclipped", "curvature_norm")]
+    rows = [{"step": 0, "eval_loss": 2.5}, {"step": 1, "loss": 2.0}]
+    (source / "training.csv").write_bytes(store.to_csv(old, rows))
+    store.save(tmp_path / "runs", run_id, source)
+    table = store.training(tmp_path / "runs")
+    assert table["eval_loss"].tolist()[0] == 2.5
+    assert table[["passes", "unclipped", "curvature_norm"]].isna().all(axis=None)
+
+
+# --- figures --------------------------------------------------------------------------------------
+
+
+def test_a_panel_for_every_cost():
+    costs = pd.DataFrame({"way": ["adamw", "sophia"], "ms_per_step": [100.0, 110.0]})
+    axes = plots_optim.loss_by_cost(convergence.curves(training_table(), costs))
+    labels = [ax.get_xlabel() for ax in axes.flat]
+    assert labels == list(plots_optim.AXES.values())
+    by_time = {line.get_label(): line for line in axes.flat[3].lines}
+    assert by_time["sophia (2 seeds)"].get_xdata()[-1] == pytest.approx(2.2)
+    assert by_time["sophia (2 seeds)"].get_ydata()[-1] == pytest.approx(1.1)
+    without = plots_optim.loss_by_cost(convergence.curves(training_table()))
+    assert not without.flat[3].axison  # no benchmark, no panel
+
+
+def test_unclipped_is_drawn_against_what_is_healthy():
+    ax = plots_optim.unclipped(training_table())
+    assert {tuple(line.get_ydata()) for line in ax.lines} == {(0.2, 0.2, 0.2)}
+    box = ax.patches[0].get_extents().transformed(ax.transData.inverted())
+    assert (box.y0, box.y1) == pytest.approx(convergence.HEALTHY)
+
+
+def test_steps_to_target_is_drawn_with_intervals():
+    table = pd.DataFrame({"arm": ["sophia"], "difference": [-0.2], "low": [-0.3], "high": [-0.05]})
+    ax = plots_optim.steps_to_target(table)
+    [container] = ax.containers
+    [segment] = container.lines[2][0].get_segments()
+    assert segment[:, 0].tolist() == pytest.approx([-0.3, -0.05])
+
+
+def test_what_is_missing_is_said():
+    ax = plots_optim.not_run("not run: flexlib grid")
+    assert [t.get_text() for t in ax.texts] == ["not run: flexlib grid"] and not ax.axison
