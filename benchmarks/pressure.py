@@ -12,12 +12,10 @@ import argparse
 import tempfile
 from pathlib import Path
 
-from flexlib import config
+from flexlib import config, disk, formats, paths
 from flexlib.analysis import pressure
-from flexlib.runs import store
-from flexlib.runs.pipeline import Machine
+from flexlib.runs.machine import Machine
 
-FOLDER = Path(__file__).parents[1] / "data" / "benchmarks"
 SEED = 0
 
 
@@ -34,8 +32,8 @@ def main() -> None:
         rows = pressure.measure(wanted, machine)
     for row in rows:
         print(*(f"{key} {value}" for key, value in row.items()), sep="  ")
-    out = args.out or FOLDER / f"pressure-{args.profile}.csv"
-    store.write_atomically(out, store.to_csv(pressure.FIELDS, rows))
+    out = args.out or paths.MEASURED / f"pressure-{args.profile}.csv"
+    disk.write_atomically(out, formats.to_csv(pressure.FIELDS, rows))
 
 
 if __name__ == "__main__":

@@ -40,7 +40,7 @@ from flexlib.errors import FlexError
 from flexlib.training import fourier
 
 if TYPE_CHECKING:
-    from flexlib.runs.pipeline import Machine
+    from flexlib.runs.machine import Machine
 
 STRENGTHS = tuple(10.0**k for k in range(-6, 1))
 POINTS = 6  # of training, after the first step
@@ -132,12 +132,12 @@ def measure(
         FlexError: its optimiser is none of Adam's; or as :func:`flexlib.training.trainer.train`.
     """
     from flexlib import models
-    from flexlib.runs import pipeline as runs
+    from flexlib.runs import preflight
     from flexlib.training.trainer import train
 
     training = dataclasses.replace(wanted.training, evaluations=1)
     wanted = dataclasses.replace(wanted, regularizer=None, benchmarks=(), training=training)
-    wanted, inputs = runs.resolve(wanted, machine)
+    wanted, inputs = preflight.resolve(wanted, machine)
     pressure = Pressure(settings, strengths, wanted.seed)
     machine.work_dir.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=machine.work_dir) as work:

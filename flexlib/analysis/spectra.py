@@ -27,6 +27,8 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from flexlib import paths
+from flexlib.analysis import stored
 from flexlib.errors import FlexError
 from flexlib.runs import store
 from flexlib.training import fourier
@@ -40,10 +42,20 @@ _RADII = [k / BANDS for k in range(1, BANDS + 1)] + [math.sqrt(2)]
 Profile = tuple[str, float | None]  # quantity, x
 
 
+def of_run(run: Path) -> list[dict[str, Any]] | None:
+    """The spectra of a stored run's adapter; None if it has none.
+
+    Raises:
+        FlexError: its adapter has no factors A and B.
+    """
+    adapter = run / "adapter"
+    return of_factors(read_adapter(adapter)) if adapter.is_dir() else None
+
+
 def of_factors(
     factors: Sequence[Factors], *, draws: int = DRAWS, seed: int = 0
 ) -> list[dict[str, Any]]:
-    """Spectra of every module, one row a number, in the columns of ``store.SPECTRA_FIELDS``.
+    """Spectra of every module, one row a number, in the columns of the analysis ``spectra``.
 
     ``part`` is ``A`` or ``B``, the factor flattened as the factor penalty sees it, or ``delta``, the
     update ``scaling * B @ A``. ``quantity`` and ``x`` are
@@ -125,7 +137,7 @@ def by_layer(table: pd.DataFrame, keys: Sequence[str] = ("arm", "seed", "layer")
     The nulls of different modules are independent, so that their variances add.
 
     Args:
-        table: of `flexlib.runs.store.spectra`, or rows of `of_factors` read as numbers.
+        table: of `flexlib.analysis.read`, or rows of `of_factors` read as numbers.
         keys: what to keep apart; any columns of the table.
 
     Returns:
@@ -167,7 +179,7 @@ def sizes(table: pd.DataFrame) -> pd.DataFrame:
     modules together) and ``effective_rank`` (mean over modules).
 
     Args:
-        table: of `flexlib.runs.store.spectra`.
+        table: of the analysis ``spectra``.
     """
     keys = ["run_id", "profile", "arm", "seed"]
     delta = table[table["part"] == "delta"]
@@ -187,12 +199,12 @@ def rank_shares(folder: Path | None = None, *, profile: str | None = None) -> pd
         FlexError: a run is corrupt.
     """
     keys = ["run_id", "profile", "arm", "seed"]
-    table = store.spectra(folder, profile=profile)
-    stored = table[table["quantity"] == "rank_share"]
-    frames = [stored.groupby([*keys, "x"], sort=False)["value"].mean().reset_index()]
-    older = table[~table["run_id"].isin(stored["run_id"])]
+    table = stored.read("spectra", folder, profile=profile)
+    known = table[table["quantity"] == "rank_share"]
+    frames = [known.groupby([*keys, "x"], sort=False)["value"].mean().reset_index()]
+    older = table[~table["run_id"].isin(known["run_id"])]
     for run in older[keys].drop_duplicates().to_dict("records"):
-        modules = read_adapter(Path(folder or store.DEFAULT) / run["run_id"] / "adapter")
+        modules = read_adapter(Path(folder or paths.RUNS) / run["run_id"] / "adapter")
         profiles = [_rank_profile(f.B[None].double()) for f in modules if f.B.any()]
         shares = pd.DataFrame({x: float(v[0]) for (_, x), v in p.items()} for p in profiles).mean()
         frames.append(pd.DataFrame({**run, "x": shares.index, "value": shares.to_numpy()}))
@@ -211,7 +223,7 @@ def outcomes(folder: Path | None = None, *, profile: str) -> pd.DataFrame:
         FlexError: a run is corrupt.
     """
     keys = ["arm", "seed"]
-    size = sizes(store.spectra(folder, profile=profile))
+    size = sizes(stored.read("spectra", folder, profile=profile))
     shares = rank_shares(folder, profile=profile)
     curve = store.training(folder, profile=profile).dropna(subset="eval_loss")
     measured = {

@@ -12,11 +12,11 @@ from __future__ import annotations
 
 import gzip
 import json
-import os
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from flexlib import disk
 from flexlib.errors import FlexError
 from flexlib.grading.programs import Program, Verdict
 from flexlib.tasks.benchmarks import LANGUAGES, MULTIPL_E, Problem
@@ -177,11 +177,9 @@ def write_results(
 ) -> None:
     """Write a MultiPL-E results file, whole or not at all."""
     results = list(map(_result, programs, verdicts))
+    content = json.dumps(problem | {"results": results}, indent=2).encode()
     path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{os.getpid()}-{path.name}")
-    with _open(aside, "w") as file:
-        json.dump(problem | {"results": results}, file, indent=2)
-    aside.replace(path)
+    disk.write_atomically(path, gzip.compress(content) if path.suffix == ".gz" else content)
 
 
 def _result(program: Program, verdict: Verdict) -> dict:

@@ -148,7 +148,7 @@ def grade(
 
 
 def _grade(programs, workers, timeout, unsafe, progress) -> Iterator[Verdict]:
-    from tqdm import tqdm
+    from flexlib.progress import bar as progress_bar
 
     todo: queue.Queue = queue.Queue()
     done: queue.Queue = queue.Queue()
@@ -156,7 +156,7 @@ def _grade(programs, workers, timeout, unsafe, progress) -> Iterator[Verdict]:
     threads: list[Worker] = []
     ready: dict[int, Verdict] = {}
     given = taken = 0
-    bar = tqdm(desc="grading", unit=" programs", disable=None if progress else True, leave=False)
+    bar = progress_bar("grading", "program", leave=False, show=progress)
     try:
         exhausted = False
         while True:

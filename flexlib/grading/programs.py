@@ -20,6 +20,9 @@ VERDICTS = {
 #: the reference of MBPP task 123 needs about 4 s.
 DEFAULT_TIMEOUT = {"python": 10.0, "java": 15.0, "javascript": 15.0, "cpp": 15.0}
 
+#: Share of a benchmark's programs or problems that may go unjudged, though one always may.
+UNJUDGED = 0.01
+
 
 @dataclass(frozen=True)
 class Program:
@@ -48,3 +51,8 @@ class Verdict:
     @property
     def passed(self) -> bool:
         return self.verdict == "pass"
+
+
+def is_tolerable(unjudged: int, of: int) -> bool:
+    """Whether so few are unjudged that the rest says what the whole would have said."""
+    return unjudged < of and unjudged <= max(1, int(UNJUDGED * of))

@@ -17,10 +17,11 @@ import subprocess
 import sys
 import tempfile
 import threading
-import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from flexlib import disk, paths
 from flexlib.errors import FlexError
 from flexlib.grading.inside import wire
 
@@ -45,46 +46,25 @@ class Tools:
     config: dict = field(default_factory=dict)
 
 
-def cache_folder(name: str, make) -> Path:
+def cache_folder(name: str, make: Callable[[Path], object]) -> Path:
     """The folder ``name`` of the user's cache, filled by ``make(folder)`` when it is not there.
 
-    It is made aside and renamed, so that it is whole or absent, and readable to everyone, because
-    a grader started by root reads it as nobody.
+    It is readable to everyone, because a grader started by root reads it as nobody.
     """
-    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "flexlib"
-    target = home / name
+    target = paths.cache_folder() / name
     if target.is_dir():
         return target
     try:
-        home.mkdir(parents=True, exist_ok=True)
-        _clear_aside(home)
-        fresh = Path(tempfile.mkdtemp(prefix=f".{name}-", dir=home))
+        with disk.folder_atomically(target) as fresh:
+            make(fresh)
+            for path in [fresh, *fresh.rglob("*")]:
+                path.chmod(0o755 if path.is_dir() else 0o644)
     except OSError as error:
         raise FlexError(
-            f"cannot write the cache {home} ({error.strerror}): set XDG_CACHE_HOME to a folder "
-            "that can be written"
+            f"cannot write the cache {target.parent} ({error.strerror}): set XDG_CACHE_HOME to a "
+            "folder that can be written"
         ) from None
-    try:
-        make(fresh)
-        for path in [fresh, *fresh.rglob("*")]:
-            path.chmod(0o755 if path.is_dir() else 0o644)
-        fresh.rename(target)
-    except OSError as error:
-        if not target.is_dir():  # else another process was faster
-            raise FlexError(f"cannot fill the cache {target}: {error}") from None
-    finally:
-        shutil.rmtree(fresh, ignore_errors=True)
     return target
-
-
-def _clear_aside(home: Path) -> None:
-    """Remove what a process that was killed left half made, an hour ago or more."""
-    for path in home.glob(".*-*"):
-        try:
-            if time.time() - path.stat().st_mtime > 3600:
-                shutil.rmtree(path, ignore_errors=True)
-        except FileNotFoundError:
-            continue
 
 
 def digest(*parts: str | bytes) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.metadata
 import importlib.util
 import os
-import shutil
 import socket
 import sys
 from collections.abc import Iterator
@@ -13,8 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from flexlib import disk, paths
 from flexlib.errors import FlexError
-from flexlib.runs import provenance, store
+from flexlib.runs import provenance
 
 _HUB = "https://huggingface.co"
 _HUB_TIMEOUT = 3.0  # seconds
@@ -67,7 +67,7 @@ class Check:
     needed_for: tuple[str, ...] = ()
 
 
-def examine(folder: Path = store.DEFAULT, *, hub: str | None = None) -> Iterator[Check]:
+def examine(folder: Path = paths.RUNS, *, hub: str | None = None) -> Iterator[Check]:
     """All checks, one after the other, as each is done.
 
     Args:
@@ -175,11 +175,11 @@ def check_nano_model() -> Check:
 def check_small_model(hub_answers: bool) -> Check:
     """The base of the profile small: dequantised already, or to be had."""
     from flexlib import config
-    from flexlib.models import files, gguf
+    from flexlib.models import gguf
 
     base = config.load("small", "base", 0)
     name = "small base model"
-    if gguf.origin(gguf.folder_of(base.base_sha256, files.cache_folder())):
+    if gguf.origin(gguf.folder_of(base.base_sha256, paths.cache_folder())):
         return Check(name, True, f"{base.base_file}, dequantised", needed_for=("small",))
     if importlib.util.find_spec("gguf") is None:
         return Check(
@@ -246,9 +246,7 @@ def check_hub(address: str) -> Check:
 
 def check_disk(folder: Path) -> Check:
     """Free space where the store is."""
-    while not folder.exists():
-        folder = folder.parent
-    free = shutil.disk_usage(folder).free
+    free = disk.free_bytes(folder)
     needs = {"nano": _NANO_DISK, "small": _SMALL_DISK, "paper": _PAPER_DISK}
     return Check(
         "disk",

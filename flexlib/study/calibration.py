@@ -13,7 +13,6 @@ profile (``[arms.NAME.regularizer]``) by hand, where a test compares it.
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import math
 from collections.abc import Iterator, Sequence
@@ -22,13 +21,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flexlib import config as configs
+from flexlib import disk, formats
 from flexlib.config import RunConfig
 from flexlib.errors import FlexError
-from flexlib.runs import store
 from flexlib.study import tuning
 
 if TYPE_CHECKING:
-    from flexlib.runs.pipeline import Machine
+    from flexlib.runs.machine import Machine
 
 SEED = 0
 TOLERANCE = 0.05  # of the target's norm
@@ -55,7 +54,7 @@ def calibrate(
 
     Raises:
         FlexError: the arm has no ``equal_norm``; the norms do not agree after `TRIALS` trials, or did
-            not move with the strength; or as :func:`flexlib.training.trainer.train`.
+            not move with the strength; or as :func:`flexlib.runs.pipeline.train`.
     """
     target_arm = _load(profile, arm, 1.0).regularizer.equal_norm
     if target_arm is None:
@@ -130,10 +129,10 @@ def _load(profile: str, arm: str, strength: float | None = None) -> RunConfig:
 
 def _trial(wanted: RunConfig, machine: Machine, path: Path) -> Trial:
     from flexlib.analysis import spectra
-    from flexlib.runs import pipeline as runs
+    from flexlib.runs import preflight
     from flexlib.training import fourier
 
-    wanted, inputs = runs.resolve(wanted, machine)
+    wanted, inputs = preflight.resolve(wanted, machine)
     run_id = configs.run_id(configs.to_dict(wanted))
     strength = wanted.regularizer.strength if wanted.regularizer else 0.0
     rows = tuning.read_rows(path)
@@ -155,48 +154,9 @@ def _trial(wanted: RunConfig, machine: Machine, path: Path) -> Trial:
             "run_id": run_id,
         }
         path.parent.mkdir(parents=True, exist_ok=True)
-        store.write_atomically(path, store.to_csv(FIELDS, [*rows, row]))
+        disk.write_atomically(path, formats.to_csv(FIELDS, [*rows, row]))
     return made
 
 
 def _file(profile: str, arm: str, folder: Path) -> Path:
     return folder / f"{profile}-{arm}-norm.csv"
-
-
-# --- the command ----------------------------------------------------------------------------------
-
-
-def add_parser(commands) -> None:
-    """Add `flexlib calibrate` to the subparsers of the command line."""
-    parser = commands.add_parser(
-        "calibrate", help="find the strength at which a penalty leaves an update of a given norm"
-    )
-    parser.add_argument("--profile", default="nano", help=", ".join(configs.profiles()))
-    parser.add_argument("--arm", action="append", required=True, help="repeat for several")
-    parser.add_argument("--base-model", type=Path, metavar="DIR", help="local copy of the base")
-    parser.add_argument("--data-dir", type=Path, metavar="DIR", help="local copy of the data")
-    parser.add_argument("--device", help="cpu or cuda (default: a GPU where there is one)")
-    parser.add_argument("--quiet", action="store_true", help="no progress lines")
-    parser.set_defaults(command=_calibrate)
-
-
-def _calibrate(args: argparse.Namespace) -> None:
-    from flexlib.runs.pipeline import Machine
-
-    machine = Machine(
-        base_model=args.base_model,
-        data_dir=args.data_dir,
-        device=args.device,
-        progress=not args.quiet,
-    )
-    for arm in args.arm:
-        for trial in calibrate(args.profile, arm, machine):
-            print(
-                f"{trial.arm} strength {trial.strength:g}: norm {trial.norm:.4g}, "
-                f"validation loss {trial.eval_loss:.4f}",
-                flush=True,
-            )
-        print(
-            f"\n# for configs/profiles/{args.profile}.toml\n[arms.{arm}.regularizer]\n"
-            f"strength = {chosen(args.profile, arm):g}\n"
-        )

@@ -7,7 +7,6 @@ the profile's own values, count.
 
 from __future__ import annotations
 
-import argparse
 import itertools
 import json
 from pathlib import Path
@@ -16,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 from flexlib import config as configs
 from flexlib.config import RunConfig
 from flexlib.errors import FlexError
-from flexlib.runs import store
 from flexlib.study import tuning
 
 if TYPE_CHECKING:
@@ -105,45 +103,3 @@ def at_best(table: pd.DataFrame, chosen: dict[str, str]) -> pd.DataFrame:
     names = {label: f"{arm}@best" for arm, label in chosen.items()}
     rows = table[table["arm"].isin(names) & table["seed"].isin(plan()["seeds"])]
     return pd.concat([table, rows.assign(arm=rows["arm"].map(names))], ignore_index=True)
-
-
-# --- the command ----------------------------------------------------------------------------------
-
-
-def add_parser(commands) -> None:
-    """Add `flexlib sweep` to the subparsers of the command line."""
-    parser = commands.add_parser(
-        "sweep", help="make the runs of the registered sweep; those in the store are skipped"
-    )
-    parser.add_argument("--list", action="store_true", help="name the runs, make none")
-    parser.add_argument("--store", type=Path, default=store.DEFAULT, help="folder of the runs")
-    parser.add_argument("--work-dir", type=Path, help="folder of unfinished work")
-    parser.add_argument("--base-model", type=Path, metavar="DIR", help="local copy of the base")
-    parser.add_argument("--device", help="cpu or cuda (default: a GPU where there is one)")
-    parser.add_argument("--quiet", action="store_true", help="no progress lines")
-    parser.set_defaults(command=_sweep)
-
-
-def _sweep(args: argparse.Namespace) -> None:
-    from flexlib.runs import pipeline as run
-
-    wanted = configurations()
-    if args.list:
-        for config in wanted:
-            print(f"{config.profile} {config.label} seed {config.seed}")
-        return
-    where = {"work_dir": args.work_dir} if args.work_dir else {}
-    machine = run.Machine(
-        store=args.store,
-        base_model=args.base_model,
-        device=args.device,
-        progress=not args.quiet,
-        compact=True,
-        **where,
-    )
-    for number, (config, folder) in enumerate(run.grid(wanted, machine), start=1):
-        name = f"[{number}/{len(wanted)}] {config.profile} {config.label} seed {config.seed}"
-        if folder is None:
-            print(f"{name}: another process is making it", flush=True)
-        else:
-            print(f"{name}: {folder}\n{run.summary(folder)}", flush=True)

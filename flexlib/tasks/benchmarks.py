@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from flexlib.errors import FlexError
+from flexlib.nanobench.benchmark import load_split
 from flexlib.tasks import sources
 from flexlib.tasks.sources import Source
 
@@ -17,6 +18,14 @@ MBPP_SPLITS = {"prompt": (1, 10), "test": (11, 510), "validation": (511, 600), "
 # Where decoding stops: as Chen et al. (2021) and Austin et al. (2021) cut Python.
 HUMANEVAL_STOP = ("\nclass", "\ndef", "\n#", "\nif", "\nprint")
 MBPP_STOP = ("\nclass", "\nassert", '\n"""', "\nprint", "\nif")
+
+# As MultiPL-E and the HumanEval papers do.
+NANOBENCH_STOP = {
+    "python": ("\ndef", "\n#", "\nif", "\nclass", "\nprint", '\n"""', "\nassert"),
+    "java": ("\n    }\n",),
+    "javascript": ("\nfunction ", "\n/*", "\n//", "\nconsole.log", "\nconst "),
+    "cpp": ("\n}",),
+}
 
 MULTIPL_E = {"java": "java", "js": "javascript", "cpp": "cpp", "py": "python"}
 
@@ -119,15 +128,32 @@ def load_benchmark(
     if name not in NAMES:
         raise FlexError(f"unknown benchmark {name!r}: choose from {', '.join(NAMES)}")
     if name.startswith("nanobench-"):
-        from flexlib.nanobench import benchmark
-
-        problems = benchmark.problems(name.removeprefix("nanobench-"), split="test")
+        problems = nanobench_problems(name.removeprefix("nanobench-"))
     else:
         rows = read_rows(name, data_dir)
         if name == "multipl-e-mbpp-java":
             rows = [row for row in rows if not _is_trained_on(row)]
         problems = [_problem(name, row) for row in rows]
     return list(problems)[:limit]
+
+
+def nanobench_problems(language: str, split: str = "test") -> list[Problem]:
+    """The problems of a split of NanoBench in one language.
+
+    Raises FlexError for an unknown language or split, and where the file is missing or broken.
+    """
+    if language not in LANGUAGES:
+        raise FlexError(f"unknown language {language!r}; choose from {', '.join(LANGUAGES)}")
+    return [
+        Problem(
+            record["task_id"],
+            language,
+            record[f"prompt_{language}"],
+            record[f"tests_{language}"],
+            NANOBENCH_STOP[language],
+        )
+        for record in load_split(split)
+    ]
 
 
 def read_rows(name: str, data_dir: str | Path | None) -> list[dict]:

@@ -534,7 +534,7 @@ def _factors_of(name: str, module: Any, adapter: str) -> Factors:
         kind += "" if variant == "NoneType" else f" with {variant}"
         raise FlexError(
             f"{name} is a LoRA {kind}, whose update is not B A; the penalty treats linear layers "
-            "with LoRA, rsLoRA or DoRA: leave it out of lora.target_modules"
+            "with LoRA, rsLoRA or DoRA: leave it out of adapter.target_modules"
         )
     A, B = module.lora_A[adapter].weight, module.lora_B[adapter].weight
     if A.ndim != 2 or B.ndim != 2 or A.shape[0] != B.shape[1] or hasattr(A, "to_local"):

@@ -15,7 +15,7 @@ from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel
 from transformers.modeling_outputs import CausalLMOutputWithPast
 
-from flexlib.tasks.data import IGNORED
+from flexlib.training.encoding import IGNORED
 
 CHUNK = 512  # tokens
 

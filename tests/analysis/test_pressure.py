@@ -12,7 +12,7 @@ import torch
 from flexlib import config
 from flexlib.analysis import pressure
 from flexlib.errors import FlexError
-from flexlib.runs import pipeline
+from flexlib.runs.machine import Machine
 from flexlib.training import fourier
 
 
@@ -66,7 +66,7 @@ def test_the_second_moment_of_a_constant_gradient_is_its_square():
 @pytest.fixture(scope="module")
 def rows(tmp_path_factory):
     folder = tmp_path_factory.mktemp("pressure")
-    machine = pipeline.Machine(
+    machine = Machine(
         base_model=tiny.make_base(folder / "base"), work_dir=folder / "work", progress=False
     )
     wanted = config.load("nano", "fourier-released", 0, overrides=["training.train_limit=48"])
@@ -104,7 +104,7 @@ def test_at_the_first_step_the_penalty_has_all_of_a_and_later_it_has_not(rows):
 
 
 def test_an_optimiser_without_second_moments_is_refused(tmp_path):
-    machine = pipeline.Machine(
+    machine = Machine(
         base_model=tiny.make_base(tmp_path / "base"), work_dir=tmp_path / "work", progress=False
     )
     wanted = config.load("nano", "lion", 0, overrides=["training.train_limit=8"])

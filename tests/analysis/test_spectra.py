@@ -14,11 +14,12 @@ import tiny
 import torch
 from safetensors.torch import load_file, save_file
 
-from flexlib import config, models
-from flexlib.analysis import spectra
+from flexlib import config, formats, models
+from flexlib.analysis import ANALYSES, read, spectra
 from flexlib.errors import FlexError
+from flexlib.models import adapters
 from flexlib.runs import store
-from flexlib.training import fourier, trainer
+from flexlib.training import fourier
 from flexlib.training.fourier import Factors
 
 NAMES = ["model.layers.0.self_attn.q_proj", "model.layers.1.self_attn.v_proj"]
@@ -37,7 +38,7 @@ def smooth(f: Factors) -> Factors:
 
 
 def table(*factors: Factors, **kwargs) -> pd.DataFrame:
-    frame = pd.DataFrame(spectra.of_factors(factors, **kwargs), columns=store.SPECTRA_FIELDS)
+    frame = pd.DataFrame(spectra.of_factors(factors, **kwargs), columns=ANALYSES["spectra"].fields)
     numbers = [c for c in frame if c not in ("module", "projection", "part", "quantity")]
     return frame.astype(dict.fromkeys(numbers, float))
 
@@ -138,16 +139,16 @@ def test_rank_shares_are_of_the_dft_over_the_rank_index(rank):
         assert own[f"{null}_mean"].to_numpy() == pytest.approx(share, abs=0.05)
 
 
-def stored(folder, seed, factors, *, without=()):
+def save(folder, seed, factors, *, without=()):
     """A run in the store with the spectra of these factors, or, as an older one, without some."""
     wanted = config.load("nano", "lora", seed)
     wanted = dataclasses.replace(wanted, benchmarks=())
     description = config.to_dict(wanted)
     source = folder / f"source-{seed}"
     source.mkdir()
-    (source / "config.json").write_bytes(store.to_json(description))
-    (source / "provenance.json").write_bytes(store.to_json({}))
-    (source / "training.csv").write_bytes(store.to_csv(store.TRAINING_FIELDS, []))
+    (source / "config.json").write_bytes(formats.to_json(description))
+    (source / "provenance.json").write_bytes(formats.to_json({}))
+    (source / "training.csv").write_bytes(formats.to_csv(formats.TRAINING_FIELDS, []))
     (source / "adapter").mkdir()
     weights = {}
     for f in factors:
@@ -157,16 +158,16 @@ def stored(folder, seed, factors, *, without=()):
     written = {"peft_type": "LORA", "lora_alpha": factors[0].scaling * factors[0].A.shape[0]}
     (source / "adapter" / "adapter_config.json").write_text(json.dumps(written))
     rows = [r for r in spectra.of_factors(factors) if r["quantity"] not in without]
-    (source / "spectra.csv.gz").write_bytes(store.to_csv_gz(store.SPECTRA_FIELDS, rows))
+    (source / "spectra.csv.gz").write_bytes(formats.to_csv_gz(ANALYSES["spectra"].fields, rows))
     store.save(folder / "runs", config.run_id(description), source)
 
 
 def test_sizes_and_rank_shares_of_stored_runs_old_and_new(tmp_path):
     modules = [draw(seed=1), draw(seed=2, name=NAMES[1])]
     other = [Factors(f.name, f.A, 3 * f.B, f.scaling) for f in modules]
-    stored(tmp_path, 1, modules)
-    stored(tmp_path, 2, other, without=("rank_share",))
-    found = spectra.sizes(store.spectra(tmp_path / "runs")).set_index("seed")
+    save(tmp_path, 1, modules)
+    save(tmp_path, 2, other, without=("rank_share",))
+    found = spectra.sizes(read("spectra", tmp_path / "runs")).set_index("seed")
     deltas = [(f.scaling * f.B @ f.A).numpy() for f in modules]
     norm = math.sqrt(sum((d**2).sum() for d in deltas))
     assert found["norm"].to_dict() == pytest.approx({1: norm, 2: 3 * norm}, rel=1e-4)
@@ -213,11 +214,11 @@ def adapter(tmp_path_factory):
     """An adapter folder as a run stores it, with its model."""
     folder = tmp_path_factory.mktemp("run")
     model = models.load_model(tiny.make_base(folder / "base"), "fp32", "cpu")
-    model = trainer.add_lora(model, config.load("nano", "lora", 1).lora)
+    model = adapters.add(model, config.load("nano", "lora", 1).adapter)
     for name, parameter in model.named_parameters():
         if "lora_B" in name:
             torch.nn.init.normal_(parameter)
-    trainer.save_adapter(model, folder / "adapter", "data/nano/base")
+    adapters.save(model, folder / "adapter", "data/nano/base")
     return folder / "adapter", model
 
 
@@ -248,5 +249,5 @@ def test_rslora_and_what_is_no_lora(adapter, tmp_path):
 def test_equal_adapters_give_equal_bytes(adapter):
     folder, _ = adapter
     rows = [spectra.of_factors(spectra.read_adapter(folder)) for _ in range(2)]
-    first, second = (store.to_csv_gz(store.SPECTRA_FIELDS, r) for r in rows)
+    first, second = (formats.to_csv_gz(ANALYSES["spectra"].fields, r) for r in rows)
     assert first == second

@@ -16,10 +16,11 @@ from pathlib import Path
 import pytest
 import tiny
 
-from flexlib import cli, config, models
+from flexlib import cli, config, models, paths
 from flexlib.analysis import spectra
 from flexlib.errors import FlexError
-from flexlib.runs import pipeline, provenance, store
+from flexlib.runs import pipeline, preflight, provenance, store
+from flexlib.runs.machine import Machine
 
 # Small enough for seconds: few problems, one language, a fraction of the training set.
 SETTINGS = {
@@ -141,12 +142,12 @@ def test_provenance_says_with_what_and_names_no_place(made):
     assert wanted["base_digest"] == models.digest(made.base)
     assert wanted["training"]["digest"] and wanted["benchmarks"]["nanobench-python"]["digest"]
     text = b"".join(p.read_bytes() for p in folder.rglob("*.json")).decode()
-    for place in (made.base, made.store, store.ROOT, Path.home()):
+    for place in (made.base, made.store, paths.ROOT, Path.home()):
         assert str(place) not in text
 
 
 def test_a_stored_run_is_not_made_again(copied, monkeypatch):
-    monkeypatch.setattr(pipeline, "_make", lambda *args: pytest.fail("made again"))
+    monkeypatch.setattr(pipeline, "make", lambda *args: pytest.fail("made again"))
     before = copied.runs()
     assert copied.call("run", "--arm", "lora", "--seed", "1") == 0
     assert copied.runs() == before
@@ -224,7 +225,7 @@ def test_ctrl_c_is_one_line_and_keeps_the_work(place, monkeypatch, capsys):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(pipeline, "grade_completions", interrupted)
+        patch.setattr(pipeline, "grade", interrupted)
         assert place.call("run", "--arm", "lora") == 130
     assert "give the same command again" in error_line(capsys)
     assert place.runs() == []
@@ -248,9 +249,9 @@ def test_two_processes_at_once_make_one_run(made, place):
 def test_a_run_in_the_making_is_left_alone(place, capsys):
     settings = [f"{key}={value}" for key, value in SETTINGS.items()]
     wanted = config.load("nano", "base", 0, overrides=settings, limit=5)
-    machine = pipeline.Machine(store=place.store, work_dir=place.work, base_model=place.base)
-    run_id = config.run_id(config.to_dict(pipeline.resolve(wanted, machine)[0]))
-    with pipeline._locked(place.work, run_id):
+    machine = Machine(store=place.store, work_dir=place.work, base_model=place.base)
+    run_id = config.run_id(config.to_dict(preflight.resolve(wanted, machine)[0]))
+    with pipeline.locked(place.work, run_id):
         assert place.call("run", "--arm", "base") == 2
         assert f"another process is making run {run_id}" in error_line(capsys)
         assert place.call("grid", "--arm", "base") == 0
@@ -266,12 +267,12 @@ def test_a_run_in_the_making_is_left_alone(place, capsys):
     [
         (["--arm", "lora", "--profile", "micro"], "unknown profile 'micro'"),
         (["--arm", "lorax"], "unknown arm 'lorax'"),
-        (["--arm", "lora", "--set", "lora.ranks=4"], "unknown parameter 'lora.ranks'"),
+        (["--arm", "lora", "--set", "adapter.ranks=4"], "unknown parameter 'adapter.ranks'"),
         (["--arm", "lora", "--set", "languages=cobol"], "unknown language 'cobol'"),
         (["--arm", "lora", "--base-model", "/nowhere"], "no model folder /nowhere"),
         (["--arm", "lora", "--device", "cuda"], "no CUDA GPU is visible"),
         (["--arm", "lora", "--device", "tpu"], "unknown device 'tpu'; take cpu or cuda"),
-        (["--arm", "lora", "--set", "lora.target_modules=query"], "no module 'query'"),
+        (["--arm", "lora", "--set", "adapter.target_modules=query"], "no module 'query'"),
         (["--arm", "lora", "--microbatch", "3"], "does not divide"),
         (["--arm", "lora", "--set", "training.dataset=ape"], "unknown dataset 'ape'"),
     ],
@@ -328,7 +329,7 @@ def test_no_network_for_a_hub_id(place, capsys):
     arguments += ["--store", str(place.store), "--work-dir", str(place.work)]
     assert cli.main(arguments) == 2
     line = error_line(capsys)
-    assert "cannot fetch nobody/nothing from the hub" in line and "--base-model DIR" in line
+    assert "cannot fetch nobody/nothing from the hub" in line and "--base-model" in line
     assert not place.store.exists()
 
 
@@ -357,7 +358,7 @@ def test_a_full_disk_keeps_the_work_and_is_resumed(place, made, capsys, monkeypa
     def full(*args, **kwargs):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    target = {"train": "flexlib.training.trainer.save_adapter", "store": "shutil.copytree"}[where]
+    target = {"train": "flexlib.models.adapters.save", "store": "shutil.copytree"}[where]
     with monkeypatch.context() as patch:
         patch.setattr(target, full)
         assert place.call("run", "--arm", "lora", "--seed", "1") == 2
@@ -466,6 +467,7 @@ def test_a_compact_run_is_the_same_without_its_bulk_and_is_passed_over_in_regrad
     assert store.read_provenance(compact)["dropped"] == {n: digests[n] for n in bulk}
     assert list(place.work.iterdir()) == []
     assert place.call("grid", "--arm", "lora", "--seeds", "1") == 0  # it is there
+    assert (compact / "spectra.csv.gz").exists()  # what was computed before
     capsys.readouterr()
     assert place.regrade() == 0
     said = capsys.readouterr().out
@@ -483,4 +485,4 @@ def test_regrading_an_unknown_run(copied, capsys):
 
 def test_seeds_are_read_as_written():
     for text, seeds in {"3": [3], "1..3": [1, 2, 3], "1,4..5": [1, 4, 5], "0": [0]}.items():
-        assert cli._seeds(text) == seeds
+        assert cli.options.seeds(text) == seeds

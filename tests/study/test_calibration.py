@@ -13,7 +13,7 @@ import tiny
 from flexlib import cli, config
 from flexlib.analysis import spectra
 from flexlib.errors import FlexError
-from flexlib.runs import pipeline
+from flexlib.runs.machine import Machine
 from flexlib.study import calibration, tuning
 from flexlib.study.calibration import Trial
 from flexlib.training import fourier
@@ -97,7 +97,7 @@ def test_an_arm_without_a_target_is_refused(capsys):
 
 
 def test_a_trial_is_a_row_that_is_read_the_second_time(monkeypatch, tmp_path):
-    machine = pipeline.Machine(
+    machine = Machine(
         base_model=tiny.make_base(tmp_path / "base"), work_dir=tmp_path / "work", progress=False
     )
     wanted = calibration._load("nano", "l2-norm", 0.001)

@@ -7,7 +7,7 @@ import tiny
 import torch
 
 from flexlib import models
-from flexlib.tasks.data import IGNORED
+from flexlib.training.encoding import IGNORED
 from flexlib.training.loss import chunk_loss, chunked_cross_entropy
 
 

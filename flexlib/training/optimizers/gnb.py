@@ -33,7 +33,7 @@ from torch.nn.functional import cross_entropy
 from transformers import TrainerCallback
 
 from flexlib.errors import FlexError
-from flexlib.tasks.data import IGNORED
+from flexlib.training.encoding import IGNORED
 
 if TYPE_CHECKING:
     from transformers import Trainer

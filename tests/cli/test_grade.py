@@ -7,8 +7,8 @@ import pytest
 from grading_helpers import DATA, needs, needs_data
 
 from flexlib import cli
+from flexlib.cli import grade as grade_command
 from flexlib.grading import Verdict, files
-from flexlib.grading import cli as grading_cli
 from flexlib.grading.hostile import JBAD, JGOOD, PROMPTS, TESTS
 from flexlib.tasks.benchmarks import Problem
 
@@ -62,7 +62,7 @@ def counted(monkeypatch):
             word = "harness_error" if program.completion == "unjudged" else "pass"
             yield Verdict(program.id, word, "", 0.1)
 
-    monkeypatch.setattr(grading_cli, "grade", fake)
+    monkeypatch.setattr(grade_command, "grade", fake)
     return given
 
 
@@ -178,7 +178,7 @@ def test_whole_programs_as_evalplus_has_them(tmp_path, monkeypatch):
         {"task_id": "P/1", "solution": "import math\n\n\ndef f(x):\n    return x\n"},
     ]
     path = write(tmp_path / "s.jsonl", rows)
-    monkeypatch.setattr(grading_cli, "load_benchmark", lambda *_: [problem, python])
+    monkeypatch.setattr(grade_command, "load_benchmark", lambda *_: [problem, python])
     assert run(path, "--benchmark", "humaneval") == 0
     verdicts = [row["verdict"] for row in read(tmp_path / "s.jsonl.verdicts.jsonl")]
     assert verdicts == ["pass", "wrong", "pass", "pass", "wrong"]
