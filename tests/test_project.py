@@ -20,6 +20,7 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 import flexlib
+from flexlib.tasks.languages import LANGUAGES
 
 ROOT = Path(__file__).parents[1]
 
@@ -96,8 +97,9 @@ def test_environment_yml_agrees_with_the_pins(project, pins):
 
 
 def test_environment_yml_has_every_tool_that_the_makefile_installs():
-    tools = set(re.findall(r"^need (\S+)", (ROOT / "tools/system-tools").read_text(), re.MULTILINE))
+    tools = {"bwrap"} | {known.version[0] for known in LANGUAGES.values() if not known.optional}
     conda_package = {"javac": "openjdk", "bwrap": "bubblewrap", "node": "nodejs", "g++": "gxx"}
+    conda_package["python3"] = "python"
     environment = yaml.safe_load((ROOT / "environment.yml").read_text())
     names = {re.split("[=<>]", e)[0] for e in environment["dependencies"] if isinstance(e, str)}
     assert tools == set(conda_package)

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import HealthCheck, settings
 
 TESTS = Path(__file__).parent
 
@@ -30,6 +31,11 @@ def test_every_test_begins_with_the_same_random_numbers(drawn, earlier):
     assert drawn == wanted
     assert (random.random(), np.random.rand(), torch.rand(1).item()) == wanted
     torch.rand(earlier)  # which the next test does not see
+
+
+def test_property_tests_hang_on_no_clock_and_no_chance():
+    assert settings.default.deadline is None and settings.default.derandomize
+    assert HealthCheck.too_slow in settings.default.suppress_health_check
 
 
 def test_the_last_line_says_how_many_were_skipped_and_why(tmp_path):

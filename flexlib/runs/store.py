@@ -56,7 +56,9 @@ def save(store: Path, run_id: str, source: Path) -> Path:
     """
     target = store / run_id
     with disk.full_disk_is_an_error(store), disk.folder_atomically(target) as folder:
-        shutil.copytree(source, folder, dirs_exist_ok=True)
+        # Without what a process left aside that was killed while writing.
+        left = shutil.ignore_patterns(".*.tmp")
+        shutil.copytree(source, folder, ignore=left, dirs_exist_ok=True)
         provenance = _read_json(folder / "provenance.json")
         provenance["files"] = _digests(folder)
         (folder / "provenance.json").write_bytes(to_json(provenance))

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from flexlib.errors import FlexError
 from flexlib.nanobench.benchmark import load_split
+from flexlib.nanobench.syntax import LANGUAGES as NANOBENCH_LANGUAGES
 from flexlib.tasks import sources
+from flexlib.tasks.languages import LANGUAGES, from_multipl_e
 from flexlib.tasks.sources import Source
-
-LANGUAGES = ("python", "java", "javascript", "cpp")
 
 #: MBPP's official splits by task id, first and last.
 MBPP_SPLITS = {"prompt": (1, 10), "test": (11, 510), "validation": (511, 600), "train": (601, 974)}
@@ -18,16 +18,6 @@ MBPP_SPLITS = {"prompt": (1, 10), "test": (11, 510), "validation": (511, 600), "
 # Where decoding stops: as Chen et al. (2021) and Austin et al. (2021) cut Python.
 HUMANEVAL_STOP = ("\nclass", "\ndef", "\n#", "\nif", "\nprint")
 MBPP_STOP = ("\nclass", "\nassert", '\n"""', "\nprint", "\nif")
-
-# As MultiPL-E and the HumanEval papers do.
-NANOBENCH_STOP = {
-    "python": ("\ndef", "\n#", "\nif", "\nclass", "\nprint", '\n"""', "\nassert"),
-    "java": ("\n    }\n",),
-    "javascript": ("\nfunction ", "\n/*", "\n//", "\nconsole.log", "\nconst "),
-    "cpp": ("\n}",),
-}
-
-MULTIPL_E = {"java": "java", "js": "javascript", "cpp": "cpp", "py": "python"}
 
 
 @dataclass(frozen=True)
@@ -107,7 +97,7 @@ _FILES = {
     ),
 }
 
-NAMES = (*_FILES, *(f"nanobench-{language}" for language in LANGUAGES))
+NAMES = (*_FILES, *(f"nanobench-{language}" for language in NANOBENCH_LANGUAGES))
 
 
 def load_benchmark(
@@ -142,15 +132,16 @@ def nanobench_problems(language: str, split: str = "test") -> list[Problem]:
 
     Raises FlexError for an unknown language or split, and where the file is missing or broken.
     """
-    if language not in LANGUAGES:
-        raise FlexError(f"unknown language {language!r}; choose from {', '.join(LANGUAGES)}")
+    if language not in NANOBENCH_LANGUAGES:
+        known = ", ".join(NANOBENCH_LANGUAGES)
+        raise FlexError(f"NanoBench is not in {language!r}; choose from {known}")
     return [
         Problem(
             record["task_id"],
             language,
             record[f"prompt_{language}"],
             record[f"tests_{language}"],
-            NANOBENCH_STOP[language],
+            LANGUAGES[language].stop,
         )
         for record in load_split(split)
     ]
@@ -173,7 +164,7 @@ def _problem(name: str, row: dict) -> Problem:
             return Problem(row["task_id"], "python", row["prompt"], tests, HUMANEVAL_STOP)
         if name == "mbpp":
             return _mbpp(row)
-        language = MULTIPL_E[row["language"]]
+        language = from_multipl_e(row["language"])
         stop = tuple(row["stop_tokens"])
         return Problem(row["name"], language, row["prompt"], row["tests"], stop)
     except (KeyError, TypeError) as error:

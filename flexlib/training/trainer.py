@@ -36,6 +36,9 @@ _COMPLETE = "complete"  # the file that a checkpoint gets last
 # Has no influence on the validation loss but rounding. Records of one length, as evaluation takes them,
 # fill a processor by the time they are eight.
 _EVAL_BATCH = 8
+_LARGE_VOCABULARY = (
+    2**14
+)  # words from which the logits of a batch are too many also in a small fp32 run
 
 
 def train(
@@ -63,7 +66,9 @@ def train(
         config: with ``training`` and ``adapter`` set.
         base: folder of the base model.
         records: the splits ``train`` and ``validation``.
-        microbatch: sequences a forward pass; the batch is accumulated from several.
+        microbatch: sequences a forward pass; the batch is accumulated from several. By default the
+            whole batch, but for a flattened one on a CPU: each of its sequences alone, which needs no
+            mask to keep them apart.
         model: the base model, if it is loaded already; it is left as it was, unless the kind of adapter
             ``changes_base``.
         checkpointing: compute activations again in the backward pass, for a third more time.
@@ -84,8 +89,9 @@ def train(
     transformers.set_seed(config.seed)  # adapters begin at random
     if model is None:
         model = models.load_model(base, settings.precision, device)
+    large = settings.precision != "fp32" or model.config.vocab_size > _LARGE_VOCABULARY
     # Sophia with shared_forward differentiates the logits of the training step themselves.
-    if settings.precision != "fp32" and not (config.sophia and config.sophia.shared_forward):
+    if large and not (config.sophia and config.sophia.shared_forward):
         chunk_loss(model)
     base_model = model
     model = adapters.add(model, config.adapter)
@@ -161,7 +167,9 @@ def training_arguments(
             f"{distributed.processes()} processes do not divide training.batch_size "
             f"{settings.batch_size}; launch another number"
         )
-    microbatch = min(microbatch or share, share)
+    if microbatch is None:
+        microbatch = 1 if settings.packing and device == "cpu" else share
+    microbatch = min(microbatch, share)
     if share % microbatch:
         raise FlexError(
             f"--microbatch {microbatch} does not divide training.batch_size {settings.batch_size}"

@@ -226,6 +226,14 @@ def test_saving_twice_keeps_the_first(runs):
     assert not list(runs.glob(".*"))
 
 
+def test_what_a_killed_process_left_aside_is_not_stored(tmp_path):
+    run_id, source = finished(tmp_path)
+    (source / ".provenance.json.123.tmp").write_text("half of")
+    run = store.save(tmp_path / "runs", run_id, source)
+    assert not list(run.rglob(".*"))
+    assert not [name for name in store.read_provenance(run)["files"] if name.startswith(".")]
+
+
 def test_a_full_disk_leaves_nothing_half_written(tmp_path, monkeypatch):
     run_id, source = finished(tmp_path)
 

@@ -123,6 +123,24 @@ def test_an_impossible_label_is_never_drawn():
     assert loss.item() == 0.0
 
 
+@pytest.mark.parametrize("words", [7, 151_936])
+def test_labels_are_the_exact_inverse_of_their_numbers(words, monkeypatch):
+    """Against the sum in extended precision: a number in the middle of a word's interval draws that
+    word, however unlikely it is; so labels have no bias but that of their numbers, 2^-53."""
+    monkeypatch.setattr(gnb, "_ROWS", 4)
+    generator = torch.Generator().manual_seed(0)
+    logits = 2 * torch.randn(15, words, generator=generator)
+    weights = np.exp(logits.numpy().astype(np.longdouble))
+    ends = weights.cumsum(-1)
+    ends /= ends[:, -1:]
+    starts = np.concatenate([np.zeros_like(ends[:, :1]), ends[:, :-1]], axis=1)
+    word = torch.randint(words, (15,), generator=generator)
+    word[::3] = logits[::3].argmin(-1)  # the least likely
+    rows = np.arange(15)
+    middle = (starts + ends)[rows, word.numpy()] / 2
+    assert torch.equal(gnb.draw(logits, torch.from_numpy(middle.astype(np.float64))), word)
+
+
 def test_random_numbers_depend_on_seed_step_and_row_and_not_on_the_width():
     numbers = gnb.uniforms(1, 2, 0, 4, 10)
     assert torch.equal(gnb.uniforms(1, 2, 0, 4, 7), numbers[:, :7])
