@@ -10,13 +10,16 @@ import tomllib
 import pytest
 import tiny
 
-from flexlib import cli, config
+from flexlib import cli, config, paths
 from flexlib.analysis import spectra
 from flexlib.errors import FlexError
 from flexlib.runs.machine import Machine
 from flexlib.study import calibration, tuning
 from flexlib.study.calibration import Trial
 from flexlib.training import fourier
+
+
+PROFILE = paths.ROOT / "flexlib" / "config" / "profiles" / "nano.toml"
 
 
 def arm_of_equal_norm():
@@ -124,8 +127,7 @@ def test_a_trial_is_a_row_that_is_read_the_second_time(monkeypatch, tmp_path):
 
 
 def test_the_profile_holds_the_strengths_that_were_found():
-    text = (config.CONFIGS / "profiles" / "nano.toml").read_text(encoding="utf-8")
-    held = tomllib.loads(text)["arms"]
+    held = tomllib.loads(PROFILE.read_text(encoding="utf-8"))["arms"]
     arms = arm_of_equal_norm()
     assert set(arms) >= {"l2-norm", "nuclear-norm"}
     for arm in arms:

@@ -130,5 +130,5 @@ def test_unequal_budgets_are_refused(monkeypatch):
 
 
 def test_an_arm_without_a_plan_is_refused(capsys):
-    assert cli.main(["tune", "--arm", "lora", "--quiet"]) == 2
-    assert "arm 'lora' is not tuned" in capsys.readouterr().err
+    assert cli.main(["tune", "--arm", "l2-matched", "--quiet"]) == 2
+    assert "arm 'l2-matched' is not tuned" in capsys.readouterr().err
