@@ -60,7 +60,9 @@ def test_the_stored_spectra_are_those_that_are_computed_now(runs):
     assert list(analysis.analyse("spectra", Machine(store=runs), [RUN.name], again=True)) == [
         (RUN.name, "made")
     ]
-    pd.testing.assert_frame_equal(analysis.read("spectra", runs), old, rtol=1e-3)
+    new = analysis.read("spectra", runs)
+    known = new[new["quantity"].isin(old["quantity"].unique())]  # later versions add quantities
+    pd.testing.assert_frame_equal(known.reset_index(drop=True), old, rtol=1e-3)
 
 
 def test_a_damaged_table_is_said_and_rebuilt(runs):
