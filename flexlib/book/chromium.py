@@ -161,6 +161,10 @@ class Chromium:
             time.sleep(0.05)
         raise TimeoutError(f"never true: {script}")
 
+    def scripts(self, allowed: bool) -> None:
+        """Let pages that are opened from now on run scripts, or not."""
+        self.call("Emulation.setScriptExecutionDisabled", value=not allowed)
+
     def press(self, key: str, code: int = 0, text: str = "") -> None:
         """Press and release a key: its DOM name, its virtual key code, the text that it types."""
         key_of: dict[str, Any] = {

@@ -75,7 +75,9 @@ ARM_NAMES = {
 _ALIASES = {
     "python": "Python", "java": "Java", "javascript": "JavaScript", "cpp": "C++",
     "nano base": "base", "LoRA on Python": "lora", "released": "fourier-released",
-    "described": "fourier-described", "permuted basis": "fourier-permuted",
+    "described": "fourier-described",
+    "as released": "fourier-released", "as the text describes": "fourier-described",
+    "permuted basis": "fourier-permuted",
     "orthogonal basis": "fourier-orthogonal", "on the update": "fourier-delta", "L2": "l2-matched",
     "format only": "format-only", **{name: arm for arm, name in ARM_NAMES.items()},
 }  # fmt: skip

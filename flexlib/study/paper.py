@@ -32,9 +32,11 @@ CLAIM_OPTIONAL: dict[str, tuple[type, Any]] = {
         list,
         [],
     ),  # ids of data/paper/published.csv: the same contrast, treatment and control
+    "superseded_by": (str, ""),  # the id that has taken its place
+    "reason": (str, ""),  # why
 }
 CLAIM_CHOICES = {
-    "kind": ("claim", "question"),
+    "kind": ("claim", "question", "prediction"),
     "test": ("paired-bootstrap",),
     "direction": ("greater", "less", "two-sided", "equivalent"),
 }
@@ -87,14 +89,15 @@ def claims(profile: str = "nano", data: Path = DATA) -> pd.DataFrame:
 
 def registration(data: Path = DATA) -> dict[str, Any]:
     """data/claims.yml, checked: ``registered`` (date), ``design_rule``, the list ``claims``, ``tuning``, the
-    plan that :mod:`flexlib.study.tuning` reads, and ``small``, what was fixed of the study at that scale."""
+    plan that :mod:`flexlib.study.tuning` reads, ``sweep``, that of :mod:`flexlib.study.sweep`, and
+    ``small``, what was fixed of the study at that scale."""
     path = data / "claims.yml"
     if not path.is_file():
         raise FlexError(
             f"no registration {path}; install flexlib from a checkout: pip install -e ."
         )
     content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    parts = {"registered", "design_rule", "claims", "tuning", "small"}
+    parts = {"registered", "design_rule", "claims", "tuning", "sweep", "small"}
     if not isinstance(content, dict) or set(content) != parts:
         raise FlexError(f"{path}: needs exactly {', '.join(sorted(parts))}")
     if not content["claims"]:
@@ -106,6 +109,9 @@ def registration(data: Path = DATA) -> dict[str, Any]:
     ids = [claim["id"] for claim in content["claims"]]
     if len(set(ids)) < len(ids):
         raise FlexError(f"{path}: the ids of claims are not unique")
+    for claim in content["claims"]:
+        if claim["superseded_by"] and claim["superseded_by"] not in set(ids) - {claim["id"]}:
+            raise FlexError(f"{path}: claim {claim['id']} is superseded by an id that is not there")
     return content
 
 
@@ -114,6 +120,8 @@ def _check_claim(claim: dict[str, Any], path: Path) -> None:
     if set(claim) - set(CLAIM_OPTIONAL) != set(CLAIM_FIELDS):
         wrong = ", ".join(sorted(set(claim) - set(CLAIM_OPTIONAL) ^ set(CLAIM_FIELDS)))
         raise FlexError(f"{where}: missing or unknown fields: {wrong}")
+    if ("superseded_by" in claim) != ("reason" in claim):
+        raise FlexError(f"{where}: superseded_by and reason go together")
     kinds = CLAIM_FIELDS | {
         name: kind for name, (kind, _) in CLAIM_OPTIONAL.items() if name in claim
     }

@@ -317,7 +317,11 @@ def best_of_many(
     return pd.DataFrame(rows, columns=["baseline", "typical", "best"])
 
 
-_ANSWERS = {"claim": ("reproduced", "not reproduced"), "question": ("yes", "no")}
+_ANSWERS = {
+    "claim": ("reproduced", "not reproduced"),
+    "question": ("yes", "no"),
+    "prediction": ("confirmed", "not confirmed"),
+}
 
 
 def arm_rates(verdicts: pd.DataFrame, *, seed: int, n_resamples: int = 10_000) -> pd.DataFrame:
@@ -437,7 +441,8 @@ def decide(
     estimate: float, low: float, high: float, adjusted_p: float, n: int, *, claim: Mapping
 ) -> str:
     """The pre-registered verdict: 'reproduced', 'not reproduced' or 'cannot tell' of a claim,
-    'yes', 'no' or 'cannot tell' of a question.
+    'yes', 'no' or 'cannot tell' of a question, 'confirmed', 'not confirmed' or 'cannot tell' of a
+    prediction.
 
     ``claim`` is an entry of data/claims.yml; estimate and interval are in the units of its metric.
     It holds if the adjusted p-value is at most alpha and the estimate points the claimed way
@@ -462,6 +467,34 @@ def decide(
     if significant:
         return holds if estimate > 0 else fails
     return fails if high < smallest else "cannot tell"
+
+
+def outcome_by_claim(
+    claims: pd.DataFrame, outcomes: pd.DataFrame, *, seed: int, n_resamples: int = 10_000
+) -> dict[str, Bootstrap]:
+    """The results, by id, of the registered ``claims`` on what there is one number of for each run, for
+    `assess`: differences in means over the seeds that both arms have, paired by seed.
+
+    ``outcomes`` comes from `flexlib.analysis.spectra.outcomes` for one profile. Claims on other metrics,
+    and those of which the arms share fewer than two seeds, are left out.
+    """
+    results = {}
+    for claim in claims.itertuples():
+        chosen = outcomes[
+            (outcomes["metric"] == claim.metric)
+            & (outcomes["benchmark"] == claim.benchmark)
+            & outcomes["arm"].isin([claim.treatment, claim.control])
+        ]
+        table = chosen.pivot(index="seed", columns="arm", values="value").dropna()
+        if len(table) > 1 and {claim.treatment, claim.control} <= set(table):
+            results[claim.id] = paired_bootstrap(
+                table[[claim.treatment]].to_numpy().T,
+                table[[claim.control]].to_numpy().T,
+                seed=seed,
+                paired_seeds=True,
+                n_resamples=n_resamples,
+            )
+    return results
 
 
 def assess(

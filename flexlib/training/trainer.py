@@ -54,6 +54,7 @@ def train(
     model: transformers.PreTrainedModel | None = None,
     checkpointing: bool = False,
     compiled: bool = False,
+    callbacks: Sequence[TrainerCallback] = (),
 ) -> None:
     """Train the adapter of one run into ``output/adapter``, its curve into ``output/training.csv``.
 
@@ -72,6 +73,7 @@ def train(
             ``changes_base``.
         checkpointing: compute activations again in the backward pass, for a third more time.
         compiled: let torch.compile make the kernels.
+        callbacks: to look on.
 
     Raises:
         FlexError: the model lacks the target modules, or the settings do not fit together.
@@ -115,7 +117,7 @@ def train(
         train_dataset=examples["train"],
         eval_dataset=examples["validation"],
         data_collator=encoding.collator(tokenizer.pad_token_id, settings.packing),
-        callbacks=[EvaluateAtFractions(settings.evaluations), MarkComplete()],
+        callbacks=[EvaluateAtFractions(settings.evaluations), MarkComplete(), *callbacks],
         optimizer_cls_and_kwargs=optimizer_class(config),
     )
     if config.regularizer:
