@@ -1,4 +1,4 @@
-"""benchmarks/rounding.py counts the texts and verdicts that a choice changes, and no other."""
+"""measurements/rounding.py counts the texts and verdicts that a choice changes, and no other."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from flexlib.config import BenchmarkSettings
 from flexlib.nanobench.benchmark import problems
 from flexlib.runs import pipeline
 
-SCRIPT = Path(__file__).parents[1] / "benchmarks" / "rounding.py"
+SCRIPT = Path(__file__).parents[1] / "measurements" / "rounding.py"
 
 
 @pytest.fixture
