@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 import tiny
 
-from flexlib import run
 from flexlib.config import BenchmarkSettings
 from flexlib.nanobench.benchmark import problems
+from flexlib.runs import pipeline
 
 SCRIPT = Path(__file__).parents[1] / "benchmarks" / "rounding.py"
 
@@ -33,7 +33,7 @@ def test_what_is_counted(script, monkeypatch, tmp_path):
     def decode(subject, settings, problems, choice, device):
         return [
             {"task_id": p.task_id, "completion": t}
-            for p, t in zip(problems, texts[choice.attention])
+            for p, t in zip(problems, texts[choice.attention], strict=True)
         ]
 
     def grade(problems, completions, machine):
@@ -42,10 +42,10 @@ def test_what_is_counted(script, monkeypatch, tmp_path):
 
     rows = script["rows"]
     monkeypatch.setitem(rows.__globals__, "decode", decode)
-    monkeypatch.setattr(run, "grade_completions", grade)
+    monkeypatch.setattr(pipeline, "grade_completions", grade)
     subject = script["Subject"]("it", tmp_path, None, [])
     settings = BenchmarkSettings("nanobench-python", "python")
-    again, eager = rows(subject, settings, of, ["again", "eager attention"], run.Machine())
+    again, eager = rows(subject, settings, of, ["again", "eager attention"], pipeline.Machine())
     assert graded == [5, 0, 2]
     same = {"programs": 5, "passed_reference": 2}
     assert again == same | {
@@ -60,10 +60,10 @@ def test_a_model_as_it_is_from_files_to_a_table_that_is_resumed(monkeypatch, tmp
     base, out = tiny.make_base(tmp_path / "tiny-base"), tmp_path / "rounding.csv"
     command = ["--out", out, "--base-model", base, "--benchmark", "nanobench-python", "--limit", 3]
     command += ["--max-new-tokens", 8, "--precision", "fp32", "--change", "again"]
-    for more in ([], ["--change", "batch 1"], ["--change", "batch 1"]):
+    for more in ([], ["--change", "batch 16"], ["--change", "batch 16"]):
         monkeypatch.setattr(sys, "argv", [str(SCRIPT), *map(str, command), *more])
         runpy.run_path(str(SCRIPT), run_name="__main__")
     rows = list(csv.DictReader(out.open(newline="")))
-    assert [row["change"] for row in rows] == ["again", "batch 1"]
+    assert [row["change"] for row in rows] == ["again", "batch 16"]
     assert {(row["model"], row["programs"]) for row in rows} == {("tiny-base", "3")}
     assert rows[0]["changed_texts"] == rows[0]["changed_verdicts"] == "0"

@@ -4,8 +4,6 @@
 
 const form = document.getElementById("programs");
 const field = form.elements;
-const PRISM = { python: "python", java: "java", javascript: "javascript", cpp: "cpp" };
-const NAMES = { python: "Python", java: "Java", javascript: "JavaScript", cpp: "C++" };
 const DEFAULTS = [["base", "lora"], ["lora", "fourier-released"], ["fourier-released", "fourier-permuted"]];
 let benchmarks = [];
 let data = null; // of the benchmark that is shown
@@ -58,7 +56,7 @@ function sameTask(id) {
 async function choose(file, taskId, runs) {
   const entry = benchmarks.find((b) => b.file === file) ?? benchmarks[0];
   fill(field.family, families(), `${entry.profile}/${entry.family}`);
-  fill(field.language, ofFamily().map((b) => [b.file, NAMES[b.language] ?? b.language]), entry.file);
+  fill(field.language, ofFamily().map((b) => [b.file, b.title]), entry.file);
   form.setAttribute("aria-busy", "true");
   await load(`_data/programs/${entry.file}.js`);
   data = await unpacked[entry.file];
@@ -77,7 +75,7 @@ async function choose(file, taskId, runs) {
 
 /* The highlighted text line by line; a span that goes over lines is closed and opened again. */
 function highlightedLines(text, language) {
-  const html = Prism.highlight(text, Prism.languages[PRISM[language]], PRISM[language]);
+  const html = Prism.highlight(text, Prism.languages[language] ?? Prism.languages.clike, language);
   let open = [];
   return html.split("\n").map((line) => {
     const before = open.join("");

@@ -83,10 +83,16 @@ class Pressure(TrainerCallback):
         self.rates: list[float] = []
         self.seen: list[tuple[int, str, Tensor, Tensor, Tensor]] = []
 
-    def on_pre_optimizer_step(self, args, state, control, optimizer=None, **kwargs):
+    def on_pre_optimizer_step(  # type: ignore[no-untyped-def]
+        self, args, state, control, optimizer=None, **kwargs
+    ):
+        """Note the learning rate of the step."""
         self.rates.append(optimizer.param_groups[0]["lr"])
 
-    def on_step_end(self, args, state, control, model=None, optimizer=None, **kwargs):
+    def on_step_end(  # type: ignore[no-untyped-def]
+        self, args, state, control, model=None, optimizer=None, **kwargs
+    ):
+        """At the chosen steps, note weights, penalty gradients and the loss's."""
         points = {round(state.max_steps * k / POINTS) for k in range(1, POINTS)} | {1}
         if state.global_step not in points:
             return
@@ -135,7 +141,7 @@ def measure(
     from flexlib.runs import preflight
     from flexlib.training.trainer import train
 
-    training = dataclasses.replace(wanted.training, evaluations=1)
+    training = dataclasses.replace(wanted.method()[0], evaluations=1)
     wanted = dataclasses.replace(wanted, regularizer=None, benchmarks=(), training=training)
     wanted, inputs = preflight.resolve(wanted, machine)
     pressure = Pressure(settings, strengths, wanted.seed)

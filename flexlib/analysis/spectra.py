@@ -30,7 +30,6 @@ from torch import Tensor
 from flexlib import paths
 from flexlib.analysis import stored
 from flexlib.errors import FlexError
-from flexlib.runs import store
 from flexlib.training import fourier
 from flexlib.training.fourier import Factors
 
@@ -211,41 +210,6 @@ def rank_shares(folder: Path | None = None, *, profile: str | None = None) -> pd
     return pd.concat(frames, ignore_index=True)
 
 
-def outcomes(folder: Path | None = None, *, profile: str) -> pd.DataFrame:
-    """What there is one number of for each run that trained: ``arm, seed, benchmark, metric, value``, for
-    `flexlib.study.stats.outcome_by_claim`.
-
-    On the benchmark ``<training set>-adapter``: ``update-norm``, ``effective-rank`` (of :func:`sizes`) and
-    ``rank-frequency``, the mean frequency, 0..1, of the energy of B over its rank index (1/2 without an
-    order); on ``<training set>-validation``: ``validation-loss``, final, nats a token.
-
-    Raises:
-        FlexError: a run is corrupt.
-    """
-    keys = ["arm", "seed"]
-    size = sizes(stored.read("spectra", folder, profile=profile))
-    shares = rank_shares(folder, profile=profile)
-    curve = store.training(folder, profile=profile).dropna(subset="eval_loss")
-    measured = {
-        ("adapter", "update-norm"): size.set_index(keys)["norm"],
-        ("adapter", "effective-rank"): size.set_index(keys)["effective_rank"],
-        ("adapter", "rank-frequency"): (shares["x"] * shares["value"])
-        .groupby([shares[k] for k in keys])
-        .sum(),
-        ("validation", "validation-loss"): curve.sort_values("step")
-        .groupby(keys)["eval_loss"]
-        .last(),
-    }
-    frames = [
-        values.rename("value").reset_index().assign(part=part, metric=metric)
-        for (part, metric), values in measured.items()
-    ]
-    runs = store.runs(folder, profile=profile).reindex(columns=[*keys, "training.dataset"])
-    table = pd.concat(frames, ignore_index=True).merge(runs, on=keys)
-    table["benchmark"] = table["training.dataset"] + "-" + table["part"]
-    return table[[*keys, "benchmark", "metric", "value"]]
-
-
 # --- one module ---------------------------------------------------------------------------------
 
 
@@ -257,15 +221,15 @@ def _of_module(
         yield part, "norm", None, float(w.norm()), {}
         if w.any():
             permuted = w[0, _permutations(w.shape[-1], draws, rng)]
-            random = torch.randn(permuted.shape, generator=rng, dtype=w.dtype)
-            yield from _with_nulls(part, _factor_profile, (w,), (permuted,), (random,))
+            drawn = torch.randn(permuted.shape, generator=rng, dtype=w.dtype)
+            yield from _with_nulls(part, _factor_profile, (w,), (permuted,), (drawn,))
             if part == "B":
                 yield from _with_nulls(
                     part,
                     _rank_profile,
                     (B[None],),
                     (permuted.reshape(-1, *B.shape),),
-                    (random.reshape(-1, *B.shape),),
+                    (drawn.reshape(-1, *B.shape),),
                 )
     norm = float(scaling * fourier.energy(B.mT, A).sqrt())
     yield "delta", "norm", None, norm, {}
@@ -293,7 +257,7 @@ def _with_nulls(
     found = profile(*actual)
     nulls = {"permuted": profile(*permuted) if permuted else {}, "random": profile(*random)}
     for (quantity, x), value in found.items():
-        spread = {}
+        spread: dict[str, float] = {}
         for null, values in nulls.items():
             if (quantity, x) in values:
                 draws = values[quantity, x]

@@ -74,8 +74,8 @@ class Effect(NamedTuple):
 class Summary:
     """What the figure and the sentence of the page are made from.
 
-    ``rates`` has ``scale, arm, language, tasks, seeds, pass_at_k, low, high``, ``by_seed`` one row a run; ``missing`` says
-    which arms were not run, ``findings`` has a sentence for each scale.
+    ``rates`` has ``scale, arm, language, tasks, seeds, pass_at_k, low, high``, ``by_seed`` one row
+    a run; ``missing`` says which arms were not run, ``findings`` has a sentence for each scale.
     """
 
     rates: pd.DataFrame
@@ -109,21 +109,24 @@ def summary(verdicts: pd.DataFrame, seed: int) -> Summary:
             "the landing page shows what was found, and the store has no run: see `flexlib grid -h`"
         )
     notes = [f"{note} ({scale})" if len(rates) > 1 else note for scale, note in missing]
-    tables = (pd.concat(parts, ignore_index=True) for parts in (rates, by_seed))
-    return Summary(*tables, notes, findings)
+    whole, runs = (pd.concat(parts, ignore_index=True) for parts in (rates, by_seed))
+    return Summary(whole, runs, notes, findings)
 
 
-def java_effects(verdicts: pd.DataFrame, seed: int) -> list[Effect | None]:
+def java_effects(
+    verdicts: pd.DataFrame, seed: int
+) -> tuple[Effect | None, Effect | None, Effect | None]:
     """In Java: plain LoRA over the base, the released penalty over plain LoRA, and over its control without
     frequencies; None for what was not run."""
     java = verdicts[verdicts["language"] == "Java"]
     control = next((arm for arm in ARMS[3] if arm in set(java["arm"])), "")
     pairs = [("lora", "base"), ("fourier-released", "lora"), ("fourier-released", control)]
     found = [stats.contrasts(java, [pair], seed=seed) for pair in pairs]
-    return [
+    first, second, third = (
         None if table.empty else Effect(*table[["difference", "low", "high"]].iloc[0])
         for table in found
-    ]
+    )
+    return first, second, third
 
 
 def _smallest_effect(profile: str) -> float:
@@ -184,8 +187,7 @@ def finding(tuned: Effect | None, penalised: Effect | None, meaningless: Effect 
         first = "Training on Python alone changes Java by nothing that these runs can show"
     if penalised is None:
         return first + "; the penalty was not run."
-    opposed = tuned is not None and _sign(tuned) > 0 > _sign(penalised)
-    if opposed:
+    if tuned is not None and _sign(tuned) > 0 > _sign(penalised):
         most = abs(penalised.difference) > tuned.difference / 2
         second = f"the penalty takes {'most' if most else 'part'} of that gain away"
     elif _sign(penalised):
@@ -229,14 +231,15 @@ States = Mapping[str, tuple[pd.DataFrame, pd.DataFrame]]
 def cards(states: States, pages: Mapping[str, str]) -> str:
     """A card for every claim that was run, as Markdown of sphinx-design.
 
-    ``states`` has the claims and what became of them (:func:`flexlib.study.stats.assess`), by id, for each profile; ``pages``
-    has the page for an id's first letters.
+    ``states`` has the claims and what became of them (:func:`flexlib.study.stats.assess`), by id,
+    for each profile; ``pages`` has the page for an id's first letters.
     """
     text = ["::::{grid} 1 2 2 3", ":gutter: 2", ":class-container: claims", ""]
     for profile, claim, row in _each(states):
         if row["verdict"] == "not run":
             continue
         page = next((page for start, page in pages.items() if claim.id.startswith(start)), "claims")
+        low, high = (_number(claim.metric, row[end], "") for end in ("low", "high"))
         text += [
             ":::{grid-item-card}",
             ":class-card: claim",
@@ -244,7 +247,7 @@ def cards(states: States, pages: Mapping[str, str]) -> str:
             SHORT.get(claim.id, claim.statement),
             "",
             f"{verdict_badge(row['verdict'])} **{_number(claim.metric, row['difference'])}**",
-            f"{_number(claim.metric, row['low'], '')} to {_number(claim.metric, row['high'], '')}, {row['seeds']:.0f} seeds",
+            f"{low} to {high}, {row['seeds']:.0f} seeds",
             "",
             "+++",
             f"[{claim.id}, profile {profile}]({page}.md)",

@@ -175,6 +175,12 @@ class RunConfig:
         """The arm, with its overrides if there are any: what tables group by."""
         return f"{self.arm} {self.variant}" if self.variant else self.arm
 
+    def method(self) -> tuple[TrainingSettings, Adapter]:
+        """How an adapter is trained, and which: of an arm that trains one."""
+        if self.training is None or self.adapter is None:
+            raise ValueError(f"the arm {self.arm} trains nothing")
+        return self.training, self.adapter
+
     @property
     def is_random(self) -> bool:
         """Whether the seed makes a difference: it does in training and in sampling."""

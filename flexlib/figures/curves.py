@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.ticker import PercentFormatter
 from scipy.stats import t
 
 from flexlib.figures import style, vega
@@ -62,4 +63,36 @@ def lines(
     ax.set_ylabel(ylabel)
     style.legend_above(ax, 2)
     style.note(ax, table)
+    return ax
+
+
+def sweep(
+    table: pd.DataFrame,
+    x: str,
+    y: str,
+    by: str,
+    xlabel: str,
+    ylabel: str,
+    slider: str = "lambda",
+    ax: Axes | None = None,
+) -> Axes:
+    """A quantity against one that was varied by factors, such as pass@1 (0..1) against the strength of a
+    penalty: ``x, y, low, high``, a line for each ``by``. On the page, a slider over the values of
+    ``x``, called ``slider``, tells the numbers at each."""
+    style.need(table, x, y, "low", "high", by)
+    ax = style.axes(ax)
+    for name, look in style.looks(style.in_order(table[by])).items():
+        rows = table[table[by] == name].sort_values(x)
+        width = (rows[["low", "high"]].to_numpy().T - rows[y].to_numpy()) * [[-1], [1]]
+        ax.errorbar(
+            rows[x], rows[y], yerr=width, ls=look.line, marker=look.marker, color=look.color,
+            elinewidth=1, capsize=2, label=name,
+        )  # fmt: skip
+    ax.set_xscale("log")
+    ax.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+    ax.set_xlabel(xlabel)
+    ax.set_ylabel(ylabel)
+    style.legend_above(ax, table[by].nunique())
+    chart = vega.curves(table, x, y, by, xlabel, ylabel, log_x=True, percent=True, slider=slider)
+    style.note(ax, table, chart)
     return ax

@@ -37,8 +37,8 @@ def regrade(
     damaged. Compact runs are passed over, unless they are asked for.
 
     Raises:
-        FlexError: no such run; it has no completions, or they are corrupt; the benchmark is not the one it was run on;
-            a program that has a verdict cannot be judged now.
+        FlexError: no such run; it has no completions, or they are corrupt; the benchmark is not the one it
+            was run on; a program that has a verdict cannot be judged now.
     """
     for run in store.select(machine.store, run_ids):
         if not run_ids and store.is_compact(run):

@@ -1,11 +1,11 @@
 """Strengths at which two penalties leave updates of the same size.
 
-Equal gradients at a reference (:func:`flexlib.training.fourier.matching_factor`) do not make for equal updates: a
-penalty that spares some directions is evaded, one that spares none is not, and plain L2 matched that way
-leaves a quarter of the update. So arms with ``regularizer.equal_norm`` have the strength at which the
-final norm of the update, Frobenius over all modules, is that of the arm named there, found by
-measurement: trainings with a seed of their own, that no stored run has, by the secant rule on
-log strength and log norm, until the two differ by at most `TOLERANCE`.
+Equal gradients at a reference (:func:`flexlib.training.fourier.matching_factor`) do not make for
+equal updates: a penalty that spares some directions is evaded, one that spares none is not, and
+plain L2 matched that way leaves a quarter of the update. So arms with ``regularizer.equal_norm``
+have the strength at which the final norm of the update, Frobenius over all modules, is that of the
+arm named there, found by measurement: trainings with a seed of their own, that no stored run has,
+by the secant rule on log strength and log norm, until the two differ by at most `TOLERANCE`.
 
 Every trial is a row of ``data/tuning/<profile>-<arm>-norm.csv``; the strength found is written into the
 profile (``[arms.NAME.regularizer]``) by hand, where a test compares it.
@@ -56,9 +56,7 @@ def calibrate(
         FlexError: the arm has no ``equal_norm``; the norms do not agree after `TRIALS` trials, or did
             not move with the strength; or as :func:`flexlib.runs.pipeline.train`.
     """
-    target_arm = _load(profile, arm, 1.0).regularizer.equal_norm
-    if target_arm is None:
-        raise FlexError(f"arm {arm!r} has no regularizer.equal_norm; there is nothing to calibrate")
+    target_arm = _target(profile, arm)
     wanted = _load(profile, target_arm)
     target = _trial(wanted, machine, _file(profile, target_arm, folder))
     yield target
@@ -109,7 +107,7 @@ def next_strength(tried: Sequence[tuple[float, float]], target: float, start: fl
 def chosen(profile: str, arm: str, folder: Path = tuning.FOLDER) -> float | None:
     """The strength of the trial whose norm is nearest to the target's; None before one is within
     `TOLERANCE`."""
-    target_arm = _load(profile, arm, 1.0).regularizer.equal_norm
+    target_arm = _target(profile, arm)
     target = tuning.read_rows(_file(profile, target_arm, folder))
     rows = tuning.read_rows(_file(profile, arm, folder))
     if not target or not rows:
@@ -119,11 +117,18 @@ def chosen(profile: str, arm: str, folder: Path = tuning.FOLDER) -> float | None
     return best if off[best] <= TOLERANCE else None
 
 
+def _target(profile: str, arm: str) -> str:
+    regularizer = _load(profile, arm, 1.0).regularizer
+    if regularizer is None or regularizer.equal_norm is None:
+        raise FlexError(f"arm {arm!r} has no regularizer.equal_norm; there is nothing to calibrate")
+    return regularizer.equal_norm
+
+
 def _load(profile: str, arm: str, strength: float | None = None) -> RunConfig:
     overrides = [] if strength is None else [f"regularizer.strength={strength!r}"]
     wanted = configs.load(profile, arm, SEED, overrides=overrides)
     # Only the end is wanted; and the trial is the same whatever the profile holds already.
-    training = dataclasses.replace(wanted.training, evaluations=1)
+    training = dataclasses.replace(wanted.method()[0], evaluations=1)
     return dataclasses.replace(wanted, training=training, benchmarks=(), variant=None)
 
 
@@ -146,7 +151,7 @@ def _trial(wanted: RunConfig, machine: Machine, path: Path) -> Trial:
         ]
         last = tuning.read_rows(result / "training.csv")[-1]
         made = Trial(wanted.arm, strength, math.sqrt(sum(squares)), float(last["eval_loss"]))
-        row = {
+        new_row = {
             **dataclasses.asdict(made),
             "seed": wanted.seed,
             "steps": last["step"],
@@ -154,7 +159,7 @@ def _trial(wanted: RunConfig, machine: Machine, path: Path) -> Trial:
             "run_id": run_id,
         }
         path.parent.mkdir(parents=True, exist_ok=True)
-        disk.write_atomically(path, formats.to_csv(FIELDS, [*rows, row]))
+        disk.write_atomically(path, formats.to_csv(FIELDS, [*rows, new_row]))
     return made
 
 

@@ -8,7 +8,7 @@ bootstrapped over both, since both are samples of what might have been drawn.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -184,7 +184,9 @@ def _tasks_by_seeds(rates: ArrayLike) -> np.ndarray:
     return matrix
 
 
-def _bca_levels(levels, draws, estimate, blocks):
+def _bca_levels(
+    levels: np.ndarray, draws: np.ndarray, estimate: float, blocks: Sequence[np.ndarray]
+) -> np.ndarray:
     """Quantile levels of the BCa interval (Efron 1987), several resampled factors pooled."""
     below = np.mean(draws < estimate) + 0.5 * np.mean(draws == estimate)
     if not 0 < below < 1:
@@ -210,7 +212,9 @@ def holm(p_values: Mapping[str, float]) -> dict[str, float]:
     return {name: float(p) for name, p in zip(p_values, adjusted, strict=True)}
 
 
-def power_unpaired(p_control: float, difference: ArrayLike, n: int, alpha: float = 0.05):
+def power_unpaired(
+    p_control: float, difference: ArrayLike, n: int, alpha: float = 0.05
+) -> np.ndarray:
     """Power of the two-sided two-proportion z test, n problems an arm (normal approximation)."""
     p1 = np.asarray(difference, dtype=float) + p_control
     if ((p1 <= 0) | (p1 >= 1)).any() or not 0 < p_control < 1:
@@ -221,7 +225,9 @@ def power_unpaired(p_control: float, difference: ArrayLike, n: int, alpha: float
     return _two_sided_power(p1 - p_control, null_sd, true_sd, alpha)
 
 
-def power_paired(difference: ArrayLike, discordant: float, n: int, alpha: float = 0.05):
+def power_paired(
+    difference: ArrayLike, discordant: float, n: int, alpha: float = 0.05
+) -> np.ndarray:
     """Power of the two-sided McNemar test on n problems (Miettinen 1968, normal approximation).
 
     ``discordant`` is the share of problems on which the two runs differ; it is at least
@@ -235,7 +241,9 @@ def power_paired(difference: ArrayLike, discordant: float, n: int, alpha: float 
     return _two_sided_power(d, null_sd, true_sd, alpha)
 
 
-def _two_sided_power(difference, null_sd, true_sd, alpha):
+def _two_sided_power(
+    difference: np.ndarray, null_sd: np.ndarray, true_sd: np.ndarray, alpha: float
+) -> np.ndarray:
     critical = norm.ppf(1 - alpha / 2) * null_sd
     with np.errstate(divide="ignore"):
         upper = norm.sf((critical - difference) / true_sd)
@@ -254,7 +262,7 @@ def detectable_paired(discordant: float, n: int, power: float = 0.8, alpha: floa
     return _smallest(lambda d: power_paired(d, discordant, n, alpha), discordant - 1e-9, power)
 
 
-def _smallest(power_of, largest, power):
+def _smallest(power_of: Callable[[float], np.ndarray], largest: float, power: float) -> float:
     if power_of(largest) < power:
         raise FlexError("no difference reaches this power with so few problems; use more")
     return float(brentq(lambda d: power_of(d) - power, 0.0, largest))
@@ -467,8 +475,8 @@ def outcome_by_claim(
     """The results, by id, of the registered ``claims`` on what there is one number of for each run, for
     `assess`: differences in means over the seeds that both arms have, paired by seed.
 
-    ``outcomes`` comes from `flexlib.analysis.spectra.outcomes` for one profile. Claims on other metrics, and those
-    of which the arms share fewer than two seeds, are left out.
+    ``outcomes`` comes from `flexlib.analysis.spectra.outcomes` for one profile. Claims on other metrics,
+    and those of which the arms share fewer than two seeds, are left out.
     """
     results = {}
     for claim in claims.itertuples():
@@ -499,10 +507,11 @@ def assess(
 ) -> pd.DataFrame:
     """The state of every registered claim, given what is in the store.
 
-    ``claims`` comes from `flexlib.study.paper.claims`, ``verdicts`` from `flexlib.runs.store.verdicts` for one
-    profile, ``measured`` the results of claims with another metric, by id. A claim on pass@1 is
-    tested if both arms have runs on its benchmark; p-values are adjusted by Holm's procedure over
-    the whole family, those of claims not yet run counting as 1. The pairing is that of `difference`.
+    ``claims`` comes from `flexlib.study.paper.claims`, ``verdicts`` from
+    `flexlib.runs.store.verdicts` for one profile, ``measured`` the results of claims with another
+    metric, by id. A claim on pass@1 is tested if both arms have runs on its benchmark; p-values are
+    adjusted by Holm's procedure over the whole family, those of claims not yet run counting as 1.
+    The pairing is that of `difference`.
 
     Returns a row a claim: ``id, difference, low, high, p_value, adjusted_p, tasks, seeds,
     detectable, verdict``; ``seeds`` is the smaller number of trained seeds, ``detectable`` the
@@ -534,17 +543,17 @@ def assess(
             continue
         # A base model is decoded greedily, once: only arms that train have seeds to count.
         seeds = result.seeds[0] if claim["control"] == "base" else min(result.seeds)
-        interval = {"difference": result.estimate, "low": result.low, "high": result.high}
+        found = _interval(result)
         rows.append(
             {
                 "id": claim["id"],
-                **interval,
+                **dict(zip(("difference", "low", "high"), found, strict=True)),
                 "p_value": result.p_value,
                 "adjusted_p": adjusted[claim["id"]],
                 "tasks": result.tasks,
                 "seeds": seeds,
                 "detectable": float(result.draws.std() * norm.ppf([0.975, 0.8]).sum()),
-                "verdict": decide(*interval.values(), adjusted[claim["id"]], seeds, claim=claim),
+                "verdict": decide(*found, adjusted[claim["id"]], seeds, claim=claim),
             }
         )
     columns = ["id", "difference", "low", "high", "p_value", "adjusted_p", "tasks", "seeds"]

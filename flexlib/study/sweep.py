@@ -37,7 +37,7 @@ def learning_rates(folder: Path = tuning.FOLDER) -> tuple[float, float]:
     """
     registered = plan()
     penalty = registered["penalties"][0]
-    own = configs.load(registered["profile"], registered["plain"], 1).training.learning_rate
+    own = configs.load(registered["profile"], registered["plain"], 1).method()[0].learning_rate
     trials = tuning.table(folder, [penalty])
     rates = trials["settings"].map(lambda text: json.loads(text)["training.learning_rate"])
     if len(trials) < len(registered["tuning"]["trials"][penalty]["training.learning_rate"]):
@@ -77,7 +77,7 @@ def best(outcomes: pd.DataFrame, folder: Path = tuning.FOLDER) -> dict[str, str]
     seeds of the plan; arms of which a run is missing are left out.
 
     Args:
-        outcomes: of `flexlib.analysis.spectra.outcomes`.
+        outcomes: from `flexlib.study.outcomes.table`.
     """
     registered = plan()
     losses = outcomes[outcomes["metric"] == "validation-loss"]

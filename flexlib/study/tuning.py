@@ -85,7 +85,7 @@ def trials(arm: str) -> list[tuple[dict[str, Any], RunConfig]]:
         wanted = configs.load(registered["profile"], arm, registered["seed"], overrides=overrides)
         # Only the last validation loss is wanted. And which overrides make a difference changes once
         # the profile holds the best; the trial does not.
-        training = dataclasses.replace(wanted.training, evaluations=1)
+        training = dataclasses.replace(wanted.method()[0], evaluations=1)
         made.append((settings, dataclasses.replace(wanted, training=training, variant=None)))
     return made
 
@@ -140,9 +140,17 @@ def tune(arm: str, machine: Machine, folder: Path = FOLDER) -> Iterator[tuple[di
             continue
         with trained(wanted, inputs, machine) as result:
             last = read_rows(result / "training.csv")[-1]
-            made = {"arm": arm, "settings": json.dumps(settings), "eval_loss": last["eval_loss"]}
-            made |= {"seed": wanted.seed, "steps": last["step"]}
-            rows.append({**made, "base_digest": wanted.base_digest, "run_id": run_id})
+            rows.append(
+                {
+                    "arm": arm,
+                    "settings": json.dumps(settings),
+                    "eval_loss": last["eval_loss"],
+                    "seed": str(wanted.seed),
+                    "steps": last["step"],
+                    "base_digest": str(wanted.base_digest),
+                    "run_id": run_id,
+                }
+            )
             folder.mkdir(parents=True, exist_ok=True)
             disk.write_atomically(path, formats.to_csv(FIELDS, rows))
         yield settings, float(last["eval_loss"]), True

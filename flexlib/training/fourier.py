@@ -199,8 +199,8 @@ def rank_penalty(A: Tensor, B: Tensor, settings: RegularizerSettings, seed: int 
     """What the factor form is to an adapter whose units have no order, as a function of what is left, the
     rank index: (..., rank, n) and (..., m, rank) -> (...). B is not transformed.
 
-    tr(B M B^T) + c |A|^2, with M of :mod:`flexlib.training.layout` and c the same average over all bins of A. With
-    ``A_as = "factor"``, A keeps its transform.
+    tr(B M B^T) + c |A|^2, with M of :mod:`flexlib.training.layout` and c the same average over all bins
+    of A. With ``A_as = "factor"``, A keeps its transform.
     """
     (m, rank), n = B.shape[-2:], A.shape[-1]
     matrix = layout.response_matrix if settings.average == "harmonic" else layout.rank_matrix

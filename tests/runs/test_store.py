@@ -209,7 +209,7 @@ def test_two_runs_that_claim_the_same_seed_are_refused(runs, tmp_path):
     _, source = finished(tmp_path / "more", seed=data["seed"])
     (source / "config.json").write_bytes(formats.to_json(data))
     store.save(runs, config.run_id(data), source)
-    with pytest.raises(FlexError, match="are both nano lora seed .; remove the stale one"):
+    with pytest.raises(FlexError, match=r"are both nano lora seed .; remove the stale one"):
         store.verdicts(runs)
 
 
@@ -241,7 +241,7 @@ def test_a_full_disk_leaves_nothing_half_written(tmp_path, monkeypatch):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
 
     monkeypatch.setattr(disk.os, "fsync", full)
-    with pytest.raises(FlexError, match="no space left in .*; free some") as error:
+    with pytest.raises(FlexError, match=r"no space left in .*; free some") as error:
         store.save(tmp_path / "runs", run_id, source)
     assert "\n" not in str(error.value)
     assert list((tmp_path / "runs").iterdir()) == []

@@ -125,7 +125,7 @@ def test_unequal_budgets_are_refused(monkeypatch):
     registered = paper.registration()
     registered["tuning"]["trials"]["lion"]["training.learning_rate"].pop()
     monkeypatch.setattr(paper, "registration", lambda: registered)
-    with pytest.raises(FlexError, match="unequal numbers of trials.*'lion': 7"):
+    with pytest.raises(FlexError, match=r"unequal numbers of trials.*'lion': 7"):
         tuning.plan()
 
 
