@@ -30,7 +30,6 @@ from torch import Tensor
 from flexlib import paths
 from flexlib.analysis import stored
 from flexlib.errors import FlexError
-from flexlib.runs import store
 from flexlib.training import fourier
 from flexlib.training.fourier import Factors
 
@@ -209,41 +208,6 @@ def rank_shares(folder: Path | None = None, *, profile: str | None = None) -> pd
         shares = pd.DataFrame({x: float(v[0]) for (_, x), v in p.items()} for p in profiles).mean()
         frames.append(pd.DataFrame({**run, "x": shares.index, "value": shares.to_numpy()}))
     return pd.concat(frames, ignore_index=True)
-
-
-def outcomes(folder: Path | None = None, *, profile: str) -> pd.DataFrame:
-    """What there is one number of for each run that trained: ``arm, seed, benchmark, metric, value``, for
-    `flexlib.study.stats.outcome_by_claim`.
-
-    On the benchmark ``<training set>-adapter``: ``update-norm``, ``effective-rank`` (of :func:`sizes`) and
-    ``rank-frequency``, the mean frequency, 0..1, of the energy of B over its rank index (1/2 without an
-    order); on ``<training set>-validation``: ``validation-loss``, final, nats a token.
-
-    Raises:
-        FlexError: a run is corrupt.
-    """
-    keys = ["arm", "seed"]
-    size = sizes(stored.read("spectra", folder, profile=profile))
-    shares = rank_shares(folder, profile=profile)
-    curve = store.training(folder, profile=profile).dropna(subset="eval_loss")
-    measured = {
-        ("adapter", "update-norm"): size.set_index(keys)["norm"],
-        ("adapter", "effective-rank"): size.set_index(keys)["effective_rank"],
-        ("adapter", "rank-frequency"): (shares["x"] * shares["value"])
-        .groupby([shares[k] for k in keys])
-        .sum(),
-        ("validation", "validation-loss"): curve.sort_values("step")
-        .groupby(keys)["eval_loss"]
-        .last(),
-    }
-    frames = [
-        values.rename("value").reset_index().assign(part=part, metric=metric)
-        for (part, metric), values in measured.items()
-    ]
-    runs = store.runs(folder, profile=profile).reindex(columns=[*keys, "training.dataset"])
-    table = pd.concat(frames, ignore_index=True).merge(runs, on=keys)
-    table["benchmark"] = table["training.dataset"] + "-" + table["part"]
-    return table[[*keys, "benchmark", "metric", "value"]]
 
 
 # --- one module ---------------------------------------------------------------------------------

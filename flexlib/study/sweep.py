@@ -77,7 +77,7 @@ def best(outcomes: pd.DataFrame, folder: Path = tuning.FOLDER) -> dict[str, str]
     seeds of the plan; arms of which a run is missing are left out.
 
     Args:
-        outcomes: of `flexlib.analysis.spectra.outcomes`.
+        outcomes: from `flexlib.study.outcomes.table`.
     """
     registered = plan()
     losses = outcomes[outcomes["metric"] == "validation-loss"]

@@ -10,15 +10,16 @@ import tomllib
 import pytest
 import tiny
 
-from flexlib import cli, config, paths
+from flexlib import cli, config
 from flexlib.analysis import spectra
+from flexlib.config import layers
 from flexlib.errors import FlexError
 from flexlib.runs.machine import Machine
 from flexlib.study import calibration, tuning
 from flexlib.study.calibration import Trial
 from flexlib.training import fourier
 
-PROFILE = paths.ROOT / "flexlib" / "config" / "profiles" / "nano.toml"
+PROFILE = layers.LAYERS / "profiles" / "nano.toml"
 
 
 def arm_of_equal_norm():
