@@ -2,13 +2,13 @@
 
 Two designs occur. The published figures are single proportions on a small benchmark, so they get
 two-proportion and power calculations. Our own runs are *tasks x seeds* matrices of pass rates, so
-differences between arms are paired by task (and by seed where both arms have the same seeds) and
+differences between arms are paired by task and by seed (`difference` has the rule) and
 bootstrapped over both, since both are samples of what might have been drawn.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -326,6 +326,39 @@ def arm_rates(verdicts: pd.DataFrame, *, seed: int, n_resamples: int = 10_000) -
     return pd.DataFrame(rows, columns=[*keys, "tasks", "seeds", "pass_at_k", "low", "high"])
 
 
+def difference(
+    verdicts: pd.DataFrame,
+    treatment: str,
+    control: str,
+    benchmark: str,
+    *,
+    seed: int,
+    tasks: Collection[str] | None = None,
+    n_resamples: int = 10_000,
+) -> Bootstrap:
+    """pass@1 of one arm minus that of another, by the one rule of pairing of this study.
+
+    Arms are paired by task, and by seed where both have it: only those seeds count. An arm that has
+    one run, as a base decoded greedily has, is paired with every seed of the other. Arms without a
+    common seed are paired by task alone. ``tasks``: these only.
+
+    Raises:
+        FlexError: an arm has no verdicts there, or they were graded on different problems.
+    """
+    first, second = (solve_matrix(verdicts, arm, benchmark) for arm in (treatment, control))
+    if not first.index.equals(second.index):
+        raise FlexError(
+            f"{treatment} and {control} were graded on different problems of {benchmark}; regrade one"
+        )
+    if tasks is not None:
+        first, second = (rates[rates.index.isin(tasks)] for rates in (first, second))
+    common = first.columns.intersection(second.columns)
+    paired = len(common) > 0 and min(first.shape[1], second.shape[1]) > 1
+    if paired:
+        first, second = first[common], second[common]
+    return paired_bootstrap(first, second, seed=seed, paired_seeds=paired, n_resamples=n_resamples)
+
+
 def contrasts(
     verdicts: pd.DataFrame,
     pairs: Sequence[tuple[str, str]],
@@ -333,32 +366,24 @@ def contrasts(
     seed: int,
     n_resamples: int = 10_000,
 ) -> pd.DataFrame:
-    """Differences in pass@1, first arm minus second, paired by task and by seed.
+    """Differences in pass@1, first arm minus second, of pairs of arms on every benchmark.
 
-    ``verdicts`` comes from `flexlib.runs.store.verdicts`, ``pairs`` are of arms. Only the seeds that both
-    arms have count, unless the second has one alone, as a base has: then all count, unpaired. Returns
-    ``treatment, control, benchmark, language, tasks, seeds, difference, low, high`` (0..1, 95 %
-    intervals; ``seeds`` of the treatment), without the pairs of which an arm was not run.
+    ``verdicts`` comes from `flexlib.runs.store.verdicts`. Returns ``treatment, control, benchmark, language,
+    tasks, seeds, difference, low, high`` (0..1, 95 % intervals; ``seeds`` of the treatment that
+    count), without the pairs of which an arm was not run.
 
     Raises:
-        FlexError: the arms were graded on different problems.
+        FlexError: as `difference`.
     """
     rows, keys = [], ["benchmark", "language"]
     for treatment, control in pairs:
         for (benchmark, language), of in verdicts.groupby(keys, sort=False, observed=True):
-            if not {treatment, control} <= set(of["arm"]):
-                continue
-            first, second = (solve_matrix(of, arm, benchmark) for arm in (treatment, control))
-            if not first.index.equals(second.index):
-                raise FlexError(f"{treatment} and {control} were graded on different problems")
-            both = first.columns.intersection(second.columns)
-            paired = len(both) > 0 and (second.shape[1] > 1 or first.shape[1] == 1)
-            if paired:
-                first, second = first[both], second[both]
-            result = paired_bootstrap(
-                first, second, seed=seed, paired_seeds=paired, n_resamples=n_resamples
-            )
-            rows.append((treatment, control, benchmark, language, *first.shape, *_interval(result)))
+            if {treatment, control} <= set(of["arm"]):
+                result = difference(
+                    of, treatment, control, benchmark, seed=seed, n_resamples=n_resamples
+                )
+                size = (result.tasks, result.seeds[0])
+                rows.append((treatment, control, benchmark, language, *size, *_interval(result)))
     columns = ["treatment", "control", *keys, "tasks", "seeds", "difference", "low", "high"]
     return pd.DataFrame(rows, columns=columns)
 
@@ -378,17 +403,19 @@ def gains(
     difference, low, high``; the first group is "all tasks".
     """
     rows = []
+    of_group = {name: tasks.index for name, tasks in groups.groupby(groups)}
     for (benchmark, language), _ in verdicts.groupby(["benchmark", "language"], sort=False):
-        first, second = (solve_matrix(verdicts, arm, benchmark) for arm in (treatment, control))
-        if not first.index.equals(second.index):
-            raise FlexError(f"{treatment} and {control} were graded on different problems")
-        of = first.index.map(groups)
-        for group in ("all tasks", *sorted(set(groups))):
-            chosen = np.full(len(of), True) if group == "all tasks" else of == group
-            result = paired_bootstrap(
-                first[chosen], second[chosen], seed=seed, n_resamples=n_resamples
+        for group, tasks in {"all tasks": None, **of_group}.items():
+            result = difference(
+                verdicts,
+                treatment,
+                control,
+                benchmark,
+                seed=seed,
+                tasks=tasks,
+                n_resamples=n_resamples,
             )
-            rows.append((benchmark, language, group, int(chosen.sum()), *_interval(result)))
+            rows.append((benchmark, language, group, result.tasks, *_interval(result)))
     columns = ["benchmark", "language", "group", "tasks", "difference", "low", "high"]
     return pd.DataFrame(rows, columns=columns)
 
@@ -441,8 +468,7 @@ def assess(
     ``claims`` comes from `flexlib.study.paper.claims`, ``verdicts`` from `flexlib.runs.store.verdicts` for one
     profile, ``measured`` the results of claims with another metric, by id. A claim on pass@1 is
     tested if both arms have runs on its benchmark; p-values are adjusted by Holm's procedure over
-    the whole family, those of claims not yet run counting as 1. Seeds are paired where both arms have
-    the same ones.
+    the whole family, those of claims not yet run counting as 1. The pairing is that of `difference`.
 
     Returns a row a claim: ``id, difference, low, high, p_value, adjusted_p, tasks, seeds,
     detectable, verdict``; ``seeds`` is the smaller number of trained seeds, ``detectable`` the
@@ -455,16 +481,13 @@ def assess(
             for part in claim.benchmark.split(" + ")
         ]
         if claim.metric == "pass@1" and all(run):
-            treatment = solve_matrix(verdicts, claim.treatment, claim.benchmark)
-            control = solve_matrix(verdicts, claim.control, claim.benchmark)
-            if not treatment.index.equals(control.index):
-                raise FlexError(
-                    f"{claim.id}: {claim.treatment} and {claim.control} were graded on different "
-                    "problems; regrade one"
-                )
-            paired = treatment.shape[1] > 1 and treatment.columns.equals(control.columns)
-            results[claim.id] = paired_bootstrap(
-                treatment, control, seed=seed, paired_seeds=paired, n_resamples=n_resamples
+            results[claim.id] = difference(
+                verdicts,
+                claim.treatment,
+                claim.control,
+                claim.benchmark,
+                seed=seed,
+                n_resamples=n_resamples,
             )
     adjusted: dict[str, float] = {}
     for _, family in claims.groupby("family", sort=False):

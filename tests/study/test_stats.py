@@ -350,6 +350,45 @@ def test_contrasts_pair_the_seeds_that_both_arms_have():
         stats.contrasts(mixed, pairs, seed=3)
 
 
+@pytest.mark.parametrize(
+    ("treatment", "control", "seeds"),
+    [
+        ("fourier", "lora", 2),  # those that both have
+        ("lora", "base", 6),  # one run, with a seed that the other arm has too: with every seed
+        ("base", "lora", 1),
+        ("apart", "lora", 2),  # none in common: by task alone
+    ],
+)
+def test_one_rule_of_pairing(treatment, control, seeds):
+    verdicts = simulated_verdicts({"base": 0.3, "lora": 0.5, "fourier": 0.4, "apart": 0.4})
+    few = verdicts["arm"].isin(["fourier", "apart"]) & ~verdicts["seed"].isin([1, 2])
+    verdicts = verdicts[~few]
+    verdicts = verdicts.assign(seed=verdicts["seed"] + 10 * (verdicts["arm"] == "apart"))
+
+    first, second = (
+        metrics.solve_matrix(verdicts, arm, "nanobench-java") for arm in (treatment, control)
+    )
+    if "base" in (treatment, control):  # paired with every seed: subtracted from each column
+        block = first.to_numpy() - second.to_numpy()
+    elif treatment == "fourier":
+        block = (first - second)[[1, 2]].to_numpy()
+    expected = (
+        stats.paired_bootstrap(first, second, seed=3)
+        if treatment == "apart"
+        else stats.paired_bootstrap(block, seed=3)
+    )
+    interval = pytest.approx((expected.estimate, expected.low, expected.high))
+
+    [contrast] = stats.contrasts(verdicts, [(treatment, control)], seed=3).to_dict("records")
+    claims = pd.DataFrame(registered(treatment=treatment, control=control)[1:])
+    [assessed] = stats.assess(claims, verdicts, seed=3).to_dict("records")
+    every = pd.Series("all", index=first.index)
+    gain = stats.gains(verdicts, treatment, control, every, seed=3).iloc[1]
+    for found in (contrast, assessed, gain):
+        assert (found["difference"], found["low"], found["high"]) == interval
+    assert contrast["seeds"] == seeds
+
+
 def test_assess_without_an_effect_claims_none():
     claims = pd.DataFrame(registered(id="B", control="fourier")).set_index("id", drop=False)
     verdicts = simulated_verdicts({"base": 0.4, "lora": 0.4, "fourier": 0.4}, n_tasks=3000)
