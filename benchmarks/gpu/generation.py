@@ -1,8 +1,9 @@
 """Decoding at the true 7B shape against the bandwidth bound, by cache and batch.
 
 A step must read the weights and the cache of every row once; ``fraction_of_bound`` is the time that
-takes at the measured bandwidth over the measured time. Stop strings are looked for, as in a real run,
-and never found. Written to ``generation.csv``:
+takes at the measured bandwidth over the measured time, the mean over the steps that follow the
+prompts. Stop strings are looked for, as in a real run, and no text ends. Written to
+``generation.csv``:
 
     python benchmarks/gpu/generation.py --out data/benchmarks/gpu
 """
@@ -10,8 +11,8 @@ and never found. Written to ``generation.csv``:
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import time
-from contextlib import nullcontext
 from unittest import mock
 
 import torch
@@ -36,25 +37,43 @@ from flexlib.training.trainer import add_lora
 PROMPT, NEW = 300, 128  # tokens; MultiPL-E's Java prompts have about so many
 
 
-def measure(model, tokenizer, rows: int, cache: str, new: int, prompt: int) -> float:
-    """Seconds of decoding ``rows`` together, prompts included."""
+def steps(model, tokenizer, rows: int, cache: str, new: int, prompt: int) -> list[float]:
+    """Seconds of each step of decoding ``rows`` together, once the prompts have passed."""
     java = next(b for b in config.load("paper", "base", 1).benchmarks if b.language == "java")
     settings = dataclasses.replace(java, max_new_tokens=new)
-    batch = [(Problem(f"t/{i}", "java", "", "", HUMANEVAL_STOP), 0) for i in range(rows)]
+    work = [(Problem(f"t/{i}", "java", "", "", HUMANEVAL_STOP), 0) for i in range(rows)]
     generator = torch.Generator().manual_seed(0)
     prompts = torch.randint(
         3, model.config.vocab_size, (rows, prompt), generator=generator
     ).tolist()
-    # transformers' own cache, for comparison, in place of ours
-    concatenating = mock.patch.object(decoding, "growing_cache", lambda config: None)
-    with concatenating if cache == "concatenating" else nullcontext():
+    ticks: list[float] = []
+
+    def tick() -> None:
         synchronize()
-        start = time.perf_counter()
-        decoding.complete_batch(
-            model, tokenizer, batch, prompts, settings, 1, static_cache=cache == "static"
-        )
-        synchronize()
-    return time.perf_counter() - start
+        ticks.append(time.perf_counter())
+
+    class Watched(decoding.StopStrings):
+        """transformers calls it once a step."""
+
+        def __call__(self, *args, **kwargs):
+            tick()
+            return super().__call__(*args, **kwargs)
+
+    with (
+        mock.patch.object(
+            decoding, "end_tokens", lambda model, _: frozenset({model.config.vocab_size})
+        ),
+        mock.patch.object(decoding, "StopStrings", Watched),
+    ):
+        if cache == "growing":
+            ids = {problem.task_id: p for (problem, _), p in zip(work, prompts, strict=True)}
+            for _ in decoding.complete(model, tokenizer, work, ids, settings, 1, rows):
+                tick()
+        else:  # transformers' own loop, and its own caches
+            decoding.complete_batch(
+                model, tokenizer, work, prompts, settings, 1, static_cache=cache == "static"
+            )
+    return [later - earlier for earlier, later in itertools.pairwise(ticks[-new:])]
 
 
 def main() -> None:
@@ -74,13 +93,11 @@ def main() -> None:
     def add(setting: str, rows: int, cache: str, model) -> None:
         if time.monotonic() > args.deadline:
             return
-        for n in (new // 4, new):  # warm; a cache of fixed size is compiled for each
-            measure(model, tokenizer, rows, cache, n, prompt)
+        steps(model, tokenizer, rows, cache, new, prompt)  # warm; a fixed cache is compiled for it
         peak_memory_gb()
-        # Two lengths: their difference is decoding alone, without the prompts.
-        short, long = (measure(model, tokenizer, rows, cache, n, prompt) for n in (new // 4, new))
-        a_step = (long - short) / (new - new // 4)
-        mean = prompt + (new + new // 4) / 2
+        seconds = steps(model, tokenizer, rows, cache, new, prompt)
+        a_step = sum(seconds) / len(seconds)
+        mean = prompt + new / 2
         bound = scale.decoding_bytes(weights, a_token, rows, mean) / bandwidth
         rows_.append(
             {

@@ -3,7 +3,8 @@
 The default cache of transformers appends by concatenation: each step reads and writes every key and
 value, besides the one read that attention needs. At the paper's scale they are larger than the
 weights (512 KiB a token of Code Llama 7B in half precision), so decoding would take two to three
-times the memory traffic that it must. Here a step writes its own entries alone.
+times the memory traffic that it must. Here a step writes its own entries alone. Rows can leave, and
+others join.
 """
 
 from __future__ import annotations
@@ -28,13 +29,31 @@ class GrowingLayer(DynamicLayer):
         start = self.get_seq_length()
         end = start + key_states.shape[-2]
         if end > self._keys.shape[-2]:
-            length = -(-end // _BLOCK) * _BLOCK
-            self._keys = _with_room(self._keys, start, length)
-            self._values = _with_room(self._values, start, length)
+            self._keys = _with_room(self._keys, start, _whole_blocks(end))
+            self._values = _with_room(self._values, start, _whole_blocks(end))
         self._keys[:, :, start:end] = key_states
         self._values[:, :, start:end] = value_states
         self.keys, self.values = self._keys[:, :, :end], self._values[:, :, :end]
         return self.keys, self.values
+
+    def rejoin(self, rows: torch.Tensor, width: int, other: GrowingLayer | None = None) -> None:
+        """Keep ``rows`` (indices, which may repeat) with the last ``width`` tokens of each, and put the
+        rows of ``other`` below them. All end in the same column: the shorter have zeros before them."""
+        size = len(rows) + (other.keys.shape[0] if other else 0)
+        end = max(width, other.get_seq_length() if other else 0)
+
+        def joined(own: torch.Tensor, others: torch.Tensor | None) -> torch.Tensor:
+            _, heads, _, dim = own.shape
+            # Zeros, not whatever memory holds: a masked NaN is a NaN still.
+            buffer = own.new_zeros(size, heads, _whole_blocks(end), dim)
+            buffer[: len(rows), :, end - width : end] = own[:, :, -width:].index_select(0, rows)
+            if others is not None:
+                buffer[len(rows) :, :, end - others.shape[-2] : end] = others
+            return buffer
+
+        self._keys = joined(self.keys, other.keys if other else None)
+        self._values = joined(self.values, other.values if other else None)
+        self.keys, self.values = self._keys[:, :, :end], self._values[:, :, :end]
 
 
 def growing_cache(config: PreTrainedConfig) -> Cache | None:
@@ -44,6 +63,10 @@ def growing_cache(config: PreTrainedConfig) -> Cache | None:
     if set(kinds) != {"full_attention"}:
         return None
     return Cache(layer_class_to_replicate=GrowingLayer)
+
+
+def _whole_blocks(tokens: int) -> int:
+    return -(-tokens // _BLOCK) * _BLOCK
 
 
 def _with_room(buffer: torch.Tensor, used: int, length: int) -> torch.Tensor:

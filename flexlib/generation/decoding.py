@@ -5,16 +5,23 @@ batched arithmetic, and not on its neighbours, on their order or on where the wo
 greedy decoding trivially, sampling because every completion draws from a generator of its own. Beam
 *sampling* is the exception: transformers draws for a whole batch at once, so its batches are fixed
 and its random numbers are the seed's and the batch's.
+
+Completions differ in length by an order of magnitude, so those that have ended leave the batch and
+others take their places (Orca's iteration-level scheduling, Yu et al., OSDI 2022). Beams, a compiled
+model and models with other than full attention are left to transformers, in fixed batches.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import hashlib
+import inspect
 import itertools
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +39,7 @@ from transformers import (
     TopKLogitsWarper,
     TopPLogitsWarper,
 )
+from transformers.cache_utils import Cache
 
 from flexlib.config import BenchmarkSettings
 from flexlib.errors import FlexError
@@ -40,9 +48,14 @@ from flexlib.tasks.benchmarks import Problem
 
 Completion = dict[str, Any]  # task_id, sample, completion, tokens, truncated
 
-# Steps between two looks at the text. Each look decodes the tail of every unfinished row; what is
-# generated beyond a stop string is cut off, so this only trades one kind of waste for another.
+# Tokens between two looks at a row's text. Each look decodes its tail; what is generated beyond a stop
+# string is cut off, so this only trades one kind of waste for another.
 _STEPS_BETWEEN_CHECKS = 4
+
+# Rows leave and enter the batch when an eighth of it has ended: each time the whole cache is copied.
+_PARTS = 8
+# Columns of the cache that only ended rows still use, at most. It bounds the memory.
+_DEAD_COLUMNS = 128
 
 BEAM_SAMPLING_BATCH = 8  # problems; part of what beam sampling yields, so not the machine's choice
 _STATIC_WIDTH = 64  # a compiled model sees prompts of multiples of this many tokens
@@ -63,16 +76,17 @@ def generate(
 ) -> list[Completion]:
     """Complete every problem ``settings.samples`` times; returns the completions in problem order.
 
-    A completion ends before the first of its problem's stop strings, at the end-of-text token, or,
-    ``truncated``, after ``max_new_tokens``. ``tokens`` counts what the model generated for it, with the
-    end-of-text token and up to the token that completed the stop string or, for want of a finer
-    look, a few tokens beyond.
+    A completion ends before the first of its problem's stop strings, before the first special token
+    (see :func:`end_tokens`) or, ``truncated``, after ``max_new_tokens``. ``tokens`` counts what the
+    model generated for it, with the special token and up to the token that completed the stop string
+    or, for want of a finer look, a few tokens beyond.
 
     Args:
-        output: JSON-lines file that each batch is appended to; batches that it holds already are
-            not generated again.
+        output: JSON-lines file that completions are appended to as they end; those that it holds
+            already are not generated again.
         batch_size: completions (beams, in beam search) decoded together.
-        static_cache: a cache of fixed size, for which transformers compiles the model on a GPU.
+        static_cache: a cache of fixed size, for which transformers compiles the model on a GPU; no
+            completion leaves its batch before the last has ended.
 
     Raises:
         FlexError: the settings do not fit together.
@@ -80,36 +94,265 @@ def generate(
     _check(settings)
     if settings.stop is not None:
         problems = [dataclasses.replace(p, stop=settings.stop) for p in problems]
-    if settings.num_beams:
-        sampled = settings.temperature > 0
-        batch_size = BEAM_SAMPLING_BATCH if sampled else max(1, batch_size // settings.num_beams)
     work = [(problem, sample) for problem in problems for sample in range(settings.samples)]
-    prompt_ids = {p.task_id: tokenizer(p.prompt)["input_ids"] for p in problems}
-    # Neighbours of like length need little padding; ids make the order, so the batches, unique.
-    by_length = sorted(work, key=lambda w: (len(prompt_ids[w[0].task_id]), w[0].task_id, w[1]))
-    batches = [by_length[i : i + batch_size] for i in range(0, len(work), batch_size)]
-
+    prompts = {p.task_id: tokenizer(p.prompt)["input_ids"] for p in problems}
+    # Neighbours of like length need little padding. The longest come first: what does not fit into
+    # memory shows at once.
+    in_order = sorted(work, key=lambda w: (-len(prompts[w[0].task_id]), w[0].task_id, w[1]))
     done = {_key(c): c for c in _read_whole_lines(output)}
+    missing = [(problem, i) for problem, i in in_order if (problem.task_id, i) not in done]
     with (
         output.open("a", encoding="utf-8") as file,
         tqdm(
-            total=len(work), desc=description, unit="program", disable=None if progress else True
+            total=len(work),
+            initial=len(work) - len(missing),
+            desc=description,
+            unit="program",
+            disable=None if progress else True,
         ) as bar,
     ):
-        for batch in batches:
-            # A batch of which a part is missing is generated whole: other neighbours, other padding,
-            # other rounding.
-            if any((problem.task_id, sample) not in done for problem, sample in batch):
-                prompts = [prompt_ids[problem.task_id] for problem, _ in batch]
-                completions = complete_batch(
-                    model, tokenizer, batch, prompts, settings, seed, static_cache
-                )
+        if not missing:
+            parts: Iterator[list[Completion]] = iter(())
+        elif settings.num_beams or static_cache or not _rows_can_leave(model):
+            parts = _in_batches(
+                model, tokenizer, in_order, prompts, done, settings, seed, batch_size, static_cache
+            )
+        else:
+            parts = complete(model, tokenizer, missing, prompts, settings, seed, batch_size)
+        for completions in parts:
+            if completions:
                 file.write("".join(json.dumps(c, ensure_ascii=False) + "\n" for c in completions))
                 file.flush()
                 os.fsync(file.fileno())
+                bar.update(sum(_key(c) not in done for c in completions))
                 done.update((_key(c), c) for c in completions)
-            bar.update(len(batch))
     return [done[problem.task_id, sample] for problem, sample in work]
+
+
+def end_tokens(model: PreTrainedModel, tokenizer: Any) -> frozenset[int]:
+    """The ids at which a text ends: what the model and its tokenizer call end of text (one id or
+    several), and every other special token, since none is a part of a program."""
+    ends = {i for i, token in tokenizer.added_tokens_decoder.items() if token.special}
+    for named in (
+        tokenizer.eos_token_id,
+        model.config.eos_token_id,
+        model.generation_config.eos_token_id,
+    ):
+        ends.update(named if isinstance(named, (list, tuple)) else [named])
+    return frozenset(ends - {None})
+
+
+@torch.inference_mode()
+def complete(
+    model: PreTrainedModel,
+    tokenizer: Any,
+    work: Iterable[tuple[Problem, int]],
+    prompts: Mapping[str, list[int]],
+    settings: BenchmarkSettings,
+    seed: int,
+    batch_size: int,
+) -> Iterator[list[Completion]]:
+    """Complete problems, each with its sample number, without beams, in a batch that they leave as they
+    end; yields after each pass through the model what has ended in it, often nothing.
+
+    Args:
+        work: in the order in which they enter; those that follow each other should have prompts of
+            like length.
+        prompts: token ids by ``task_id``.
+        batch_size: rows decoded together, at most.
+    """
+    decoder = _Decoder(model, tokenizer, settings)
+    waiting = deque(
+        _Row(problem, sample, prompts[problem.task_id], _uniforms(problem, sample, settings, seed))
+        for problem, sample in work
+    )
+    part = max(1, batch_size // _PARTS)
+    batch = None
+    while waiting or batch:
+        if batch:
+            yield decoder.step(batch)
+        if batch is None or batch.is_due():
+            room = batch_size - (len(batch.live()) if batch else 0)
+            batch = _joined(batch, None)
+            while waiting and room >= part:
+                entering = [waiting.popleft() for _ in range(min(part, len(waiting)))]
+                others, ended = decoder.start(entering)
+                batch, room = _joined(batch, others), room - part
+                yield ended
+
+
+@dataclass
+class _Row:
+    """A completion in the making."""
+
+    problem: Problem
+    sample: int
+    prompt: list[int]
+    uniforms: torch.Tensor | None  # (max_new_tokens,), if it is sampled
+    new: list[int] = field(default_factory=list)
+    ended: bool = False
+
+
+@dataclass
+class _Batch:
+    """Rows that are decoded together; all end in the last column of the cache."""
+
+    rows: list[_Row]
+    cache: Cache
+    lengths: torch.Tensor  # (rows,), tokens of each in the cache
+    tokens: torch.Tensor  # (rows,), the next of each, which the cache does not hold yet
+
+    def live(self) -> list[int]:
+        return [i for i, row in enumerate(self.rows) if not row.ended]
+
+    def is_due(self) -> bool:
+        """Whether so many have ended that it pays to let them leave."""
+        live = [self.rows[i] for i in self.live()]
+        widest = max((len(row.prompt) + len(row.new) for row in live), default=0)
+        few = len(live) * _PARTS <= len(self.rows) * (_PARTS - 1)
+        return few or self.cache.get_seq_length() - widest >= _DEAD_COLUMNS
+
+
+def _joined(batch: _Batch | None, others: _Batch | None) -> _Batch | None:
+    """The rows of a batch that have not ended and, below, those of another; None if there are none."""
+    live = batch.live() if batch else []
+    if batch is None or not live:
+        return others
+    index = torch.tensor(live, device=batch.lengths.device)
+    kept = _Batch(
+        [batch.rows[i] for i in live], batch.cache, batch.lengths[index], batch.tokens[index]
+    )
+    width = int(kept.lengths.max())
+    for i, layer in enumerate(kept.cache.layers):
+        layer.rejoin(index, width, others.cache.layers[i] if others else None)
+    if others:
+        kept.rows += others.rows
+        kept.lengths = torch.cat([kept.lengths, others.lengths])
+        kept.tokens = torch.cat([kept.tokens, others.tokens])
+    return kept
+
+
+class _Decoder:
+    """A model that extends the rows of a batch by a token at a time."""
+
+    def __init__(self, model: PreTrainedModel, tokenizer: Any, settings: BenchmarkSettings) -> None:
+        self.model, self.tokenizer, self.settings = model, tokenizer, settings
+        self.ends = end_tokens(model, tokenizer)
+        self.warpers = _warpers(settings)
+
+    def start(self, rows: list[_Row]) -> tuple[_Batch, list[Completion]]:
+        """Pass the prompts of new rows, those that several have once, and take their first tokens."""
+        prompts = list({row.problem.task_id: row.prompt for row in rows}.values())
+        width = max(map(len, prompts))
+        padded = [[self.tokenizer.pad_token_id] * (width - len(ids)) + ids for ids in prompts]
+        lengths = torch.tensor([len(ids) for ids in prompts], device=self.model.device)
+        cache = growing_cache(self.model.config)
+        tokens = torch.tensor(padded, device=self.model.device)
+        logits = self._pass(tokens, lengths, cache)
+        if len(prompts) < len(rows):
+            index = torch.tensor([prompts.index(row.prompt) for row in rows]).to(lengths.device)
+            lengths, logits = lengths[index], logits[index]
+            for layer in cache.layers:
+                layer.rejoin(index, width)
+        batch = _Batch(rows, cache, lengths, lengths)
+        return batch, self._extend(batch, logits)
+
+    def step(self, batch: _Batch) -> list[Completion]:
+        """Extend the rows of a batch; returns those that end."""
+        batch.lengths = batch.lengths + 1
+        logits = self._pass(batch.tokens[:, None], batch.lengths, batch.cache)
+        return self._extend(batch, logits)
+
+    def _pass(self, tokens: torch.Tensor, lengths: torch.Tensor, cache: Cache) -> torch.Tensor:
+        """Put tokens, the last of rows that have ``lengths`` with them, through the model; returns the
+        logits (rows, vocabulary) of what follows."""
+        new = tokens.shape[1]
+        column = torch.arange(cache.get_seq_length() + new, device=tokens.device)
+        position = column - (len(column) - lengths[:, None])  # negative: padding
+        return self.model(
+            input_ids=tokens,
+            attention_mask=(position >= 0).long(),
+            position_ids=position[:, -new:].clamp(min=0),
+            past_key_values=cache,
+            use_cache=True,
+            logits_to_keep=1,
+        ).logits[:, -1]
+
+    def _extend(self, batch: _Batch, logits: torch.Tensor) -> list[Completion]:
+        batch.tokens = self._choose(batch.rows, logits)
+        completions = []
+        for row, token in zip(batch.rows, batch.tokens.tolist(), strict=True):
+            if not row.ended:
+                row.new.append(token)
+                row.ended = self._ends(row)
+                if row.ended:
+                    completions.append(self._completion(row))
+        return completions
+
+    def _completion(self, row: _Row) -> Completion:
+        limit = self.settings.max_new_tokens
+        return _completion(
+            self.tokenizer, row.problem, row.sample, row.prompt, row.new, self.ends, limit
+        )
+
+    def _choose(self, rows: list[_Row], logits: torch.Tensor) -> torch.Tensor:
+        """The next token of each row; anything of those that have ended."""
+        settings = self.settings
+        if settings.repetition_penalty:
+            texts = [row.prompt + row.new for row in rows]
+            width = max(map(len, texts))
+            padding = [width - len(text) for text in texts]
+            ids = [[0] * n + text for n, text in zip(padding, texts, strict=True)]
+            ids = torch.tensor(ids, device=logits.device)
+            logits = RepetitionPenalty(settings.repetition_penalty, padding)(ids, logits.float())
+        if settings.temperature == 0:
+            return logits.argmax(dim=-1)
+        scores = logits.float()
+        for warper in self.warpers:
+            scores = warper(None, scores)
+        u = torch.stack([row.uniforms[-1 if row.ended else len(row.new)] for row in rows])
+        return draw(scores, u.to(scores.device))
+
+    def _ends(self, row: _Row) -> bool:
+        if row.new[-1] in self.ends or len(row.new) >= self.settings.max_new_tokens:
+            return True
+        stop = row.problem.stop
+        if not stop or len(row.new) % _STEPS_BETWEEN_CHECKS:
+            return False
+        text = self.tokenizer.decode(row.new[-_tail(stop) :], clean_up_tokenization_spaces=False)
+        return any(s in text for s in stop)
+
+
+def _in_batches(
+    model: PreTrainedModel,
+    tokenizer: Any,
+    work: Sequence[tuple[Problem, int]],
+    prompts: Mapping[str, list[int]],
+    done: Container[tuple[str, int]],
+    settings: BenchmarkSettings,
+    seed: int,
+    batch_size: int,
+    static_cache: bool,
+) -> Iterator[list[Completion]]:
+    """Complete in fixed batches those of which a part is missing: a batch with other neighbours has
+    other padding, other rounding and, in beam sampling, other random numbers."""
+    if settings.num_beams:
+        sampled = settings.temperature > 0
+        batch_size = BEAM_SAMPLING_BATCH if sampled else max(1, batch_size // settings.num_beams)
+    for start in range(0, len(work), batch_size):
+        batch = work[start : start + batch_size]
+        if any((problem.task_id, sample) not in done for problem, sample in batch):
+            ids = [prompts[problem.task_id] for problem, _ in batch]
+            yield complete_batch(model, tokenizer, batch, ids, settings, seed, static_cache)
+
+
+def _rows_can_leave(model: PreTrainedModel) -> bool:
+    """Whether the model takes what :class:`_Decoder` gives it."""
+    base = model.get_base_model() if hasattr(model, "get_base_model") else model
+    taken = inspect.signature(base.forward).parameters
+    return growing_cache(model.config) is not None and {"position_ids", "logits_to_keep"} <= set(
+        taken
+    )
 
 
 @torch.inference_mode()
@@ -127,7 +370,7 @@ def complete_batch(
     if static_cache:
         width = -(-width // _STATIC_WIDTH) * _STATIC_WIDTH
     padding = [width - len(ids) for ids in prompts]
-    pad, eos = tokenizer.pad_token_id, tokenizer.eos_token_id
+    pad, ends = tokenizer.pad_token_id, end_tokens(model, tokenizer)
     input_ids = [[pad] * n + ids for n, ids in zip(padding, prompts, strict=True)]
     mask = [[0] * n + [1] * (width - n) for n in padding]
     stop = StopStrings(tokenizer, [problem.stop for problem, _ in batch], width)
@@ -137,11 +380,8 @@ def complete_batch(
         # do_sample stays off: with temperature, Sample has made the choice in the logits.
         processors = _processors(batch, settings, seed, width, padding, model.device)
         choice = {"do_sample": False}
-    cache = {}
     if static_cache:
         choice["cache_implementation"] = "static"
-    elif model.device.type == "cuda" and not settings.num_beams:
-        cache = {"past_key_values": growing_cache(model.config)}
     # Only beam sampling draws from torch's own generator.
     with torch.random.fork_rng([model.device] if model.device.type == "cuda" else []):
         problem, sample = batch[0]
@@ -152,16 +392,18 @@ def complete_batch(
             generation_config=GenerationConfig(
                 max_new_tokens=settings.max_new_tokens,
                 pad_token_id=pad,
-                eos_token_id=eos,
+                eos_token_id=sorted(ends),
                 **choice,
             ),
             logits_processor=LogitsProcessorList(processors),
             stopping_criteria=StoppingCriteriaList([stop]),
-            **cache,
         )
     rows = generated[:, width:].tolist()
+    for row in rows:  # those that ended before the others were filled up
+        while row and row[-1] == pad:
+            row.pop()
     return [
-        _completion(tokenizer, problem, sample, prompt, row, settings.max_new_tokens)
+        _completion(tokenizer, problem, sample, prompt, row, ends, settings.max_new_tokens)
         for (problem, sample), prompt, row in zip(batch, prompts, rows, strict=True)
     ]
 
@@ -182,9 +424,7 @@ class StopStrings(StoppingCriteria):
     def __init__(self, tokenizer: Any, stop: Sequence[Sequence[str]], prompt_width: int) -> None:
         self.tokenizer, self.stop, self.prompt_width = tokenizer, stop, prompt_width
         self.ended = [False] * len(stop)
-        # A token is at least one byte, so a stop string has at most this many tokens.
-        longest = max((len(s.encode()) for row in stop for s in row), default=0)
-        self.tail = longest + _STEPS_BETWEEN_CHECKS
+        self.tail = _tail([s for row in stop for s in row])
 
     def __call__(self, input_ids: torch.LongTensor, scores: Any, **kwargs: Any) -> torch.Tensor:
         new = input_ids.shape[1] - self.prompt_width
@@ -209,6 +449,12 @@ class StopStrings(StoppingCriteria):
         return torch.tensor(ended, device=input_ids.device)
 
 
+def _tail(stop: Sequence[str]) -> int:
+    """Tokens to look at for a stop string that has appeared since the last look. A token is at least one
+    byte, so a stop string has at most as many tokens as bytes."""
+    return max((len(s.encode()) for s in stop), default=0) + _STEPS_BETWEEN_CHECKS
+
+
 class RepetitionPenalty(RepetitionPenaltyLogitsProcessor):
     """transformers' penalty of tokens that have occurred, which does not count padding as text."""
 
@@ -225,22 +471,34 @@ class RepetitionPenalty(RepetitionPenaltyLogitsProcessor):
         return super().__call__(text, scores)
 
 
-class Sample(LogitsProcessor):
-    """Samples by the inverse of the cumulative distribution, one uniform number a row and step.
+def draw(scores: torch.Tensor, uniforms: torch.Tensor) -> torch.Tensor:
+    """Sample by the inverse of the cumulative distribution.
 
-    The uniform numbers of a row come from a generator of its own, so a completion is the same in any
-    batch. Scores become 0 for the chosen token and -inf for the rest: greedy decoding takes it.
+    Args:
+        scores: (rows, vocabulary), logarithms of what is proportional to the probabilities.
+        uniforms: (rows,), fp64, in [0, 1). Those of a row come from a generator of its own, so a
+            completion is the same in any batch.
+
+    Returns:
+        (rows,) ids.
     """
+    cumulative = scores.double().softmax(dim=-1).cumsum(dim=-1)
+    # right=True passes over tokens of probability 0; the total is 1 up to rounding.
+    return torch.searchsorted(
+        cumulative, uniforms[:, None] * cumulative[:, -1:], right=True
+    ).squeeze(1)
+
+
+class Sample(LogitsProcessor):
+    """Samples in transformers' greedy decoding: scores become 0 for the token that is drawn and -inf for
+    the rest."""
 
     def __init__(self, uniforms: torch.Tensor, prompt_width: int) -> None:
         self.uniforms, self.prompt_width = uniforms, prompt_width  # (batch, max_new_tokens), [0, 1)
 
     def __call__(self, input_ids: torch.LongTensor, scores: torch.Tensor) -> torch.Tensor:
-        cumulative = scores.double().softmax(dim=-1).cumsum(dim=-1)
-        u = self.uniforms[:, input_ids.shape[1] - self.prompt_width, None]
-        # right=True passes over tokens of probability 0; the total is 1 up to rounding.
-        chosen = torch.searchsorted(cumulative, u * cumulative[:, -1:], right=True)
-        return torch.full_like(scores, -torch.inf).scatter_(1, chosen, 0.0)
+        chosen = draw(scores, self.uniforms[:, input_ids.shape[1] - self.prompt_width])
+        return torch.full_like(scores, -torch.inf).scatter_(1, chosen[:, None], 0.0)
 
 
 def _check(settings: BenchmarkSettings) -> None:
@@ -282,15 +540,20 @@ def _processors(
     processors = _repetition(settings, padding)
     if settings.temperature == 0:
         return processors
-    uniforms = torch.stack(
-        [_uniforms(seed, p.task_id, sample, settings.max_new_tokens) for p, sample in batch]
-    )
-    processors.append(TemperatureLogitsWarper(settings.temperature))
+    uniforms = torch.stack([_uniforms(p, sample, settings, seed) for p, sample in batch])
+    return [*processors, *_warpers(settings), Sample(uniforms.to(device), width)]
+
+
+def _warpers(settings: BenchmarkSettings) -> list[LogitsProcessor]:
+    """What of the distribution is sampled from."""
+    if settings.temperature == 0:
+        return []
+    warpers: list[LogitsProcessor] = [TemperatureLogitsWarper(settings.temperature)]
     if settings.top_k:
-        processors.append(TopKLogitsWarper(settings.top_k))
+        warpers.append(TopKLogitsWarper(settings.top_k))
     if settings.top_p < 1:
-        processors.append(TopPLogitsWarper(settings.top_p))
-    return [*processors, Sample(uniforms.to(device), width)]
+        warpers.append(TopPLogitsWarper(settings.top_p))
+    return warpers
 
 
 def _repetition(settings: BenchmarkSettings, padding: Sequence[int]) -> list[LogitsProcessor]:
@@ -298,9 +561,14 @@ def _repetition(settings: BenchmarkSettings, padding: Sequence[int]) -> list[Log
     return [RepetitionPenalty(penalty, padding)] if penalty else []
 
 
-def _uniforms(seed: int, task_id: str, sample: int, count: int) -> torch.Tensor:
-    generator = torch.Generator().manual_seed(_hash(seed, task_id, sample))
-    return torch.rand(count, generator=generator, dtype=torch.float64)
+def _uniforms(
+    problem: Problem, sample: int, settings: BenchmarkSettings, seed: int
+) -> torch.Tensor | None:
+    """The random numbers of a completion, one a token; None if it is not sampled."""
+    if settings.temperature == 0:
+        return None
+    generator = torch.Generator().manual_seed(_hash(seed, problem.task_id, sample))
+    return torch.rand(settings.max_new_tokens, generator=generator, dtype=torch.float64)
 
 
 def _hash(seed: int, task_id: str, sample: int) -> int:
@@ -314,21 +582,21 @@ def _completion(
     sample: int,
     prompt: list[int],
     row: list[int],
+    ends: Container[int],
     max_new_tokens: int,
 ) -> Completion:
-    # A row that ended before the others was filled up with padding.
-    ends = {tokenizer.eos_token_id, tokenizer.pad_token_id}
+    # What follows the first special token is padding, or would be glued to what is before it.
     tokens = list(itertools.takewhile(lambda token: token not in ends, row))
-    ended = tokenizer.eos_token_id in row[len(tokens) : len(tokens) + 1]
     # Decoding with the prompt in front keeps what some tokenizers drop from the start of a text.
     text = _decode(tokenizer, prompt + tokens)[len(_decode(tokenizer, prompt)) :]
     text, stopped = cut_at_stop(text, problem.stop)
+    special = len(tokens) < len(row) or (not stopped and len(row) < max_new_tokens)
     return {
         "task_id": problem.task_id,
         "sample": sample,
         "completion": text,
-        "tokens": len(tokens) + ended,
-        "truncated": not ended and not stopped and len(tokens) >= max_new_tokens,
+        "tokens": len(tokens) + special,
+        "truncated": not special and not stopped,
     }
 
 

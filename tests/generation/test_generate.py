@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 from pathlib import Path
 
@@ -13,7 +14,8 @@ import torch
 from flexlib import models
 from flexlib.config import BenchmarkSettings
 from flexlib.errors import FlexError
-from flexlib.generation.cache import GrowingLayer, growing_cache
+from flexlib.generation import decoding as generate_module
+from flexlib.generation.cache import GrowingLayer
 from flexlib.generation.decoding import Sample, _read_whole_lines, cut_at_stop, generate
 from flexlib.tasks.benchmarks import Problem
 
@@ -80,6 +82,38 @@ def test_the_end_of_text_token_ends_a_completion(loaded, tmp_path):
     assert completion["completion"] == tokenizer.decode(ids[:3])
 
 
+@pytest.mark.parametrize("beams", [None, 2])
+@pytest.mark.parametrize("place", ["generation_config", "config"])
+def test_each_end_of_text_token_ends_a_completion(loaded, tmp_path, monkeypatch, place, beams):
+    """Qwen2.5 has two, and its tokenizer names one."""
+    model, tokenizer = loaded
+    settings = dataclasses.replace(GREEDY, num_beams=beams)
+    [whole] = decode(loaded, problems()[:1], settings, tmp_path / "whole.jsonl")
+    ids = tokenizer(PROMPTS[0] + whole["completion"])["input_ids"]
+    third = greedy_by_hand(loaded, PROMPTS[0], 4)[0][3] if beams is None else ids[-4]
+    monkeypatch.setattr(getattr(model, place), "eos_token_id", [tokenizer.eos_token_id, third])
+    [completion] = decode(loaded, problems()[:1], settings, tmp_path / "out.jsonl")
+    assert completion["tokens"] < whole["tokens"] and not completion["truncated"]
+    assert third not in tokenizer(PROMPTS[0] + completion["completion"])["input_ids"]
+    if beams is None:
+        assert completion["tokens"] == 4
+        assert whole["completion"].startswith(completion["completion"])
+
+
+def test_nothing_is_glued_across_a_special_token(loaded, tmp_path):
+    """A program holds none, so the text ends there."""
+    model, tokenizer = loaded
+    ids = greedy_by_hand(loaded, PROMPTS[0], 4)[0]
+    tokenizer = models.load_tokenizer(Path(tokenizer.name_or_path))
+    tokenizer.add_special_tokens(
+        {"additional_special_tokens": [tokenizer.convert_ids_to_tokens(ids[3])]}
+    )
+    assert tokenizer.eos_token_id != ids[3]
+    [completion] = decode((model, tokenizer), problems()[:1], GREEDY, tmp_path / "out.jsonl")
+    assert completion["completion"] == loaded[1].decode(ids[:3])
+    assert (completion["tokens"], completion["truncated"]) == (4, False)
+
+
 def test_each_row_stops_at_its_own_stop_string(loaded, tmp_path):
     whole = decode(loaded, problems(), GREEDY, tmp_path / "whole.jsonl")
     stops = [c["completion"][7:9] for c in whole]  # found in the text of that row
@@ -116,7 +150,10 @@ def test_cut_at_the_first_stop_string(text, stop, expected):
     assert cut_at_stop(text, stop) == expected
 
 
-@pytest.mark.parametrize("settings", [GREEDY, SAMPLED], ids=["greedy", "sampled"])
+PENALISED = dataclasses.replace(GREEDY, repetition_penalty=1.3)
+
+
+@pytest.mark.parametrize("settings", [GREEDY, SAMPLED, PENALISED])
 def test_batch_size_and_order_make_no_difference(loaded, tmp_path, settings):
     one = decode(loaded, problems(), settings, tmp_path / "one.jsonl", batch_size=1)
     all_ = decode(loaded, problems(), settings, tmp_path / "all.jsonl", batch_size=64)
@@ -183,6 +220,106 @@ def test_a_line_separator_in_a_completion_ends_no_row(tmp_path):
     path = tmp_path / "completions.jsonl"
     path.write_text(json.dumps(row, ensure_ascii=False) + "\n{half", encoding="utf-8")
     assert list(_read_whole_lines(path)) == [row]
+
+
+# --- who is in the batch --------------------------------------------------------------------------
+
+
+class Passes:
+    """What went through a model: of each pass the rows, the tokens and the columns of the mask."""
+
+    def __init__(self, model, monkeypatch, fail_at: int | None = None) -> None:
+        self.shapes: list[tuple[int, int, int]] = []
+        forward = model.forward
+
+        def watched(*args, **kwargs):
+            if len(self.shapes) == fail_at:
+                raise KeyboardInterrupt
+            self.shapes.append((*kwargs["input_ids"].shape, kwargs["attention_mask"].shape[1]))
+            return forward(*args, **kwargs)
+
+        # The signature stays, which is looked at.
+        monkeypatch.setattr(model, "forward", functools.wraps(forward)(watched))
+
+    def prompts(self) -> int:
+        return sum(rows for rows, tokens, _ in self.shapes if tokens > 1)
+
+    def steps(self) -> int:
+        return sum(rows for rows, tokens, _ in self.shapes if tokens == 1)
+
+
+def of_many_lengths(loaded, tmp_path) -> tuple[list[Problem], list[str]]:
+    """Problems whose completions end at stop strings after 2 to 20 characters; the completions."""
+    ways = [dataclasses.replace(p, task_id=f"{p.task_id}/{i}") for p in problems() for i in "abc"]
+    whole = texts(decode(loaded, ways, GREEDY, tmp_path / "many.jsonl", batch_size=1))
+    wanted, expected = [], []
+    for i, (problem, text) in enumerate(zip(ways, whole, strict=True)):
+        stop = text[2 + 7 * i % 19 :][:2]
+        wanted.append(dataclasses.replace(problem, stop=(stop,) if stop else ()))
+        expected.append(text.split(stop)[0] if stop else text)
+    return wanted, expected
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 7])
+def test_no_pass_is_spent_on_a_row_that_has_ended(loaded, tmp_path, monkeypatch, batch_size):
+    """In batches so small that each row leaves at once."""
+    wanted, expected = of_many_lengths(loaded, tmp_path)
+    passes = Passes(loaded[0], monkeypatch)
+    got = decode(loaded, wanted, GREEDY, tmp_path / "out.jsonl", batch_size=batch_size)
+    assert texts(got) == expected
+    assert len({c["tokens"] for c in got}) > 3
+    assert max(rows for rows, _, _ in passes.shapes) == batch_size
+    assert passes.prompts() == len(wanted)
+    assert passes.steps() == sum(c["tokens"] - 1 for c in got)
+
+
+def test_a_large_batch_waits_for_an_eighth(loaded, tmp_path, monkeypatch):
+    wanted, expected = of_many_lengths(loaded, tmp_path)
+    passes = Passes(loaded[0], monkeypatch)
+    got = decode(loaded, wanted, GREEDY, tmp_path / "out.jsonl", batch_size=16)
+    assert texts(got) == expected
+    needed = sum(c["tokens"] - 1 for c in got)
+    assert needed < passes.steps() < needed + len(passes.shapes) * len(wanted) / 8
+    sizes = [rows for rows, tokens, _ in passes.shapes if tokens == 1]
+    assert sizes == sorted(sizes, reverse=True) and len(set(sizes)) > 3
+
+
+def test_samples_of_a_problem_share_the_pass_of_its_prompt(loaded, tmp_path, monkeypatch):
+    settings = dataclasses.replace(SAMPLED, samples=8)
+    expected = decode(loaded, problems(), settings, tmp_path / "one.jsonl", batch_size=1)
+    passes = Passes(loaded[0], monkeypatch)
+    assert decode(loaded, problems(), settings, tmp_path / "out.jsonl", batch_size=64) == expected
+    assert passes.prompts() == len(problems())
+
+
+def test_the_cache_keeps_no_columns_that_only_ended_rows_use(loaded, tmp_path, monkeypatch):
+    monkeypatch.setattr(generate_module, "_DEAD_COLUMNS", 4)
+    long = greedy_by_hand(loaded, "x = 1\n" * 30, 4)[1]
+    first = Problem("long", "python", "x = 1\n" * 30, "", (long[:2],))
+    rest = [
+        dataclasses.replace(p, task_id=f"{p.task_id}/{i}") for p in problems() for i in range(3)
+    ]
+    expected = decode(loaded, [first, *rest], GREEDY, tmp_path / "one.jsonl", batch_size=1)
+    passes = Passes(loaded[0], monkeypatch)
+    got = decode(loaded, [first, *rest], GREEDY, tmp_path / "out.jsonl", batch_size=16)
+    assert texts(got) == texts(expected)
+    widths = [width for _, tokens, width in passes.shapes if tokens == 1]
+    longest = max(len(loaded[1](p)["input_ids"]) for p in PROMPTS)
+    assert widths[0] > 60 > longest + GREEDY.max_new_tokens + 4 >= widths[-1]
+
+
+def test_a_killed_process_keeps_what_had_ended(loaded, tmp_path, monkeypatch):
+    wanted, expected = of_many_lengths(loaded, tmp_path)
+    output = tmp_path / "out.jsonl"
+    with monkeypatch.context() as context:
+        Passes(loaded[0], context, fail_at=12)
+        with pytest.raises(KeyboardInterrupt):
+            decode(loaded, wanted, GREEDY, output)
+    kept = list(_read_whole_lines(output))
+    assert 0 < len(kept) < len(wanted)
+    passes = Passes(loaded[0], monkeypatch)
+    assert texts(decode(loaded, wanted, GREEDY, output)) == expected
+    assert passes.prompts() == len(wanted) - len(kept)
 
 
 # --- beams, penalties, caches ---------------------------------------------------------------------
@@ -295,21 +432,22 @@ def test_the_growing_cache_holds_what_was_appended():
         assert layer.get_seq_length() == end
 
 
-@pytest.mark.parametrize("options", ["growing", "static"])
-def test_caches_write_the_same_texts(loaded, tmp_path, monkeypatch, options):
+def test_rows_leave_and_join_the_growing_cache():
+    """The rows that stay lose what is before the longest of them; all end in the same column."""
+    own, other = torch.randn(3, 2, 140, 4), torch.randn(2, 2, 150, 4)
+    layer, joining = GrowingLayer(), GrowingLayer()
+    layer.update(own, -own)
+    joining.update(other, -other)
+    layer.rejoin(torch.tensor([2, 0, 2]), 130, joining)
+    keys, values = layer.update(torch.ones(5, 2, 1, 4), torch.ones(5, 2, 1, 4))
+    assert layer.get_seq_length() == 151
+    assert torch.equal(keys[:3, :, 20:150], own[[2, 0, 2], :, 10:])
+    assert torch.equal(values[3:, :, :150], -other)
+    assert (keys[:3, :, :20] == 0).all() and (keys[:, :, 150] == 1).all()
+
+
+def test_a_compiled_models_cache_writes_the_same_texts(loaded, tmp_path):
+    """Of fixed size, by transformers' own loop."""
     expected = texts(decode(loaded, problems(), SAMPLED, tmp_path / "a.jsonl"))
-    model = loaded[0]
-    if options == "growing":  # the choice on a GPU
-        real = model.generate
-        used = []
-
-        def generate_with_growing_cache(**kwargs):
-            used.append(growing_cache(model.config))
-            return real(**kwargs, past_key_values=used[-1])
-
-        monkeypatch.setattr(model, "generate", generate_with_growing_cache)
-        got = decode(loaded, problems(), SAMPLED, tmp_path / "b.jsonl")
-        assert used[0].get_seq_length() > 0
-    else:
-        got = decode(loaded, problems(), SAMPLED, tmp_path / "b.jsonl", static_cache=True)
+    got = decode(loaded, problems(), SAMPLED, tmp_path / "b.jsonl", static_cache=True)
     assert texts(got) == expected

@@ -183,7 +183,8 @@ def test_index_convention_at_half_is_l2_up_to_the_bins_that_are_their_own_conjug
 def test_delta_form_does_not_see_the_gauge_and_the_factor_form_does(m, n, rank, bands, seed):
     f = draw(m, n, rank, seed)
     R = torch.diag(torch.linspace(0.3, 3.0, rank, dtype=torch.float64))
-    Q = torch.linalg.qr(torch.randn(rank, rank, dtype=torch.float64))[0]
+    rng = torch.Generator().manual_seed(seed)
+    Q = torch.linalg.qr(torch.randn(rank, rank, generator=rng, dtype=torch.float64))[0]
     R = Q @ R
     turned = Factors(f.name, torch.linalg.solve(R, f.A), f.B @ R, f.scaling)
     torch.testing.assert_close(turned.B @ turned.A, f.B @ f.A, **CLOSE)
