@@ -35,11 +35,12 @@ from pathlib import Path
 
 import torch
 
+from flexlib import paths
 from flexlib.config import RegularizerSettings
 from flexlib.training import fourier
 from flexlib.training.fourier import Factors
 
-DEFAULT_OUT = Path(__file__).parents[1] / "data" / "benchmarks" / "fourier.csv"
+DEFAULT_OUT = paths.MEASURED / "fourier.csv"
 MODULES, SIZE, RANK = 64, 4096, 8
 DELTA = RegularizerSettings("delta", low_weight=0.1, high_weight=1.0)
 FACTOR = RegularizerSettings("factor", low_weight=0.1, high_weight=1.0)

@@ -33,10 +33,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from flexlib import paths
 from flexlib.grading import Program, grade, selfcheck
 from flexlib.grading.tools import QUICK_JVM, SMALL_HEAP, tools_for
 
-DEFAULT_OUT = Path(__file__).parents[1] / "data" / "benchmarks" / "grading.csv"
+DEFAULT_OUT = paths.MEASURED / "grading.csv"
 COUNTS = {"python": 164, "java": 60, "javascript": 60, "cpp": 12}
 
 

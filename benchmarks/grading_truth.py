@@ -13,10 +13,11 @@ import csv
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from flexlib import paths
 from flexlib.grading import grade, selfcheck
 from flexlib.grading.hostile import CASES
 
-DEFAULT_OUT = Path(__file__).parents[1] / "data" / "benchmarks"
+DEFAULT_OUT = paths.MEASURED
 
 
 def write(path: Path, rows: Iterable[dict]) -> None:

@@ -16,11 +16,14 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from flexlib import models
+from flexlib import disk, formats, models, paths
 from flexlib.analysis import merging
 from flexlib.config import BenchmarkSettings
 from flexlib.generation.decoding import generate
-from flexlib.runs import pipeline, store
+from flexlib.grading.completions import grade_completions
+from flexlib.models import adapters
+from flexlib.runs import store
+from flexlib.runs.machine import Machine
 from flexlib.tasks import benchmarks
 
 FIELDS = (
@@ -31,7 +34,7 @@ FIELDS = (
 
 
 def compare(
-    folder: Path, base: Path, settings: BenchmarkSettings, problems: list, machine: pipeline.Machine
+    folder: Path, base: Path, settings: BenchmarkSettings, problems: list, machine: Machine
 ) -> dict[str, Any]:
     """One row: logits, texts and verdicts of one run's adapter in one precision."""
     tokenizer = models.load_tokenizer(base)
@@ -39,7 +42,7 @@ def compare(
 
     def adapted(merge: bool):
         model = models.load_model(base, settings.precision, device)
-        return models.with_adapter(model, folder / "adapter", merge=merge)
+        return adapters.load(model, folder / "adapter", merge=merge)
 
     prompts = [tokenizer(p.prompt)["input_ids"] for p in problems]
     row = merging.compare(adapted(merge=False), prompts)
@@ -54,7 +57,7 @@ def compare(
         verdicts.append(
             [
                 row["verdict"]
-                for row in pipeline.grade_completions(problems, completions, settings, machine)
+                for row in grade_completions(problems, completions, settings, **machine.grading)
             ]
         )
     return row | {
@@ -73,12 +76,12 @@ def main() -> None:
     parser.add_argument("--profile", default="nano")
     parser.add_argument("--limit", type=int, help="first N problems of each benchmark")
     parser.add_argument("--runs", type=int, default=3, help="adapters: the first N seeds")
-    parser.add_argument("--store", type=Path, default=store.DEFAULT)
+    parser.add_argument("--store", type=Path, default=paths.RUNS)
     parser.add_argument("--base-model", type=Path)
     parser.add_argument("--data-dir", type=Path)
     parser.add_argument("--unsafe-no-sandbox", action="store_true")
     args = parser.parse_args()
-    machine = pipeline.Machine(data_dir=args.data_dir, unsafe_no_sandbox=args.unsafe_no_sandbox)
+    machine = Machine(data_dir=args.data_dir, unsafe_no_sandbox=args.unsafe_no_sandbox)
 
     rows: list[dict] = []
     if args.out.exists():
@@ -111,7 +114,7 @@ def main() -> None:
                 settings = dataclasses.replace(settings, precision=precision)
                 rows.append(identity | compare(folder, base, settings, problems, machine))
                 args.out.parent.mkdir(parents=True, exist_ok=True)
-                store.write_atomically(args.out, store.to_csv(FIELDS, rows))
+                disk.write_atomically(args.out, formats.to_csv(FIELDS, rows))
                 print(rows[-1], flush=True)
 
 

@@ -25,14 +25,15 @@ from pathlib import Path
 import torch
 import transformers
 
-from flexlib import config, models
-from flexlib.runs import store
-from flexlib.tasks import data
+from flexlib import config, disk, formats, models, paths
+from flexlib.models import adapters
+from flexlib.tasks import training_sets
+from flexlib.training import encoding
 from flexlib.training.optimizers import optimizer_class
-from flexlib.training.trainer import FlexTrainer, add_lora, training_arguments
+from flexlib.training.trainer import FlexTrainer, training_arguments
 
-DEFAULT_OUT = Path(__file__).parents[1] / "data" / "benchmarks" / "optimizers.csv"
-DEFAULT_BASE = Path(__file__).parents[1] / "data" / "nano" / "base"
+DEFAULT_OUT = paths.MEASURED / "optimizers.csv"
+DEFAULT_BASE = paths.NANO_BASE
 WAYS = {
     "adamw": ("adamw",),
     "lion": ("lion",),
@@ -74,12 +75,12 @@ def train(way: str, base: Path, device: str) -> tuple[float, float]:
     wanted = config.load("nano", arm, 1, overrides=overrides)
     settings = wanted.training
     tokenizer = models.load_tokenizer(base)
-    records = data.load_records(settings.dataset, "train")[: STEPS * settings.batch_size]
-    examples = data.encode_all(
+    records = training_sets.load_records(settings.dataset, "train")[: STEPS * settings.batch_size]
+    examples = encoding.encode_all(
         records, tokenizer, loss_on=settings.loss_on, max_length=settings.max_length
     )
     transformers.set_seed(1)
-    model = add_lora(models.load_model(base, settings.precision, device), wanted.lora)
+    model = adapters.add(models.load_model(base, settings.precision, device), wanted.adapter)
     with tempfile.TemporaryDirectory() as folder:
         args = training_arguments(settings, Path(folder), 1, device=device)
         args.num_train_epochs, args.save_strategy = 1.0, "no"
@@ -87,7 +88,7 @@ def train(way: str, base: Path, device: str) -> tuple[float, float]:
             model=model,
             args=args,
             train_dataset=examples,
-            data_collator=data.collator(tokenizer.pad_token_id),
+            data_collator=encoding.collator(tokenizer.pad_token_id),
             optimizer_cls_and_kwargs=optimizer_class(wanted),
         )
         trainer.estimate_curvature(wanted)
@@ -159,7 +160,7 @@ def main() -> None:
         )
         print(", ".join(f"{key} {value}" for key, value in rows[-1].items()), flush=True)
     args.out.parent.mkdir(parents=True, exist_ok=True)
-    store.write_atomically(args.out, store.to_csv(FIELDS, rows))
+    disk.write_atomically(args.out, formats.to_csv(FIELDS, rows))
 
 
 if __name__ == "__main__":

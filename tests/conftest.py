@@ -11,6 +11,13 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# Property tests try the same examples in every run, however slow the machine is.
+settings.register_profile(
+    "suite", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("suite")
 
 # A suite that a shell started in the background has SIGINT ignored, and so would the processes have
 # that it starts and interrupts.

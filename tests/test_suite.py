@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import HealthCheck, settings
 
 TESTS = Path(__file__).parent
 
@@ -32,12 +33,17 @@ def test_every_test_begins_with_the_same_random_numbers(drawn, earlier):
     torch.rand(earlier)  # which the next test does not see
 
 
+def test_property_tests_hang_on_no_clock_and_no_chance():
+    assert settings.default.deadline is None and settings.default.derandomize
+    assert HealthCheck.too_slow in settings.default.suppress_health_check
+
+
 def test_the_last_line_says_how_many_were_skipped_and_why(tmp_path):
     """In a clone without the benchmark data, under pytest-xdist too."""
     missing = tmp_path / "nothing"
     tests = [
-        TESTS / "test_data.py::test_mbpp_splits_are_the_official_ones",
-        TESTS / "test_data.py::test_format_only_on_mbpp",
+        TESTS / "tasks" / "test_data.py::test_mbpp_splits_are_the_official_ones",
+        TESTS / "tasks" / "test_data.py::test_format_only_on_mbpp",
         TESTS / "grading" / "test_known_truth.py::test_humaneval",
     ]
     for processes in ([], ["-n", "1"]):

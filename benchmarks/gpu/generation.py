@@ -29,10 +29,9 @@ from common import (
 
 from flexlib import config
 from flexlib.generation import decoding
-from flexlib.models import memory
+from flexlib.models import adapters, memory
 from flexlib.study import scale
 from flexlib.tasks.benchmarks import HUMANEVAL_STOP, Problem
-from flexlib.training.trainer import add_lora
 
 PROMPT, NEW = 300, 128  # tokens; MultiPL-E's Java prompts have about so many
 
@@ -119,7 +118,7 @@ def main() -> None:
         add("growing cache, merged", rows, "growing", model)
     add("concatenating cache, merged", batches[0], "concatenating", model)
     add("released: one problem at a time, merged", 1, "concatenating", model)
-    adapted = add_lora(model, config.load("paper", "lora", 1).lora).eval()
+    adapted = adapters.add(model, config.load("paper", "lora", 1).adapter).eval()
     add("growing cache, unmerged", batches[0], "growing", adapted)
     model = adapted.unload()
     for rows in batches:

@@ -14,8 +14,8 @@ from common import arguments, random_model, write
 
 from flexlib import config
 from flexlib.analysis import merging
+from flexlib.models import adapters
 from flexlib.study import scale
-from flexlib.training.trainer import add_lora
 
 PROMPTS, LENGTH = 16, 256
 # Root mean square of an entry of B after some hundred steps of AdamW at 2e-4, whose steps are about
@@ -40,7 +40,7 @@ def main() -> None:
             3, model.config.vocab_size, (PROMPTS, length), generator=generator
         ).tolist()
         torch.manual_seed(1)
-        adapted = add_lora(model, config.load("paper", "lora", 1).lora).eval()
+        adapted = adapters.add(model, config.load("paper", "lora", 1).adapter).eval()
         with torch.no_grad():
             for name, parameter in adapted.named_parameters():
                 if "lora_B" in name:

@@ -26,12 +26,12 @@ from common import (
 )
 
 from flexlib import config, models
+from flexlib.models import adapters
 from flexlib.study import scale
-from flexlib.tasks import data
-from flexlib.training import fourier
+from flexlib.training import encoding, fourier
 from flexlib.training.loss import chunk_loss
 from flexlib.training.optimizers import optimizer_class
-from flexlib.training.trainer import FlexTrainer, add_lora, training_arguments
+from flexlib.training.trainer import FlexTrainer, training_arguments
 
 WARM, TIMED = 5, 15  # steps
 # Sequences laid end to end. The mask that keeps them apart is dense, so that the cost of attention is
@@ -59,7 +59,7 @@ class Clock(transformers.TrainerCallback):
             self.tokens.append(state.num_input_tokens_seen - self.seen)
 
 
-def examples(count: int, vocabulary: int, longest: int) -> list[data.Example]:
+def examples(count: int, vocabulary: int, longest: int) -> list[encoding.Example]:
     """Random tokens in sequences as long as MBPP's."""
     rng = random.Random(0)
     rows = []
@@ -75,7 +75,7 @@ def ours(model, args, arm: str, sequences: int, *, compiled: bool = False, extra
     wanted = config.load("paper", arm, 1, overrides=[f"training.batch_size={sequences}", *extra])
     settings = wanted.training
     chunk_loss(model)
-    adapted = add_lora(model, wanted.lora)
+    adapted = adapters.add(model, wanted.adapter)
     adapted.config.use_cache = False
     clock = Clock()
     with tempfile.TemporaryDirectory() as folder:
@@ -94,7 +94,7 @@ def ours(model, args, arm: str, sequences: int, *, compiled: bool = False, extra
             train_dataset=examples(
                 sequences * (WARM + TIMED), model.config.vocab_size, settings.max_length
             ),
-            data_collator=data.collator(0, settings.packing),
+            data_collator=encoding.collator(0, settings.packing),
             callbacks=[clock],
             optimizer_cls_and_kwargs=optimizer_class(wanted),
         )
@@ -121,7 +121,7 @@ def equip(trainer: FlexTrainer, model, wanted: config.RunConfig) -> None:
 def released(model, args, sequences: int = 4) -> Clock:
     """The released loop: one sequence at a time, the losses of four summed, AdamW in a Python loop."""
     wanted = config.load("paper", "lora", 1)
-    adapted = add_lora(model, wanted.lora).train()
+    adapted = adapters.add(model, wanted.adapter).train()
     factors = [p for p in adapted.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(factors, lr=2e-4, weight_decay=0.01, foreach=False)
     rows = examples(sequences * (WARM + TIMED), model.config.vocab_size, 512)

@@ -39,10 +39,20 @@ _RADII = [k / BANDS for k in range(1, BANDS + 1)] + [math.sqrt(2)]
 Profile = tuple[str, float | None]  # quantity, x
 
 
+def of_run(run: Path) -> list[dict[str, Any]] | None:
+    """The spectra of a stored run's adapter; None if it has none.
+
+    Raises:
+        FlexError: its adapter has no factors A and B.
+    """
+    adapter = run / "adapter"
+    return of_factors(read_adapter(adapter)) if adapter.is_dir() else None
+
+
 def of_factors(
     factors: Sequence[Factors], *, draws: int = DRAWS, seed: int = 0
 ) -> list[dict[str, Any]]:
-    """Spectra of every module, one row a number, in the columns of ``store.SPECTRA_FIELDS``.
+    """Spectra of every module, one row a number, in the columns of the analysis ``spectra``.
 
     ``part`` is ``A`` or ``B``, the factor flattened as the factor penalty sees it, or ``delta``, the
     update ``scaling * B @ A``. ``quantity`` and ``x`` are
@@ -117,7 +127,7 @@ def by_layer(table: pd.DataFrame, keys: Sequence[str] = ("arm", "seed", "layer")
     The nulls of different modules are independent, so that their variances add.
 
     Args:
-        table: of `flexlib.runs.store.spectra`, or rows of `of_factors` read as numbers.
+        table: of `flexlib.analysis.read`, or rows of `of_factors` read as numbers.
         keys: what to keep apart; any columns of the table.
 
     Returns:

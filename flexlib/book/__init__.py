@@ -23,29 +23,14 @@ from matplotlib.figure import Figure
 from matplotlib_inline.backend_inline import set_matplotlib_formats
 from myst_nb import glue
 
-__all__ = ["glue_figure", "glue_table", "glue_value", "span", "use_book_style"]
+from flexlib.figures import style
 
-STYLE = {
-    "figure.figsize": (7.0, 4.0),
-    "figure.facecolor": "none",
-    "axes.facecolor": "none",
-    "savefig.facecolor": "none",
-    "savefig.transparent": True,
-    "legend.framealpha": 0.0,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "grid.alpha": 0.3,
-    "font.size": 11.0,
-    # The same figure gives the same bytes, so that a rebuilt site differs only where results do.
-    "svg.hashsalt": "flexlib",
-}
+__all__ = ["glue_figure", "glue_table", "glue_value", "span", "use_book_style"]
 
 
 def use_book_style() -> None:
     """Set matplotlib to the book's style and notebooks to SVG output."""
-    mpl.rcParams.update(STYLE)
+    mpl.rcParams.update(style.STYLE)
     set_matplotlib_formats("svg", bbox_inches="tight", metadata={"Date": None})
 
 

@@ -1,44 +1,44 @@
-"""What one run is: a frozen description, built in layers from TOML, whose hash is the run's name.
+"""What one run is: frozen settings, built in layers from TOML, whose hash is the run's name.
 
-``profiles/``, ``arms/`` and ``decodings/`` hold the layers that ship with flexlib, one file each.
+``profiles/``, ``arms/`` and ``decodings/`` hold the layers that ship with flexlib, one file each: a new
+file is a new profile, arm or decoding. A new kind of adapter is a row of ``adapters.ADAPTERS``.
 """
 
+from flexlib.config.adapters import ADAPTERS, Adapter, AdapterKind
+from flexlib.config.identity import adapter_of, run_id, to_dict, training_identity
+from flexlib.config.layers import arms, decodings, keys, load, profiles
 from flexlib.config.schema import (
+    BEAM_SAMPLING_BATCH,
     Axis,
     Basis,
     BenchmarkSettings,
     Convention,
-    LoraSettings,
+    DataSettings,
     Precision,
     RegularizerSettings,
     RunConfig,
     SophiaSettings,
     TrainingSettings,
-    arms,
-    decodings,
-    digest_of,
-    keys,
-    load,
-    profiles,
-    run_id,
-    to_dict,
-    training_identity,
 )
 
 __all__ = [
+    "ADAPTERS",
+    "BEAM_SAMPLING_BATCH",
+    "Adapter",
+    "AdapterKind",
     "Axis",
     "Basis",
     "BenchmarkSettings",
     "Convention",
-    "LoraSettings",
+    "DataSettings",
     "Precision",
     "RegularizerSettings",
     "RunConfig",
     "SophiaSettings",
     "TrainingSettings",
+    "adapter_of",
     "arms",
     "decodings",
-    "digest_of",
     "keys",
     "load",
     "profiles",

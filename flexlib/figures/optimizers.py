@@ -1,4 +1,4 @@
-"""Figures of the optimiser study, in the style of :mod:`flexlib.figures.plots`."""
+"""Figures of the optimiser study."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import PercentFormatter
 
-from flexlib.figures import plots
+from flexlib.figures import style
+from flexlib.figures.curves import convergence
 from flexlib.study.convergence import HEALTHY
 
 AXES = {
@@ -17,14 +18,6 @@ AXES = {
     "passes": "forward and backward passes",
     "seconds": "time (s)",
 }
-
-
-def not_run(message: str, ax: Axes | None = None) -> Axes:
-    """An empty figure that says what is missing, for pages that are built before their runs."""
-    ax = plots._axes(ax, 1.2)
-    ax.set_axis_off()
-    ax.text(0.5, 0.5, message, ha="center", va="center", transform=ax.transAxes)
-    return ax
 
 
 def loss_by_cost(curves: pd.DataFrame, by: str = "arm") -> np.ndarray:
@@ -37,7 +30,7 @@ def loss_by_cost(curves: pd.DataFrame, by: str = "arm") -> np.ndarray:
     )
     for name, ax in zip(costs, axes.flat, strict=False):
         table = curves.assign(tokens=curves["tokens"] / 1000)
-        plots.convergence(table, x=name, by=by, ax=ax)
+        convergence(table, x=name, by=by, ax=ax)
         ax.get_legend().remove()
         ax.set_xlabel(AXES[name])
         ax.set_ylabel("validation loss")
@@ -56,24 +49,24 @@ def loss_by_cost(curves: pd.DataFrame, by: str = "arm") -> np.ndarray:
 def unclipped(training: pd.DataFrame, ax: Axes | None = None) -> Axes:
     """Share of unclipped coordinates against the step: ``arm, seed, step, unclipped`` (0..1), a line
     each arm; shaded where Sophia's authors want it."""
-    plots._need(training, "arm", "seed", "step", "unclipped")
-    ax = plots._axes(ax)
+    style.need(training, "arm", "seed", "step", "unclipped")
+    ax = style.axes(ax)
     ax.axhspan(*HEALTHY, color="0.5", alpha=0.2, lw=0)
-    plots.convergence(training, y="unclipped", ax=ax)
+    convergence(training, y="unclipped", ax=ax)
     ax.set_ylim(0, max(0.6, 1.05 * training["unclipped"].max()))
     ax.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
     ax.set_xlabel("optimiser step")
     ax.set_ylabel("coordinates not clipped")
-    plots._legend_above(ax, 2)
+    style.legend_above(ax, 2)
     return ax
 
 
 def steps_to_target(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
     """Steps to the control's final loss, minus the control's own, as a share of its steps:
     ``arm, difference, low, high``."""
-    ax = plots._axes(ax, 1.3 + 0.42 * table["arm"].nunique() if "arm" in table else 4.0)
+    ax = style.axes(ax, 1.3 + 0.42 * table["arm"].nunique() if "arm" in table else 4.0)
     ax.axvline(0, color="0.4", lw=1)
-    plots._dots(ax, table, "difference", "arm", None)
+    style.dots(ax, table, "difference", "arm", None)
     ax.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
     ax.set_xlabel("steps to AdamW's final validation loss, minus AdamW's own (share of its steps)")
     return ax

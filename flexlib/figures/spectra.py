@@ -1,13 +1,12 @@
-"""Figures of spectra: as in :mod:`flexlib.figures.plots`, a tidy table in, Axes out."""
+"""Figures of spectra of adapters."""
 
 from __future__ import annotations
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from flexlib.figures.plots import COLORS, LINES, MARKERS, _axes, _in_order, _legend_above, _need
+from flexlib.figures import style
 
 
 def against_null(
@@ -21,20 +20,24 @@ def against_null(
 
     The grey band is the null's own spread for one adapter: ``null_low, null_high``, the widest over ``by``.
     """
-    _need(table, "x", "ratio", "null_low", "null_high", by)
-    ax = _axes(ax)
+    style.need(table, "x", "ratio", "null_low", "null_high", by)
+    ax = style.axes(ax)
     null = table.groupby("x").agg(low=("null_low", "min"), high=("null_high", "max"))
     ax.fill_between(null.index, null["low"], null["high"], color="0.5", alpha=0.25, lw=0)
     ax.axhline(1, color="0.4", lw=1)
-    for i, name in enumerate(_in_order(table[by])):
+    for i, name in enumerate(style.in_order(table[by])):
         curve = table[table[by] == name].groupby("x")["ratio"].agg(["mean", "min", "max"])
-        style = {"ls": LINES[i % 7], "marker": MARKERS[i % 7], "color": COLORS[i % 7]}
-        ax.plot(curve.index, curve["mean"], label=name, ms=4, **style)
-        ax.vlines(curve.index, curve["min"], curve["max"], color=COLORS[i % 7], lw=1)
+        look = {
+            "ls": style.LINES[i % 7],
+            "marker": style.MARKERS[i % 7],
+            "color": style.COLORS[i % 7],
+        }
+        ax.plot(curve.index, curve["mean"], label=name, ms=4, **look)
+        ax.vlines(curve.index, curve["min"], curve["max"], color=style.COLORS[i % 7], lw=1)
     ax.set_ylim(bottom=0)
     ax.set_xlabel(xlabel)
     ax.set_ylabel("energy / energy of the null")
-    _legend_above(ax, 3)
+    style.legend_above(ax, 3)
     return ax
 
 
@@ -48,27 +51,23 @@ def by_layer(table: pd.DataFrame, by: str = "arm", ax: Axes | None = None) -> Ax
 def singular_values(table: pd.DataFrame, by: str = "arm", ax: Axes | None = None) -> Axes:
     """Singular values in units of the norm: ``x`` (1 is the largest), ``value``, a line for each ``by``;
     grey: random factors of the same rank, ``random_mean`` with 1.96 ``random_sd``."""
-    _need(table, "x", "value", "random_mean", "random_sd", by)
-    ax = _axes(ax)
+    style.need(table, "x", "value", "random_mean", "random_sd", by)
+    ax = style.axes(ax)
     null = table.groupby("x")[["random_mean", "random_sd"]].mean()
     half = 1.96 * null["random_sd"]
     low, high = null["random_mean"] - half, null["random_mean"] + half
     ax.fill_between(null.index, low, high, color="0.5", alpha=0.25, lw=0, label="random factors")
-    for i, name in enumerate(_in_order(table[by])):
+    for i, name in enumerate(style.in_order(table[by])):
         curve = table[table[by] == name].groupby("x")["value"].mean()
-        style = {"ls": LINES[i % 7], "marker": MARKERS[i % 7], "color": COLORS[i % 7]}
-        ax.plot(curve.index, curve, label=name, ms=4, **style)
+        look = {
+            "ls": style.LINES[i % 7],
+            "marker": style.MARKERS[i % 7],
+            "color": style.COLORS[i % 7],
+        }
+        ax.plot(curve.index, curve, label=name, ms=4, **look)
     ax.set_ylim(bottom=0)
     ax.set_xticks(np.asarray(null.index))
     ax.set_xlabel("singular value, by size")
     ax.set_ylabel("share of the update's norm")
-    _legend_above(ax, 3)
-    return ax
-
-
-def not_run(what: str) -> Axes:
-    """An empty figure that says so, where the store lacks the runs."""
-    ax = plt.subplots(figsize=(7.0, 1.2), layout="constrained")[1]
-    ax.text(0.5, 0.5, f"not run: {what}", ha="center", va="center")
-    ax.axis("off")
+    style.legend_above(ax, 3)
     return ax

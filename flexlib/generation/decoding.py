@@ -13,6 +13,7 @@ model and models with other than full attention are left to transformers, in fix
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import inspect
@@ -26,7 +27,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from tqdm import tqdm
 from transformers import (
     GenerationConfig,
     LogitsProcessor,
@@ -35,15 +35,14 @@ from transformers import (
     RepetitionPenaltyLogitsProcessor,
     StoppingCriteria,
     StoppingCriteriaList,
-    TemperatureLogitsWarper,
-    TopKLogitsWarper,
-    TopPLogitsWarper,
 )
 from transformers.cache_utils import Cache
 
-from flexlib.config import BenchmarkSettings
+from flexlib.config import BEAM_SAMPLING_BATCH, BenchmarkSettings
 from flexlib.errors import FlexError
 from flexlib.generation.cache import growing_cache
+from flexlib.generation.packing import packed
+from flexlib.progress import bar as progress_bar
 from flexlib.tasks.benchmarks import Problem
 
 Completion = dict[str, Any]  # task_id, sample, completion, tokens, truncated
@@ -57,7 +56,8 @@ _PARTS = 8
 # Columns of the cache that only ended rows still use, at most. It bounds the memory.
 _DEAD_COLUMNS = 128
 
-BEAM_SAMPLING_BATCH = 8  # problems; part of what beam sampling yields, so not the machine's choice
+_CANDIDATES = 1024  # tokens among which top_k and top_p are looked for first
+
 _STATIC_WIDTH = 64  # a compiled model sees prompts of multiples of this many tokens
 
 
@@ -91,7 +91,7 @@ def generate(
     Raises:
         FlexError: the settings do not fit together.
     """
-    _check(settings)
+    check(settings)
     if settings.stop is not None:
         problems = [dataclasses.replace(p, stop=settings.stop) for p in problems]
     work = [(problem, sample) for problem in problems for sample in range(settings.samples)]
@@ -102,13 +102,10 @@ def generate(
     done = {_key(c): c for c in _read_whole_lines(output)}
     missing = [(problem, i) for problem, i in in_order if (problem.task_id, i) not in done]
     with (
+        packed(model) if missing else contextlib.nullcontext(),
         output.open("a", encoding="utf-8") as file,
-        tqdm(
-            total=len(work),
-            initial=len(work) - len(missing),
-            desc=description,
-            unit="program",
-            disable=None if progress else True,
+        progress_bar(
+            description, "program", len(work), initial=len(work) - len(missing), show=progress
         ) as bar,
     ):
         if not missing:
@@ -238,7 +235,6 @@ class _Decoder:
     def __init__(self, model: PreTrainedModel, tokenizer: Any, settings: BenchmarkSettings) -> None:
         self.model, self.tokenizer, self.settings = model, tokenizer, settings
         self.ends = end_tokens(model, tokenizer)
-        self.warpers = _warpers(settings)
 
     def start(self, rows: list[_Row]) -> tuple[_Batch, list[Completion]]:
         """Pass the prompts of new rows, those that several have once, and take their first tokens."""
@@ -306,12 +302,9 @@ class _Decoder:
             ids = torch.tensor(ids, device=logits.device)
             logits = RepetitionPenalty(settings.repetition_penalty, padding)(ids, logits.float())
         if settings.temperature == 0:
-            return logits.argmax(dim=-1)
-        scores = logits.float()
-        for warper in self.warpers:
-            scores = warper(None, scores)
+            return logits.max(dim=-1).indices  # argmax, but quick in bf16 on a CPU, too
         u = torch.stack([row.uniforms[-1 if row.ended else len(row.new)] for row in rows])
-        return draw(scores, u.to(scores.device))
+        return draw(logits, u.to(logits.device), settings)
 
     def _ends(self, row: _Row) -> bool:
         if row.new[-1] in self.ends or len(row.new) >= self.settings.max_new_tokens:
@@ -348,6 +341,8 @@ def _in_batches(
 
 def _rows_can_leave(model: PreTrainedModel) -> bool:
     """Whether the model takes what :class:`_Decoder` gives it."""
+    if getattr(model, "active_peft_config", None) and model.active_peft_config.is_prompt_learning:
+        return False  # PEFT puts the virtual tokens before whatever the model is called with
     base = model.get_base_model() if hasattr(model, "get_base_model") else model
     taken = inspect.signature(base.forward).parameters
     return growing_cache(model.config) is not None and {"position_ids", "logits_to_keep"} <= set(
@@ -471,37 +466,69 @@ class RepetitionPenalty(RepetitionPenaltyLogitsProcessor):
         return super().__call__(text, scores)
 
 
-def draw(scores: torch.Tensor, uniforms: torch.Tensor) -> torch.Tensor:
-    """Sample by the inverse of the cumulative distribution.
+def draw(logits: torch.Tensor, uniforms: torch.Tensor, settings: BenchmarkSettings) -> torch.Tensor:
+    """Sample by the inverse of the cumulative distribution over the ids.
 
     Args:
-        scores: (rows, vocabulary), logarithms of what is proportional to the probabilities.
+        logits: (rows, vocabulary).
         uniforms: (rows,), fp64, in [0, 1). Those of a row come from a generator of its own, so a
             completion is the same in any batch.
+        settings: its temperature, ``top_k`` and ``top_p``, in this order, as in transformers, but that a
+            tie for the last place always keeps all: which transformers' ``top_p`` keeps is chance, and
+            bf16 ties often.
 
     Returns:
         (rows,) ids.
     """
+    scores, ids = logits.float() / settings.temperature, None
+    if settings.top_k or settings.top_p < 1:
+        scores, ids = _likeliest(scores, settings)
+        ids, order = ids.sort(dim=-1)
+        scores = scores.gather(-1, order)
     cumulative = scores.double().softmax(dim=-1).cumsum(dim=-1)
     # right=True passes over tokens of probability 0; the total is 1 up to rounding.
-    return torch.searchsorted(
-        cumulative, uniforms[:, None] * cumulative[:, -1:], right=True
-    ).squeeze(1)
+    chosen = torch.searchsorted(cumulative, uniforms[:, None] * cumulative[:, -1:], right=True)
+    return (chosen if ids is None else ids.gather(-1, chosen)).squeeze(-1)
+
+
+def _likeliest(
+    scores: torch.Tensor, settings: BenchmarkSettings
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The scores that ``top_k`` and ``top_p`` leave, and some that are set to -inf, with their ids. A
+    thousand candidates nearly always hold them all, and to sort a whole vocabulary is slow."""
+    words = scores.shape[-1]
+    for candidates in (min(max(_CANDIDATES, (settings.top_k or 0) + 1), words), words):
+        best, ids = scores.topk(candidates)
+        least, total = best[:, -1:], scores
+        if settings.top_k and settings.top_k < candidates:
+            least = best[:, settings.top_k - 1, None]
+            total = best = best.masked_fill(best < least, -torch.inf)
+        if settings.top_p < 1:
+            probability = (best - total.logsumexp(dim=-1, keepdim=True)).exp()
+            before = probability.cumsum(dim=-1) - probability
+            least = best.masked_fill(before >= settings.top_p, torch.inf).amin(-1, keepdim=True)
+        if candidates == words or (least > best[:, -1:]).all():
+            break
+    return best.masked_fill(best < least, -torch.inf), ids
 
 
 class Sample(LogitsProcessor):
     """Samples in transformers' greedy decoding: scores become 0 for the token that is drawn and -inf for
     the rest."""
 
-    def __init__(self, uniforms: torch.Tensor, prompt_width: int) -> None:
+    def __init__(
+        self, uniforms: torch.Tensor, prompt_width: int, settings: BenchmarkSettings
+    ) -> None:
         self.uniforms, self.prompt_width = uniforms, prompt_width  # (batch, max_new_tokens), [0, 1)
+        self.settings = settings
 
     def __call__(self, input_ids: torch.LongTensor, scores: torch.Tensor) -> torch.Tensor:
-        chosen = draw(scores, self.uniforms[:, input_ids.shape[1] - self.prompt_width])
+        uniforms = self.uniforms[:, input_ids.shape[1] - self.prompt_width]
+        chosen = draw(scores, uniforms, self.settings)
         return torch.full_like(scores, -torch.inf).scatter_(1, chosen[:, None], 0.0)
 
 
-def _check(settings: BenchmarkSettings) -> None:
+def check(settings: BenchmarkSettings) -> None:
     beams = settings.num_beams
     if beams is not None and beams < 2:
         raise FlexError("num_beams is 2 or more; leave it out to decode without beams")
@@ -541,19 +568,7 @@ def _processors(
     if settings.temperature == 0:
         return processors
     uniforms = torch.stack([_uniforms(p, sample, settings, seed) for p, sample in batch])
-    return [*processors, *_warpers(settings), Sample(uniforms.to(device), width)]
-
-
-def _warpers(settings: BenchmarkSettings) -> list[LogitsProcessor]:
-    """What of the distribution is sampled from."""
-    if settings.temperature == 0:
-        return []
-    warpers: list[LogitsProcessor] = [TemperatureLogitsWarper(settings.temperature)]
-    if settings.top_k:
-        warpers.append(TopKLogitsWarper(settings.top_k))
-    if settings.top_p < 1:
-        warpers.append(TopPLogitsWarper(settings.top_p))
-    return warpers
+    return [*processors, Sample(uniforms.to(device), width, settings)]
 
 
 def _repetition(settings: BenchmarkSettings, padding: Sequence[int]) -> list[LogitsProcessor]:

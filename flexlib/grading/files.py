@@ -12,14 +12,15 @@ from __future__ import annotations
 
 import gzip
 import json
-import os
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from flexlib import disk
 from flexlib.errors import FlexError
 from flexlib.grading.programs import Program, Verdict
-from flexlib.tasks.benchmarks import LANGUAGES, MULTIPL_E, Problem
+from flexlib.tasks.benchmarks import Problem
+from flexlib.tasks.languages import LANGUAGES, from_multipl_e
 from flexlib.tasks.sources import read_jsonl
 
 # MultiPL-E's word for each verdict; its pass_k.py takes "OK" with exit code 0 for a pass.
@@ -89,7 +90,7 @@ def read_programs(path: Path) -> list[Program]:
         if missing or "id" not in row:
             lack = ", ".join(missing or ["id"])
             raise FlexError(f"{path}, row {number}: {lack} missing, or no text")
-        language = MULTIPL_E.get(row["language"], row["language"])
+        language = from_multipl_e(row["language"])
         if language not in LANGUAGES:
             raise FlexError(f"{path}, row {number}: unknown language {row['language']!r}")
         if language == "java" and not row["prompt"].strip():
@@ -142,7 +143,7 @@ def read_completions(path: Path) -> tuple[dict, list[Program]]:
         completions = problem.pop("completions", None)
         if completions is None:
             completions = [_cut(result["program"], problem) for result in problem.pop("results")]
-        language = MULTIPL_E.get(problem["language"], problem["language"])
+        language = from_multipl_e(problem["language"])
         name = problem["name"]
         programs = [
             Program(f"{name}#{sample}", language, problem["prompt"], text, problem["tests"])
@@ -177,11 +178,9 @@ def write_results(
 ) -> None:
     """Write a MultiPL-E results file, whole or not at all."""
     results = list(map(_result, programs, verdicts))
+    content = json.dumps(problem | {"results": results}, indent=2).encode()
     path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{os.getpid()}-{path.name}")
-    with _open(aside, "w") as file:
-        json.dump(problem | {"results": results}, file, indent=2)
-    aside.replace(path)
+    disk.write_atomically(path, gzip.compress(content) if path.suffix == ".gz" else content)
 
 
 def _result(program: Program, verdict: Verdict) -> dict:

@@ -11,7 +11,8 @@ from flexlib.grading.hostile import CASES
 from flexlib.grading.pool import grade
 from flexlib.grading.programs import Program, Verdict
 from flexlib.grading.tools import tools_for
-from flexlib.tasks.benchmarks import LANGUAGES, load_benchmark, read_rows
+from flexlib.tasks.benchmarks import load_benchmark, read_rows
+from flexlib.tasks.languages import LANGUAGES
 from flexlib.tasks.sources import read_jsonl
 
 MBJP_FILE = "mxeval/mbjp_release_v1.2.jsonl"
@@ -132,8 +133,10 @@ def known_truth(data_dir: str | Path | None) -> Iterator[Known]:
     language, and the references below ``data_dir``, if given."""
     languages, _ = available_languages()
     for language in languages:
-        yield hostile_programs(language)
-        yield nanobench_references(language, NANOBENCH_TASKS[language])
+        if any(case.language == language for case in CASES):
+            yield hostile_programs(language)
+        if language in NANOBENCH_TASKS:
+            yield nanobench_references(language, NANOBENCH_TASKS[language])
     if data_dir is not None:
         yield humaneval_references(data_dir)
         yield mbpp_references(data_dir)

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pandas as pd
 
+from flexlib import paths
 from flexlib.errors import FlexError
 
-FOLDER = Path(__file__).resolve().parents[2] / "data" / "benchmarks"
+FOLDER = paths.MEASURED
 
 
 def _table(name: str, script: str, folder: Path) -> pd.DataFrame:

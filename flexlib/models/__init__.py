@@ -9,7 +9,6 @@ from flexlib.models.bases import (
     pick_device,
     quiet,
     skeleton,
-    with_adapter,
 )
 
 __all__ = [
@@ -21,5 +20,4 @@ __all__ = [
     "pick_device",
     "quiet",
     "skeleton",
-    "with_adapter",
 ]

@@ -8,16 +8,16 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from flexlib import paths
 from flexlib.config import Precision
 from flexlib.errors import FlexError
-from flexlib.models import gguf
+from flexlib.models import adapters, gguf
 from flexlib.models.files import (
     IDENTITY,
     files_digest,
     one_line,
     quiet,
 )
-from flexlib.runs.store import ROOT
 
 if TYPE_CHECKING:
     import torch
@@ -51,7 +51,7 @@ def locate(
         FlexError: there is no such folder, it holds no model, or the hub is out of reach; as
             :func:`flexlib.gguf.dequantised`.
     """
-    candidates = [folder] if folder else [Path(base_model), ROOT / base_model]
+    candidates = [folder] if folder else [Path(base_model), paths.ROOT / base_model]
     for candidate in candidates:
         if candidate.suffix == ".gguf":
             candidate = gguf.dequantised(candidate, sha256)
@@ -140,15 +140,6 @@ def load_model(
     return model.to(device).eval()
 
 
-def with_adapter(model: PreTrainedModel, adapter: Path, *, merge: bool) -> Any:
-    """The model with a LoRA adapter, as an extra branch or folded into its weights."""
-    from peft import PeftModel
-
-    with quiet():
-        model = PeftModel.from_pretrained(model, adapter).eval()
-    return model.merge_and_unload() if merge else model
-
-
 class BaseModels:
     """One base model, kept in memory from stage to stage and run to run.
 
@@ -159,6 +150,33 @@ class BaseModels:
     def __init__(self) -> None:
         self._kept: tuple[tuple, PreTrainedModel] | None = None
         self._lent: tuple | None = None
+
+    @contextlib.contextmanager
+    def lend(
+        self,
+        folder: Path,
+        precision: Precision,
+        device: str,
+        attention: str | None = None,
+        adapter: Path | None = None,
+        *,
+        merge: bool = False,
+        spoils: bool = False,
+    ) -> Iterator[Any]:
+        """The base model of a folder for one block, with an adapter if one is named.
+
+        Args:
+            spoils: whether the block leaves another model than it got.
+
+        Raises:
+            FlexError: as :func:`load_model`.
+        """
+        model = self.take(folder, precision, device, attention)
+        if adapter:
+            model = adapters.load(model, adapter, merge=merge)
+        yield model
+        if not spoils and not (adapter and (merge or adapters.replaces_base(adapter))):
+            self.give_back(model)
 
     def take(
         self, folder: Path, precision: Precision, device: str, attention: str | None = None

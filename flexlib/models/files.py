@@ -5,12 +5,11 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
-from flexlib.runs.store import write_atomically
+from flexlib import disk, paths
 
 # What makes a model folder the model that it is; a model card or an optimiser state beside it does not.
 IDENTITY = ("config.json", "*.safetensors", "pytorch_model*.bin", "tokenizer*", "special_tokens*")
@@ -51,7 +50,7 @@ def file_digest(path: Path) -> str:
     state = path.stat()
     if state.st_size < _LARGE:
         return _hash(path)
-    cache = cache_folder()
+    cache = paths.cache_folder()
     # A file of the hub's cache is a link to its content.
     key = hashlib.sha256(f"{path.resolve()} {state.st_size} {state.st_mtime_ns}".encode())
     known = cache / f"{key.hexdigest()[:32]}.json"
@@ -60,18 +59,13 @@ def file_digest(path: Path) -> str:
     found = _hash(path)
     with contextlib.suppress(OSError):  # a cache that cannot be written is no reason to stop
         cache.mkdir(parents=True, exist_ok=True)
-        write_atomically(known, json.dumps({"sha256": found}).encode())
+        disk.write_atomically(known, json.dumps({"sha256": found}).encode())
     return found
 
 
 def _hash(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def cache_folder() -> Path:
-    """flexlib's folder in the user's cache."""
-    return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "flexlib"
 
 
 def one_line(error: Exception) -> str:

@@ -17,12 +17,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
-
-from flexlib.config import digest_of
+from flexlib import disk, paths
 from flexlib.errors import FlexError
+from flexlib.formats import digest_of, to_json
 from flexlib.models import files
-from flexlib.runs.store import full_disk_is_an_error, to_json
 
 PRECISION = "bf16"
 _ORIGIN = "gguf.json"  # in the folder: what it was made of, and the digest of what was made
@@ -53,14 +51,13 @@ def dequantised(file: Path, sha256: str | None = None, cache: Path | None = None
             f"{file} is damaged or another file (sha256 {found[:12]} instead of {sha256[:12]}): fetch "
             "it again, or name another model by --set base_model=NAME"
         )
-    folder = folder_of(found, cache or files.cache_folder())
+    folder = folder_of(found, cache or paths.cache_folder())
     if origin(folder):
         return folder
-    with full_disk_is_an_error(folder.parent):
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder.with_name(f"{folder.name}.lock")):
-            if not origin(folder):
-                _make(file, found, folder)
+    lock = folder.with_name(f"{folder.name}.lock")
+    with disk.full_disk_is_an_error(folder.parent), disk.lock(lock):
+        if not origin(folder):
+            _make(file, found, folder)
     return folder
 
 
@@ -89,17 +86,14 @@ def _make(file: Path, sha256: str, folder: Path) -> None:
     """Dequantise ``file`` into ``folder``, which appears by one rename."""
     header = _header(file)
     needed = 2 * header["numbers"] + 2**25  # bf16, and the tokenizer
-    free = shutil.disk_usage(folder.parent).free
+    free = disk.free_bytes(folder.parent)
     if free < needed:
         raise FlexError(
             f"the dequantised copy of {file.name} takes {needed / 1e9:.1f} GB and {folder.parent} has "
             f"{free / 1e9:.1f} GB: free some, or set XDG_CACHE_HOME to a larger disk"
         )
     print(f"dequantising {file.name}, once: about a minute", file=sys.stderr, flush=True)
-    temporary = folder.with_name(f".{folder.name}.tmp")  # the lock is held: nobody else's
-    try:
-        shutil.rmtree(temporary, ignore_errors=True)
-        temporary.mkdir()
+    with disk.folder_atomically(folder) as temporary:
         _convert(file, header["ends"], temporary)
         made = {
             "sha256": sha256,
@@ -108,9 +102,6 @@ def _make(file: Path, sha256: str, folder: Path) -> None:
         }
         (temporary / _ORIGIN).write_bytes(to_json(made))
         shutil.rmtree(folder, ignore_errors=True)  # one that was altered
-        temporary.rename(folder)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _header(file: Path) -> dict[str, Any]:

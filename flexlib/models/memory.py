@@ -15,13 +15,18 @@ from dataclasses import dataclass
 import torch
 from transformers import PreTrainedModel
 
-from flexlib.config import BenchmarkSettings, LoraSettings, TrainingSettings
+from flexlib.config import (
+    ADAPTERS,
+    BEAM_SAMPLING_BATCH,
+    Adapter,
+    BenchmarkSettings,
+    TrainingSettings,
+)
 from flexlib.errors import FlexError
-from flexlib.generation.decoding import BEAM_SAMPLING_BATCH
 
 GB = 1e9
 _HALF = 2  # bytes a parameter in bf16 and fp16
-_ADAM = 16  # bytes a LoRA parameter: fp32 weight, gradient and two moments
+_ADAM = 16  # bytes a trained parameter: fp32 weight, gradient and two moments
 _OVERHEAD = 1.5 * GB  # CUDA context, workspaces, fragmentation
 _TOO_LARGE_FOR_A_CPU = 1.5e9  # parameters; a run of a model of this size takes days there
 SMALLER = "a smaller model such as --set base_model=Qwen/Qwen2.5-Coder-0.5B"
@@ -71,15 +76,15 @@ def shape_of(model: PreTrainedModel) -> Shape:
 def training_bytes(
     shape: Shape,
     training: TrainingSettings,
-    lora: LoraSettings,
+    adapter: Adapter,
     *,
     sequences: int,
     checkpointing: bool,
 ) -> int:
     """Peak of training with the base frozen, for ``sequences`` of the full length in one pass."""
     width = 4 if training.precision == "fp32" else _HALF
-    adapted = [shape.linear[name] for name in lora.target_modules if name in shape.linear]
-    factors = shape.layers * sum(lora.rank * (n + m) for n, m in adapted)
+    targets = getattr(adapter, "target_modules", ())
+    adapted = [shape.linear[name] for name in targets if name in shape.linear]
     block = 17 * shape.width + 6 * shape.feedforward + 6 * sum(n for n, _ in adapted)
     block = block * width // _HALF
     if checkpointing:  # the inputs of every block, and one block computed again
@@ -88,7 +93,15 @@ def training_bytes(
         kept = shape.layers * block
     tokens = sequences * training.max_length
     logits = 3 * 4 * min(tokens, 512) * shape.vocabulary  # see flexlib.training.loss
-    return int(shape.parameters * width + factors * _ADAM + tokens * kept + logits + _OVERHEAD)
+    trained = _trained(shape, adapter, adapted)
+    return int(shape.parameters * width + trained * _ADAM + tokens * kept + logits + _OVERHEAD)
+
+
+def _trained(shape: Shape, adapter: Adapter, adapted: Sequence[tuple[int, int]]) -> int:
+    """How many numbers are trained, roughly; of the kinds without a rank so few that they do not count."""
+    if ADAPTERS[adapter.kind].peft is None:
+        return shape.parameters
+    return shape.layers * sum(getattr(adapter, "rank", 0) * (n + m) for n, m in adapted)
 
 
 def generation_bytes(shape: Shape, settings: BenchmarkSettings, rows: int, prompt: int) -> int:
@@ -122,7 +135,7 @@ def check_device(shape: Shape, device: str, *, asked_for: bool) -> None:
 def plan_training(
     shape: Shape,
     training: TrainingSettings,
-    lora: LoraSettings,
+    adapter: Adapter,
     *,
     sequences: int,
     memory: int,
@@ -136,7 +149,7 @@ def plan_training(
 
     def needed(sequences: int, checkpointing: bool) -> int:
         return training_bytes(
-            shape, training, lora, sequences=sequences, checkpointing=checkpointing
+            shape, training, adapter, sequences=sequences, checkpointing=checkpointing
         )
 
     for choice in [checkpointing] if checkpointing is not None else [False, True]:

@@ -16,12 +16,14 @@ from functools import cache
 from pathlib import Path
 from random import Random
 
+from flexlib import paths
 from flexlib.errors import FlexError
 from flexlib.nanobench.mutants import mutants
 from flexlib.nanobench.operations import AMBIGUOUS
 from flexlib.nanobench.syntax import (
     BOOL,
     INT,
+    LANGUAGES,
     LIST,
     Divergence,
     Lit,
@@ -31,20 +33,11 @@ from flexlib.nanobench.syntax import (
     python_function,
 )
 from flexlib.nanobench.tasks import Task, sample_task
-from flexlib.tasks.benchmarks import LANGUAGES, Problem
 
 SEED = 20260406
 SIZES = {"train": 374, "validation": 90, "test": 500}
 REPEATS = 3  # training tasks of one composition, at most; the other splits repeat none
-FOLDER = Path(__file__).parents[2] / "data" / "nano" / "nanobench"
-
-# Where decoding stops, as MultiPL-E and the HumanEval papers do.
-STOP = {
-    "python": ("\ndef", "\n#", "\nif", "\nclass", "\nprint", '\n"""', "\nassert"),
-    "java": ("\n    }\n",),
-    "javascript": ("\nfunction ", "\n/*", "\n//", "\nconsole.log", "\nconst "),
-    "cpp": ("\n}",),
-}
+FOLDER = paths.NANOBENCH
 
 
 def split_of(composition: str) -> str:
@@ -295,23 +288,3 @@ def load_split(split: str, folder: Path = FOLDER) -> list[dict]:
     if split not in SIZES:
         raise FlexError(f"unknown NanoBench split {split!r}; choose from {', '.join(SIZES)}")
     return list(_read(folder / f"{split}.jsonl"))
-
-
-def problems(language: str, split: str = "test", folder: Path = FOLDER) -> list[Problem]:
-    """The problems of a split in one language.
-
-    Raises:
-        FlexError: unknown language or split, or the file is missing or broken.
-    """
-    if language not in LANGUAGES:
-        raise FlexError(f"unknown language {language!r}; choose from {', '.join(LANGUAGES)}")
-    return [
-        Problem(
-            record["task_id"],
-            language,
-            record[f"prompt_{language}"],
-            record[f"tests_{language}"],
-            STOP[language],
-        )
-        for record in load_split(split, folder)
-    ]

@@ -279,6 +279,8 @@ TYPES = {
     },
 }
 
+LANGUAGES = ("python", "java", "javascript", "cpp")  # that a program is rendered to
+
 _EMPTY_LIST = {"python": "[]", "java": "new ArrayList<Long>()", "javascript": "[]", "cpp": "{}"}
 _C_OPERATORS = {"and": "&&", "or": "||"}
 _JS_OPERATORS = {"==": "===", "!=": "!==", "and": "&&", "or": "||"}

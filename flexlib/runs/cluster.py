@@ -8,13 +8,13 @@ short job, and a job that the scheduler kills is resumed when the grid is submit
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from flexlib.config import RunConfig
-from flexlib.errors import FlexError
-from flexlib.runs.pipeline import Busy, Machine, run
+from flexlib.errors import Busy, FlexError
+from flexlib.runs.machine import Machine
+from flexlib.runs.pipeline import run
 
 DEFAULTS = {"timeout_min": 240, "gpus_per_node": 1, "cpus_per_task": 8, "mem_gb": 64}
 
@@ -57,7 +57,7 @@ def grid(
     try:
         executor = submitit.AutoExecutor(folder=machine.work_dir / "jobs", cluster=cluster)
         executor.update_parameters(name="flexlib", **parameters)
-        jobs = executor.map_array(_job, wanted, [replace(machine, progress=False)] * len(wanted))
+        jobs = executor.map_array(_job, wanted, [machine] * len(wanted))
     except (NameError, RuntimeError, submitit.core.utils.FailedJobError) as error:
         raise FlexError(f"cannot submit: {' '.join(str(error).split())}") from error
     for config, job in zip(wanted, jobs, strict=True):

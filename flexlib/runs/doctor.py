@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.metadata
 import importlib.util
 import os
-import shutil
 import socket
 import sys
 from collections.abc import Iterator
@@ -13,8 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from flexlib import config, disk, grading, paths
 from flexlib.errors import FlexError
-from flexlib.runs import provenance, store
+from flexlib.grading import Program
+from flexlib.runs import provenance
+from flexlib.tasks.languages import LANGUAGES
 
 _HUB = "https://huggingface.co"
 _HUB_TIMEOUT = 3.0  # seconds
@@ -24,36 +27,6 @@ _SMALL_DISK = 4 * 2**30  # bytes: the file, its dequantised copy, checkpoints an
 _PAPER_DISK = (
     40 * 2**30
 )  # bytes: Code Llama 7B is 27 GB on the hub (safetensors and .bin), plus runs
-
-# A program that passes, in every language, in the shape that the grader takes.
-_PROBES = {
-    "python": (
-        "def one():\n",
-        "    return 1\n",
-        "def check(f):\n    assert f() == 1\n\ncheck(one)\n",
-    ),
-    "java": (
-        "import java.util.*;\nclass Problem {\n    public static long one() {\n",
-        "        return 1L;",
-        "    }\n    public static void main(String[] args) {\n    assert(one() == 1L);\n    }\n\n}\n",
-    ),
-    "javascript": (
-        "function one(){\n",
-        "  return 1;\n}\n",
-        "const assert = require('node:assert');\nfunction test() { assert.deepEqual(one(),1); }\ntest();",
-    ),
-    "cpp": (
-        "#include<assert.h>\n#include<bits/stdc++.h>\nlong one() {\n",
-        "    return 1;",
-        "}\nint main() {\n    auto candidate = one;\n    assert(candidate() == (1));\n}\n",
-    ),
-}
-_INSTALL = {
-    "python": "install python3",
-    "java": "apt install default-jdk-headless",
-    "javascript": "apt install nodejs",
-    "cpp": "apt install g++",
-}
 
 
 @dataclass(frozen=True)
@@ -67,7 +40,7 @@ class Check:
     needed_for: tuple[str, ...] = ()
 
 
-def examine(folder: Path = store.DEFAULT, *, hub: str | None = None) -> Iterator[Check]:
+def examine(folder: Path = paths.RUNS, *, hub: str | None = None) -> Iterator[Check]:
     """All checks, one after the other, as each is done.
 
     Args:
@@ -75,7 +48,7 @@ def examine(folder: Path = store.DEFAULT, *, hub: str | None = None) -> Iterator
         hub: address to try instead of the model hub's (default: ``HF_ENDPOINT``, else the hub).
     """
     yield from check_packages()
-    for language in _PROBES:
+    for language in LANGUAGES:
         yield check_language(language)
     yield check_nano_model()
     yield check_gpu()
@@ -133,29 +106,33 @@ def check_packages() -> Iterator[Check]:
 
 def check_language(language: str, *, unsafe_no_sandbox: bool = False) -> Check:
     """Grade one correct program of the language, in the sandbox unless told otherwise."""
-    from flexlib.grading import Program, grade
-
-    prompt, completion, tests = _PROBES[language]
-    needed_for = PROFILES if language in ("python", "java") else ()
+    known = LANGUAGES[language]
+    name, remedy = f"grade {language}", f"apt install {known.package}"
+    needed_for = tuple(p for p in PROFILES if language in _languages_of(p))
+    probe = Program("probe", language, *known.probe)
+    options = {"workers": 1, "unsafe_no_sandbox": unsafe_no_sandbox, "progress": False}
     try:
-        [verdict] = grade(
-            [Program("probe", language, prompt, completion, tests)],
-            workers=1,
-            unsafe_no_sandbox=unsafe_no_sandbox,
-            progress=False,
-        )
+        [verdict] = grading.grade([probe], **options)
     except FlexError as error:
-        return Check(f"grade {language}", False, str(error), _INSTALL[language], needed_for)
-    version = provenance.toolchain_version(language)
-    if verdict.passed:
-        return Check(f"grade {language}", True, f"{version}, in the sandbox", needed_for=needed_for)
-    detail = f"a correct program was judged {verdict.verdict}: {verdict.detail}"
-    return Check(f"grade {language}", False, detail, _INSTALL[language], needed_for)
+        return Check(name, False, str(error), remedy, needed_for)
+    if not verdict.passed:
+        detail = f"a correct program was judged {verdict.verdict}: {verdict.detail}"
+        return Check(name, False, detail, remedy, needed_for)
+    detail = f"{provenance.toolchain_version(language)}, in the sandbox"
+    if known.judge != "apart":
+        detail += f"; {known.trust}"
+    return Check(name, True, detail, needed_for=needed_for)
+
+
+@functools.cache
+def _languages_of(profile: str) -> set[str]:
+    """The languages that a profile's runs are graded in, unless told otherwise."""
+    return {b.language for b in config.load(profile, "base", 0).benchmarks}
 
 
 def check_nano_model() -> Check:
     """The base model that ships with the study."""
-    from flexlib import config, models
+    from flexlib import models
 
     name = config.load("nano", "base", 0).base_model
     try:
@@ -175,11 +152,11 @@ def check_nano_model() -> Check:
 def check_small_model(hub_answers: bool) -> Check:
     """The base of the profile small: dequantised already, or to be had."""
     from flexlib import config
-    from flexlib.models import files, gguf
+    from flexlib.models import gguf
 
     base = config.load("small", "base", 0)
     name = "small base model"
-    if gguf.origin(gguf.folder_of(base.base_sha256, files.cache_folder())):
+    if gguf.origin(gguf.folder_of(base.base_sha256, paths.cache_folder())):
         return Check(name, True, f"{base.base_file}, dequantised", needed_for=("small",))
     if importlib.util.find_spec("gguf") is None:
         return Check(
@@ -246,9 +223,7 @@ def check_hub(address: str) -> Check:
 
 def check_disk(folder: Path) -> Check:
     """Free space where the store is."""
-    while not folder.exists():
-        folder = folder.parent
-    free = shutil.disk_usage(folder).free
+    free = disk.free_bytes(folder)
     needs = {"nano": _NANO_DISK, "small": _SMALL_DISK, "paper": _PAPER_DISK}
     return Check(
         "disk",

@@ -11,16 +11,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from flexlib.runs.store import ROOT
+from flexlib import paths
+from flexlib.config import RunConfig
+from flexlib.runs.machine import Machine
+from flexlib.tasks import benchmarks, sources
+from flexlib.tasks.languages import LANGUAGES
+from flexlib.training import distributed
 
 PACKAGES = ("torch", "transformers", "peft", "accelerate", "tokenizers", "safetensors", "numpy")
-# What runs a language, and how it tells its version.
-TOOLCHAINS = {
-    "python": ("python3", "--version"),
-    "java": ("javac", "-version"),
-    "javascript": ("node", "--version"),
-    "cpp": ("g++", "--version"),
-}
 
 
 def describe(device: str) -> dict[str, Any]:
@@ -32,7 +30,7 @@ def describe(device: str) -> dict[str, Any]:
         "git": git_state(),
         "python": platform.python_version(),
         "packages": package_versions(),
-        "toolchains": {language: toolchain_version(language) for language in TOOLCHAINS},
+        "toolchains": {language: toolchain_version(language) for language in LANGUAGES},
         "os": f"{platform.system()} {platform.machine()}",
         "cpu": cpu_model(),
         "gpu": torch.cuda.get_device_name() if device == "cuda" else None,
@@ -41,12 +39,28 @@ def describe(device: str) -> dict[str, Any]:
     }
 
 
+def of_run(config: RunConfig, machine: Machine, device: str) -> dict[str, Any]:
+    """What provenance says of a run, beside its times."""
+    tables = {b.name: benchmarks.source(b.name) for b in config.benchmarks}
+    return {
+        **describe(device),
+        "launched": distributed.processes(),  # that trained together
+        "generation_batch": machine.generation_batch,
+        "microbatch": machine.microbatch,
+        "compile": machine.compile,
+        "attention": machine.attention,
+        "sandboxed": not machine.unsafe_no_sandbox,
+        # Where each benchmark was read, and the sha256 that its content was held against.
+        "data": {n: sources.describe(t, machine.data_dir) for n, t in tables.items() if t},
+    }
+
+
 def git_state() -> dict[str, Any] | None:
     """Commit, and whether code, benchmark or base model differ from it; None outside a checkout."""
-    commit = _output("git", "-C", str(ROOT), "rev-parse", "HEAD")
+    commit = _output("git", "-C", str(paths.ROOT), "rev-parse", "HEAD")
     if commit is None:
         return None
-    changes = _output("git", "-C", str(ROOT), "status", "--porcelain", "flexlib", "data/nano")
+    changes = _output("git", "-C", str(paths.ROOT), "status", "--porcelain", "flexlib", "data/nano")
     return {"commit": commit, "dirty": bool(changes)}
 
 
@@ -57,10 +71,10 @@ def package_versions() -> dict[str, str]:
 
 def toolchain_version(language: str) -> str | None:
     """First line of what a language's compiler or interpreter says of itself; None if missing."""
-    command, option = TOOLCHAINS[language]
+    command, *options = LANGUAGES[language].version
     if shutil.which(command) is None:
         return None
-    text = _output(command, option)
+    text = _output(command, *options)
     return text.splitlines()[0] if text else None
 
 

@@ -7,7 +7,7 @@
         provenance.json                    with what and when; sha256 of every other file here
         training.csv                       loss curve (arms that train)
         adapter/                           LoRA weights, PEFT format (arms that train)
-        spectra.csv.gz                     spectra of the adapter (arms that train, since 0.2)
+        <analysis>.csv.gz                  what was computed from the run later (flexlib.analysis)
         completions-<benchmark>.jsonl.gz   one line a program: task_id, sample, completion, tokens, truncated
         verdicts-<benchmark>.csv           one line a program: task_id, sample, verdict, passed, detail
 
@@ -19,75 +19,27 @@ from __future__ import annotations
 
 import contextlib
 import csv
-import errno
 import gzip
 import hashlib
 import io
 import json
-import os
 import shutil
-import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flexlib import config as configs
+from flexlib import disk, paths
 from flexlib.errors import FlexError
+from flexlib.formats import TRAINING_FIELDS, VERDICT_FIELDS, to_csv, to_json
 
 if TYPE_CHECKING:
     import pandas as pd
 
-ROOT = Path(__file__).resolve().parents[2]
-DEFAULT = ROOT / "data" / "runs"
-
-VERDICT_FIELDS = ("task_id", "sample", "verdict", "passed", "detail")
-TRAINING_FIELDS = (
-    *("step", "epoch", "tokens", "loss", "eval_loss", "lr", "grad_norm"),
-    *("passes", "unclipped", "curvature_norm"),
-    *("ce", "penalty"),  # of runs with a penalty
-)
-SPECTRA_FIELDS = (
-    *("module", "layer", "projection", "part", "quantity", "x", "value"),
-    *("permuted_mean", "permuted_sd", "random_mean", "random_sd"),
-)
 _KEYS = ["run_id", "profile", "arm", "seed"]
-_ABANDONED_SECONDS = 86_400  # longer than any save takes
 
 
 # --- writing ------------------------------------------------------------------------------------
-
-
-@contextlib.contextmanager
-def full_disk_is_an_error(folder: Path) -> Iterator[None]:
-    """Turn the exceptions of a full disk into a FlexError.
-
-    torch and safetensors do not raise OSError for it, so their messages and, failing that, the free
-    space are looked at.
-    """
-    try:
-        yield
-    except (OSError, RuntimeError, ValueError) as error:
-        full = getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT)
-        full = full or "No space left on device" in str(error)
-        if full or (not isinstance(error, OSError) and _free_bytes(folder) < 2**20):
-            raise FlexError(
-                f"no space left in {folder}; free some and give the same command again: it resumes"
-            ) from error
-        raise
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file so that a reader sees the old content or the new, never a part."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
 
 
 def save(store: Path, run_id: str, source: Path) -> Path:
@@ -100,22 +52,13 @@ def save(store: Path, run_id: str, source: Path) -> Path:
         FlexError: no space left; nothing half-written remains.
     """
     target = store / run_id
-    temporary = store / f".{run_id}.{os.getpid()}.tmp"
-    with full_disk_is_an_error(store):
-        store.mkdir(parents=True, exist_ok=True)
-        _remove_abandoned(store)
-        try:
-            shutil.copytree(source, temporary)
-            provenance = _read_json(temporary / "provenance.json")
-            provenance["files"] = _digests(temporary)
-            (temporary / "provenance.json").write_bytes(to_json(provenance))
-            for path in [*temporary.rglob("*"), temporary]:
-                _fsync(path)
-            with contextlib.suppress(FileExistsError):
-                _rename_folder(temporary, target)
-            _fsync(store)
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
+    with disk.full_disk_is_an_error(store), disk.folder_atomically(target) as folder:
+        # Without what a process left aside that was killed while writing.
+        left = shutil.ignore_patterns(".*.tmp")
+        shutil.copytree(source, folder, ignore=left, dirs_exist_ok=True)
+        provenance = _read_json(folder / "provenance.json")
+        provenance["files"] = _digests(folder)
+        (folder / "provenance.json").write_bytes(to_json(provenance))
     return target
 
 
@@ -126,40 +69,35 @@ def replace_verdicts(
 
     A process killed between the two writes leaves a run that reads as corrupt until it is regraded.
     """
-    provenance = _read_json(run / "provenance.json")
-    with full_disk_is_an_error(run):
-        for benchmark, verdict_rows in rows.items():
-            name = f"verdicts-{benchmark}.csv"
-            content = to_csv(VERDICT_FIELDS, verdict_rows)
-            write_atomically(run / name, content)
-            provenance["files"][name] = hashlib.sha256(content).hexdigest()
+    files = {
+        f"verdicts-{benchmark}.csv": to_csv(VERDICT_FIELDS, verdict_rows)
+        for benchmark, verdict_rows in rows.items()
+    }
+    with _changing(run, files) as provenance:
         provenance.setdefault("regraded", []).append(dict(note))
-        write_atomically(run / "provenance.json", to_json(provenance))
 
 
-def to_json(data: Any) -> bytes:
-    """Plain data as indented JSON with sorted keys."""
-    return (json.dumps(data, indent=2, sort_keys=True, ensure_ascii=False) + "\n").encode()
+def attach(run: Path, analysis: str, content: bytes, note: Mapping[str, Any]) -> None:
+    """Add the table of an analysis to a stored run, or exchange it, and note in its provenance with
+    what it was made.
+
+    A process killed between the two writes leaves a run that is whole but for this table.
+    """
+    with _changing(run, {f"{analysis}.csv.gz": content}) as provenance:
+        provenance.setdefault("analyses", {})[analysis] = dict(note)
 
 
-def to_csv(fields: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> bytes:
-    """Rows as CSV; a missing field is an empty cell."""
-    text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, fields, extrasaction="ignore", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue().encode()
-
-
-def to_csv_gz(fields: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> bytes:
-    """As :func:`to_csv`, gzipped: equal rows give equal bytes."""
-    return gzip.compress(to_csv(fields, rows), mtime=0)
-
-
-def to_jsonl_gz(rows: Iterable[Mapping[str, Any]]) -> bytes:
-    """Rows as gzipped JSON lines: equal rows give equal bytes (no time, no file name inside)."""
-    text = "".join(json.dumps(row, ensure_ascii=False, sort_keys=True) + "\n" for row in rows)
-    return gzip.compress(text.encode(), mtime=0)
+@contextlib.contextmanager
+def _changing(run: Path, files: Mapping[str, bytes]) -> Iterator[dict[str, Any]]:
+    """Write files of a stored run, then its provenance, which the block completes. One process at a
+    time: another's note is not lost."""
+    with disk.full_disk_is_an_error(run), disk.lock(run.with_name(f".{run.name}.lock")):
+        provenance = _read_json(run / "provenance.json")
+        yield provenance
+        for name, content in files.items():
+            disk.write_atomically(run / name, content)
+            provenance["files"][name] = hashlib.sha256(content).hexdigest()
+        disk.write_atomically(run / "provenance.json", to_json(provenance))
 
 
 # --- reading ------------------------------------------------------------------------------------
@@ -196,10 +134,23 @@ def trained_alike(store: Path, config: Mapping[str, Any]) -> Path | None:
 
 def run_folders(store: Path | None = None) -> list[Path]:
     """The folders of the stored runs, by name."""
-    store = Path(store or DEFAULT)
+    store = Path(store or paths.RUNS)
     if not store.is_dir():
         return []
     return sorted(p for p in store.iterdir() if p.is_dir() and not p.name.startswith("."))
+
+
+def select(store: Path, run_ids: Iterable[str] = ()) -> list[Path]:
+    """The folders of these runs, or of all.
+
+    Raises:
+        FlexError: there is no such run.
+    """
+    folders = {run.name: run for run in run_folders(store)}
+    for run_id in run_ids:
+        if run_id not in folders:
+            raise FlexError(f"no run {run_id!r} in {store}; the store has {len(folders)} runs")
+    return [folders[run_id] for run_id in run_ids or folders]
 
 
 def read_config(run: Path) -> dict[str, Any]:
@@ -266,7 +217,11 @@ def runs(store: Path | None = None, *, profile: str | None = None) -> pd.DataFra
     import pandas as pd
 
     rows = [
-        {**keys, **_flat(config, skip=_KEYS), **_flat(read_provenance(run), skip=["files"])}
+        {
+            **keys,
+            **_flat(_today(config), skip=_KEYS),
+            **_flat(read_provenance(run), skip=["files", "analyses"]),
+        }
         for run, keys, config in _identified(store, profile)
     ]
     return pd.DataFrame(rows, columns=None if rows else _KEYS)
@@ -314,9 +269,11 @@ def training(store: Path | None = None, *, profile: str | None = None) -> pd.Dat
     return table.assign(ce=table["ce"].fillna(table["loss"].where(table["penalty"].isna())))
 
 
-def spectra(store: Path | None = None, *, profile: str | None = None) -> pd.DataFrame:
-    """The spectra of the stored adapters: run_id, profile, arm, seed, then the columns of
-    :func:`flexlib.analysis.spectra.of_factors`. Runs that were stored without are left out.
+def tables(
+    name: str, fields: Sequence[str], store: Path | None = None, *, profile: str | None = None
+) -> pd.DataFrame:
+    """A table that runs may have, such as that of an analysis: run_id, profile, arm, seed, then
+    ``fields``. Runs without it are left out.
 
     Raises:
         FlexError: as :func:`runs`.
@@ -324,12 +281,14 @@ def spectra(store: Path | None = None, *, profile: str | None = None) -> pd.Data
     import pandas as pd
 
     frames = [
-        _read_frame(run, "spectra.csv.gz", SPECTRA_FIELDS).assign(**keys)
+        _read_frame(run, name, fields).assign(**keys)
         for run, keys, _ in _identified(store, profile)
-        if "spectra.csv.gz" in read_provenance(run)["files"]
+        if name in read_provenance(run)["files"]
     ]
-    fields = [*_KEYS, *SPECTRA_FIELDS]
-    return pd.concat(frames, ignore_index=True)[fields] if frames else pd.DataFrame(columns=fields)
+    columns = [*_KEYS, *fields]
+    return (
+        pd.concat(frames, ignore_index=True)[columns] if frames else pd.DataFrame(columns=columns)
+    )
 
 
 # --- details ------------------------------------------------------------------------------------
@@ -408,6 +367,9 @@ def _verified(run: Path, name: str) -> bytes:
         why = f"{name} was altered or cut short"
         if name.startswith("verdicts-"):
             raise FlexError(f"run {run.name}: {why}; `flexlib regrade {run.name}` rebuilds it")
+        if name.endswith(".csv.gz"):
+            again = f"flexlib analyse {name.removesuffix('.csv.gz')} {run.name} --again"
+            raise FlexError(f"run {run.name}: {why}; `{again}` rebuilds it")
         raise _corrupt(run, why)
     return content
 
@@ -418,6 +380,13 @@ def _digests(folder: Path) -> dict[str, str]:
         for path in sorted(folder.rglob("*"))
         if path.is_file() and path.name != "provenance.json"
     }
+
+
+def _today(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A stored configuration in today's words."""
+    adapter = configs.adapter_of(config)
+    others = {key: value for key, value in config.items() if key != "lora"}
+    return {**others, "adapter": adapter} if adapter else others
 
 
 def _flat(data: Mapping[str, Any], prefix: str = "", skip: Iterable[str] = ()) -> dict[str, Any]:
@@ -431,33 +400,3 @@ def _flat(data: Mapping[str, Any], prefix: str = "", skip: Iterable[str] = ()) -
         else:
             flat[f"{prefix}{key}"] = value
     return flat
-
-
-def _rename_folder(source: Path, target: Path) -> None:
-    try:
-        source.rename(target)
-    except OSError as error:
-        if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
-            raise FileExistsError(target) from error
-        raise
-
-
-def _fsync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _remove_abandoned(store: Path) -> None:
-    """Remove what killed processes left behind."""
-    for path in store.glob(".*.tmp"):
-        if time.time() - path.stat().st_mtime > _ABANDONED_SECONDS:
-            shutil.rmtree(path, ignore_errors=True)
-
-
-def _free_bytes(folder: Path) -> int:
-    while not folder.exists():
-        folder = folder.parent
-    return shutil.disk_usage(folder).free

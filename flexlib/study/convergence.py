@@ -8,8 +8,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from flexlib import paths
 from flexlib.errors import FlexError
-from flexlib.runs import store
 from flexlib.study import inference
 from flexlib.study.inference import Effect
 from flexlib.study.stats import paired_bootstrap
@@ -17,7 +17,7 @@ from flexlib.study.stats import paired_bootstrap
 # Share of the coordinates that the clip is to leave alone, by which Sophia's authors choose rho.
 HEALTHY = (0.1, 0.5)
 STUDY = ("adamw", "sophia", "sophia-corrected", "sophia-released", "lion")
-SPEED = store.ROOT / "data" / "benchmarks" / "optimizers.csv"
+SPEED = paths.MEASURED / "optimizers.csv"
 
 
 def step_costs() -> pd.DataFrame | None:

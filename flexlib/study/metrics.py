@@ -14,15 +14,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from flexlib.errors import FlexError
+from flexlib.grading.programs import is_tolerable
 
 if TYPE_CHECKING:  # pandas and statsmodels take a second to import: longer than a small grading
     import pandas as pd
     from numpy.typing import ArrayLike
 
 RUN = ["arm", "seed", "benchmark", "language"]
-
-#: Share of a benchmark's programs or problems that may go unjudged, though one always may.
-UNJUDGED = 0.01
 
 
 def pass_at_k(n_samples: ArrayLike, n_correct: ArrayLike, k: int) -> np.ndarray:
@@ -110,18 +108,13 @@ def check_verdicts(
                 )
 
 
-def is_tolerable(unjudged: int, of: int) -> bool:
-    """Whether so few are unjudged that the rest says what the whole would have said."""
-    return unjudged < of and unjudged <= max(1, int(UNJUDGED * of))
-
-
 def judged(verdicts: pd.DataFrame) -> pd.DataFrame:
     """The table without the problems on which a program of any run could not be judged.
 
     A harness error says nothing about the program. Its problem is left out for every run of the
     table, so that all are compared on the same ones.
 
-    Raises FlexError if that were more than ``UNJUDGED`` of a benchmark's problems, and more than one.
+    Raises FlexError if that were more than ``grading.programs.UNJUDGED`` of a benchmark's problems, and more than one.
     """
     broken = verdicts[verdicts["verdict"] == "harness_error"]
     for benchmark, rows in broken.groupby("benchmark", observed=True):

@@ -14,9 +14,10 @@ import numpy as np
 import pandas as pd
 import yaml
 
+from flexlib import paths
 from flexlib.errors import FlexError
 
-DATA = Path(__file__).resolve().parents[2] / "data"
+DATA = paths.DATA
 
 CLAIM_FIELDS: dict[str, type] = {
     "id": str, "kind": str, "statement": str, "source": str, "treatment": str, "control": str,

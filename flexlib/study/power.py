@@ -16,6 +16,7 @@ from pathlib import Path
 import pandas as pd
 from scipy.stats import norm
 
+from flexlib import disk, formats
 from flexlib.errors import FlexError
 from flexlib.study.metrics import solve_matrix
 
@@ -79,7 +80,7 @@ def main(data: Path | None = None) -> None:
     verdicts = store.verdicts(profile="small")
     table = of_design(verdicts, "lora", claims["benchmark"].unique(), (3, 5), margin)
     path = (data or paper.DATA) / FILE
-    store.write_atomically(path, store.to_csv(FIELDS, table.to_dict("records")))
+    disk.write_atomically(path, formats.to_csv(FIELDS, table.to_dict("records")))
     print(table.to_string(index=False))
 
 

@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pandas as pd
 
+from flexlib import paths
+from flexlib.config import BEAM_SAMPLING_BATCH
 from flexlib.errors import FlexError
-from flexlib.generation.decoding import BEAM_SAMPLING_BATCH
-from flexlib.runs.store import ROOT
 
-MEASURED = ROOT / "data" / "benchmarks" / "gpu"
+MEASURED = paths.MEASURED / "gpu"
 TRAINING_FIELDS = (
     "setting", "sequences", "tokens_a_step", "seconds_a_step", "tokens_per_second",
     "fraction_of_peak", "peak_memory_gb",

@@ -7,7 +7,6 @@ values of the best are written into the profile (``[arms.NAME]``) by hand, where
 
 from __future__ import annotations
 
-import argparse
 import csv
 import dataclasses
 import itertools
@@ -18,16 +17,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flexlib import config as configs
+from flexlib import disk, formats, models, paths
 from flexlib.config import RunConfig
 from flexlib.errors import FlexError
-from flexlib.runs import store
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from flexlib.runs.pipeline import Machine
+    from flexlib.runs.machine import Machine
 
-FOLDER = store.ROOT / "data" / "tuning"
+FOLDER = paths.TUNING
 FIELDS = ("arm", "settings", "eval_loss", "seed", "steps", "base_digest", "run_id")
 
 
@@ -106,43 +105,31 @@ def tune(arm: str, machine: Machine, folder: Path = FOLDER) -> Iterator[tuple[di
     whether it was made now.
 
     Raises:
-        FlexError: the plan has no such arm, or as :func:`flexlib.training.trainer.train`.
+        FlexError: the plan has no such arm, or as :func:`flexlib.runs.pipeline.train`.
     """
-    from flexlib import models
-    from flexlib.runs import pipeline as runs
-    from flexlib.training.trainer import train
+    from flexlib.runs import pipeline, preflight
 
     path = _file(arm, folder)
     rows = _rows(path) if path.is_file() else []
     for settings, wanted in trials(arm):
-        wanted, inputs = runs.resolve(dataclasses.replace(wanted, benchmarks=()), machine)
+        wanted, inputs = preflight.resolve(dataclasses.replace(wanted, benchmarks=()), machine)
         run_id = configs.run_id(configs.to_dict(wanted))
         known = [row for row in rows if row["run_id"] == run_id]
         if known:
             yield settings, float(known[0]["eval_loss"]), False
             continue
         work = machine.work_dir / f"tuning-{run_id}"
-        with (
-            store.full_disk_is_an_error(machine.work_dir),
-            runs._locked(machine.work_dir, work.name),
-        ):
-            work.mkdir(exist_ok=True)
-            train(
-                wanted,
-                inputs.base,
-                inputs.records,
-                work,
-                checkpoints=work / "checkpoints",
-                device=models.pick_device(machine.device),
-                microbatch=machine.microbatch,
-                progress=machine.progress,
-            )
-            last = _rows(work / "training.csv")[-1]
+        job = pipeline.Job(wanted, inputs, machine, work, models.BaseModels())
+        full_disk = disk.full_disk_is_an_error(machine.work_dir)
+        with full_disk, pipeline.locked(machine.work_dir, work.name):
+            job.result.mkdir(parents=True, exist_ok=True)
+            pipeline.train(job)
+            last = _rows(job.result / "training.csv")[-1]
             made = {"arm": arm, "settings": json.dumps(settings), "eval_loss": last["eval_loss"]}
             made |= {"seed": wanted.seed, "steps": last["step"]}
             rows.append({**made, "base_digest": wanted.base_digest, "run_id": run_id})
             folder.mkdir(parents=True, exist_ok=True)
-            store.write_atomically(path, store.to_csv(FIELDS, rows))
+            disk.write_atomically(path, formats.to_csv(FIELDS, rows))
             shutil.rmtree(work)
         yield settings, float(last["eval_loss"]), True
 
@@ -154,29 +141,6 @@ def _rows(path: Path) -> list[dict[str, str]]:
 
 def _file(arm: str, folder: Path = FOLDER) -> Path:
     return folder / f"{plan()['profile']}-{arm}.csv"
-
-
-# --- the command ----------------------------------------------------------------------------------
-
-
-def add_parser(commands) -> None:
-    """Add `flexlib tune` to the subparsers of the command line."""
-    parser = commands.add_parser("tune", help="the trials that choose the optimisers' settings")
-    parser.add_argument("--arm", action="append", help="repeat for several (default: all)")
-    parser.add_argument("--base-model", type=Path, metavar="DIR", help="local copy of the base")
-    parser.add_argument("--quiet", action="store_true", help="no progress lines")
-    parser.set_defaults(command=_tune)
-
-
-def _tune(args: argparse.Namespace) -> None:
-    from flexlib.runs.pipeline import Machine
-
-    machine = Machine(base_model=args.base_model, progress=not args.quiet)
-    for arm in args.arm or plan()["trials"]:
-        for settings, loss, _ in tune(arm, machine):
-            chosen = ", ".join(f"{key}={value:g}" for key, value in settings.items())
-            print(f"{arm} {chosen}: final validation loss {loss:.4f}", flush=True)
-    print(f"\n# for config/profiles/{plan()['profile']}.toml\n{as_toml(best(table()))}", end="")
 
 
 def as_toml(chosen: Mapping[str, Mapping[str, Any]]) -> str:

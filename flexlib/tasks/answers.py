@@ -16,8 +16,8 @@ from typing import Any
 from flexlib.config import BenchmarkSettings
 from flexlib.errors import FlexError
 from flexlib.tasks.benchmarks import Problem
+from flexlib.tasks.languages import LANGUAGES
 
-_NAMES = {"python": "Python", "java": "Java", "javascript": "JavaScript", "cpp": "C++"}
 _REQUEST = (
     "Complete the following {name} function. Answer with one code block that holds the whole "
     "program.\n\n```{language}\n{prompt}\n```"
@@ -89,7 +89,9 @@ def completion_of(problem: Problem, program: str) -> str:
 
 def _chat_prompt(problem: Problem, tokenizer: Any) -> str:
     request = _REQUEST.format(
-        name=_NAMES[problem.language], language=problem.language, prompt=problem.prompt.rstrip()
+        name=LANGUAGES[problem.language].title,
+        language=problem.language,
+        prompt=problem.prompt.rstrip(),
     )
     turns = [{"role": "user", "content": request}]
     return tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from flexlib.errors import FlexError
+from flexlib.nanobench.benchmark import load_split
+from flexlib.nanobench.syntax import LANGUAGES as NANOBENCH_LANGUAGES
 from flexlib.tasks import sources
+from flexlib.tasks.languages import LANGUAGES, from_multipl_e
 from flexlib.tasks.sources import Source
-
-LANGUAGES = ("python", "java", "javascript", "cpp")
 
 #: MBPP's official splits by task id, first and last.
 MBPP_SPLITS = {"prompt": (1, 10), "test": (11, 510), "validation": (511, 600), "train": (601, 974)}
@@ -17,8 +18,6 @@ MBPP_SPLITS = {"prompt": (1, 10), "test": (11, 510), "validation": (511, 600), "
 # Where decoding stops: as Chen et al. (2021) and Austin et al. (2021) cut Python.
 HUMANEVAL_STOP = ("\nclass", "\ndef", "\n#", "\nif", "\nprint")
 MBPP_STOP = ("\nclass", "\nassert", '\n"""', "\nprint", "\nif")
-
-MULTIPL_E = {"java": "java", "js": "javascript", "cpp": "cpp", "py": "python"}
 
 
 @dataclass(frozen=True)
@@ -98,7 +97,7 @@ _FILES = {
     ),
 }
 
-NAMES = (*_FILES, *(f"nanobench-{language}" for language in LANGUAGES))
+NAMES = (*_FILES, *(f"nanobench-{language}" for language in NANOBENCH_LANGUAGES))
 
 
 def load_benchmark(
@@ -119,15 +118,33 @@ def load_benchmark(
     if name not in NAMES:
         raise FlexError(f"unknown benchmark {name!r}: choose from {', '.join(NAMES)}")
     if name.startswith("nanobench-"):
-        from flexlib.nanobench import benchmark
-
-        problems = benchmark.problems(name.removeprefix("nanobench-"), split="test")
+        problems = nanobench_problems(name.removeprefix("nanobench-"))
     else:
         rows = read_rows(name, data_dir)
         if name == "multipl-e-mbpp-java":
             rows = [row for row in rows if not _is_trained_on(row)]
         problems = [_problem(name, row) for row in rows]
     return list(problems)[:limit]
+
+
+def nanobench_problems(language: str, split: str = "test") -> list[Problem]:
+    """The problems of a split of NanoBench in one language.
+
+    Raises FlexError for an unknown language or split, and where the file is missing or broken.
+    """
+    if language not in NANOBENCH_LANGUAGES:
+        known = ", ".join(NANOBENCH_LANGUAGES)
+        raise FlexError(f"NanoBench is not in {language!r}; choose from {known}")
+    return [
+        Problem(
+            record["task_id"],
+            language,
+            record[f"prompt_{language}"],
+            record[f"tests_{language}"],
+            LANGUAGES[language].stop,
+        )
+        for record in load_split(split)
+    ]
 
 
 def read_rows(name: str, data_dir: str | Path | None) -> list[dict]:
@@ -147,7 +164,7 @@ def _problem(name: str, row: dict) -> Problem:
             return Problem(row["task_id"], "python", row["prompt"], tests, HUMANEVAL_STOP)
         if name == "mbpp":
             return _mbpp(row)
-        language = MULTIPL_E[row["language"]]
+        language = from_multipl_e(row["language"])
         stop = tuple(row["stop_tokens"])
         return Problem(row["name"], language, row["prompt"], row["tests"], stop)
     except (KeyError, TypeError) as error:

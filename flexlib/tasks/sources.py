@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from flexlib.config import digest_of
 from flexlib.errors import FlexError
+from flexlib.formats import digest_of
 
 Row = dict[str, Any]
 

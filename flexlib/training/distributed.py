@@ -10,9 +10,13 @@ the training set, accelerate fills up an epoch's last batch with sequences from 
 
 from __future__ import annotations
 
+import contextlib
 import os
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
+
+from flexlib.errors import Busy
 
 # The others wait while the main process generates and grades.
 _PATIENCE = timedelta(days=2)
@@ -56,3 +60,33 @@ def from_main(value: Any = None) -> Any:
     from accelerate.utils import broadcast_object_list
 
     return broadcast_object_list([value], from_process=0)[0]
+
+
+@contextlib.contextmanager
+def lead() -> Iterator[Callable[[], None]]:
+    """In the main process: a block in which the others wait. What it yields is to be called, once, when
+    they are to do what they gave :func:`follow`; at the end they hear how it went."""
+    called = False
+
+    def call_others() -> None:
+        nonlocal called
+        called = True
+        from_main(True)
+
+    try:
+        yield call_others
+    except Busy:
+        if not called:
+            from_main(False)
+        from_main(False)
+        raise
+    if not called:
+        from_main(False)
+    from_main(True)
+
+
+def follow(work: Callable[[], None]) -> bool:
+    """In the other processes: wait for the main one, and do ``work`` if it calls; whether it got there."""
+    if from_main():
+        work()
+    return from_main()

@@ -41,7 +41,7 @@ None           the whole flattened index of every factor: mixes rank components 
 With None, factors of one size share a permutation. With any other each axis of each module has one of
 its own, so that no order of the units is left, be it common to modules or not. (Those of the residual
 stream may be renumbered only together if the network's function is to stay: see
-:mod:`flexlib.symmetry`. A penalty does not ask for that.)
+:mod:`flexlib.analysis.symmetry`. A penalty does not ask for that.)
 """
 
 from __future__ import annotations
@@ -463,7 +463,7 @@ def _factors_of(name: str, module: Any, adapter: str) -> Factors:
         kind += "" if variant == "NoneType" else f" with {variant}"
         raise FlexError(
             f"{name} is a LoRA {kind}, whose update is not B A; the penalty treats linear layers "
-            "with LoRA, rsLoRA or DoRA: leave it out of lora.target_modules"
+            "with LoRA, rsLoRA or DoRA: leave it out of adapter.target_modules"
         )
     A, B = module.lora_A[adapter].weight, module.lora_B[adapter].weight
     if A.ndim != 2 or B.ndim != 2 or A.shape[0] != B.shape[1] or hasattr(A, "to_local"):

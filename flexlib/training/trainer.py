@@ -1,4 +1,4 @@
-"""LoRA fine-tuning: transformers.Trainer with an exact validation loss, and checkpoints that a killed
+"""Fine-tuning: transformers.Trainer with an exact validation loss, and checkpoints that a killed
 process can trust.
 
 One step minimises the mean cross-entropy over the loss-bearing tokens of ``batch_size`` sequences.
@@ -10,7 +10,6 @@ our mean at about 0.25.
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -18,17 +17,15 @@ from typing import Any
 
 import torch
 import transformers
-from peft import LoraConfig, PeftModel, get_peft_model, get_peft_model_state_dict
-from safetensors.torch import save_file
-from tqdm import tqdm
 from transformers import Trainer, TrainerCallback, TrainingArguments
 
-from flexlib import models
-from flexlib.config import LoraSettings, RunConfig, TrainingSettings
+from flexlib import disk, formats, models
+from flexlib.config import RunConfig, TrainingSettings
 from flexlib.errors import FlexError
-from flexlib.runs import store
-from flexlib.tasks import data
-from flexlib.training import distributed, fourier
+from flexlib.models import adapters
+from flexlib.progress import bar as progress_bar
+from flexlib.tasks import training_sets
+from flexlib.training import distributed, encoding, fourier
 from flexlib.training.loss import chunk_loss
 from flexlib.training.optimizers import optimizer_class
 from flexlib.training.optimizers.gnb import GaussNewtonBartlett
@@ -39,12 +36,15 @@ _COMPLETE = "complete"  # the file that a checkpoint gets last
 # Has no influence on the validation loss but rounding. Records of one length, as evaluation takes them,
 # fill a processor by the time they are eight.
 _EVAL_BATCH = 8
+_LARGE_VOCABULARY = (
+    2**14
+)  # words from which the logits of a batch are too many also in a small fp32 run
 
 
 def train(
     config: RunConfig,
     base: Path,
-    records: dict[str, Sequence[data.Record]],
+    records: dict[str, Sequence[training_sets.Record]],
     output: Path,
     *,
     checkpoints: Path,
@@ -62,11 +62,14 @@ def train(
     were launched together share each batch; the main one writes.
 
     Args:
-        config: with ``training`` and ``lora`` set.
+        config: with ``training`` and ``adapter`` set.
         base: folder of the base model.
         records: the splits ``train`` and ``validation``.
-        microbatch: sequences a forward pass; the batch is accumulated from several.
-        model: the base model, if it is loaded already; it is left as it was.
+        microbatch: sequences a forward pass; the batch is accumulated from several. By default the
+            whole batch, but for a flattened one on a CPU: each of its sequences alone, which needs no
+            mask to keep them apart.
+        model: the base model, if it is loaded already; it is left as it was, unless the kind of adapter
+            ``changes_base``.
         checkpointing: compute activations again in the backward pass, for a third more time.
         compiled: let torch.compile make the kernels.
 
@@ -76,18 +79,21 @@ def train(
     settings = config.training
     tokenizer = models.load_tokenizer(base)
     examples = {
-        split: data.encode_all(
+        split: encoding.encode_all(
             rows, tokenizer, loss_on=settings.loss_on, max_length=settings.max_length
         )
         for split, rows in records.items()
     }
-    transformers.set_seed(config.seed)  # the A factors are drawn in add_lora
+    transformers.set_seed(config.seed)  # adapters begin at random
     if model is None:
         model = models.load_model(base, settings.precision, device)
+    large = settings.precision != "fp32" or model.config.vocab_size > _LARGE_VOCABULARY
     # Sophia with shared_forward differentiates the logits of the training step themselves.
-    if settings.precision != "fp32" and not (config.sophia and config.sophia.shared_forward):
+    if large and not (config.sophia and config.sophia.shared_forward):
         chunk_loss(model)
-    model = add_lora(model, config.lora)
+    base_model = model
+    model = adapters.add(model, config.adapter)
+    start = adapters.start_of(model, config.adapter)
     model.config.use_cache = False
     if checkpointing:
         with models.quiet():
@@ -108,7 +114,7 @@ def train(
         ),
         train_dataset=examples["train"],
         eval_dataset=examples["validation"],
-        data_collator=data.collator(tokenizer.pad_token_id, settings.packing),
+        data_collator=encoding.collator(tokenizer.pad_token_id, settings.packing),
         callbacks=[EvaluateAtFractions(settings.evaluations), MarkComplete()],
         optimizer_cls_and_kwargs=optimizer_class(config),
     )
@@ -127,14 +133,16 @@ def train(
     if trainer.is_fsdp_enabled:
         weights = trainer.accelerator.get_state_dict(trainer.model_wrapped)
     if distributed.is_main():
-        curve = store.to_csv(store.TRAINING_FIELDS, curve_rows(trainer.state.log_history))
-        store.write_atomically(output / "training.csv", curve)
-        save_adapter(model, output / "adapter", config.base_model, weights)
+        curve = formats.to_csv(formats.TRAINING_FIELDS, curve_rows(trainer.state.log_history))
+        disk.write_atomically(output / "training.csv", curve)
+        name = config.base_model
+        adapters.save(model, output / "adapter", name, start=start, gathered=weights)
     if checkpointing:
         with models.quiet():
             model.gradient_checkpointing_disable()
-    vars(model.get_base_model()).pop("forward", None)  # that of chunk_loss
-    model.unload()
+    vars(base_model).pop("forward", None)  # that of chunk_loss
+    if hasattr(model, "unload"):
+        model.unload()
 
 
 def training_arguments(
@@ -157,7 +165,9 @@ def training_arguments(
             f"{distributed.processes()} processes do not divide training.batch_size "
             f"{settings.batch_size}; launch another number"
         )
-    microbatch = min(microbatch or share, share)
+    if microbatch is None:
+        microbatch = 1 if settings.packing and device == "cpu" else share
+    microbatch = min(microbatch, share)
     if share % microbatch:
         raise FlexError(
             f"--microbatch {microbatch} does not divide training.batch_size {settings.batch_size}"
@@ -168,6 +178,7 @@ def training_arguments(
         seed=seed,
         data_seed=seed,
         num_train_epochs=settings.epochs,
+        max_steps=settings.steps or -1,
         per_device_train_batch_size=microbatch,
         gradient_accumulation_steps=share // microbatch,
         torch_compile=compiled,
@@ -201,71 +212,8 @@ def training_arguments(
     return arguments
 
 
-def check_target_modules(model: transformers.PreTrainedModel, settings: LoraSettings) -> None:
-    """See that the model, which needs no weights for it, has the modules that LoRA adapts.
-
-    Raises:
-        FlexError: no module of the model has one of the names.
-    """
-    linear = {
-        name.rsplit(".", 1)[-1]
-        for name, module in model.named_modules()
-        if isinstance(module, torch.nn.Linear)
-    }
-    for target in settings.target_modules:
-        if target not in linear:
-            raise FlexError(
-                f"this {model.config.model_type} model has no module {target!r} for LoRA; "
-                f"lora.target_modules can be {', '.join(sorted(linear))}"
-            )
-
-
-def add_lora(model: transformers.PreTrainedModel, settings: LoraSettings) -> PeftModel:
-    """Freeze the model and give its target modules factors A and B (B = 0, so it computes the same).
-
-    Raises:
-        FlexError: no module of the model has one of the names.
-    """
-    check_target_modules(model, settings)
-    lora = LoraConfig(
-        task_type="CAUSAL_LM",
-        r=settings.rank,
-        lora_alpha=settings.alpha,
-        lora_dropout=settings.dropout,
-        target_modules=list(settings.target_modules),
-    )
-    with models.quiet():
-        return get_peft_model(model, lora)
-
-
-def save_adapter(
-    model: PeftModel,
-    folder: Path,
-    base_model: str,
-    weights: dict[str, torch.Tensor] | None = None,
-) -> None:
-    """Write the adapter in PEFT's format, whole or not at all, without paths of this machine.
-
-    ``weights`` are the model's, gathered, where each process holds a part of them.
-    """
-    temporary = folder.with_name(f".{folder.name}.tmp")
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
-    lora = model.peft_config["default"]
-    lora.base_model_name_or_path = base_model
-    lora.inference_mode = True
-    lora.save_pretrained(temporary)
-    path = temporary / "adapter_config.json"
-    written = json.loads(path.read_text(encoding="utf-8"))
-    written["target_modules"] = sorted(written["target_modules"])  # PEFT keeps them as a set
-    path.write_bytes(store.to_json(written))
-    weights = get_peft_model_state_dict(model, weights, save_embedding_layers=False)
-    save_file(weights, temporary / "adapter_model.safetensors")
-    temporary.rename(folder)
-
-
 def curve_rows(log_history: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The Trainer's log as one row a step, in the columns of ``store.TRAINING_FIELDS``."""
+    """The Trainer's log as one row a step, in the columns of ``formats.TRAINING_FIELDS``."""
     names = {"learning_rate": "lr", "num_input_tokens_seen": "tokens"}
     rows: dict[int, dict[str, Any]] = {}
     for entry in log_history:
@@ -339,7 +287,7 @@ class FlexTrainer(Trainer):
         with torch.no_grad():
             for batch in self._evaluation_batches():
                 batch = self._prepare_inputs(batch)
-                count = int((batch["labels"][:, 1:] != data.IGNORED).sum())
+                count = int((batch["labels"][:, 1:] != encoding.IGNORED).sum())
                 with self.compute_loss_context_manager():
                     loss = self.compute_loss(self.model, batch)
                 total += loss.item() * count
@@ -358,7 +306,7 @@ class FlexTrainer(Trainer):
         return torch.utils.data.DataLoader(
             sorted(self.eval_dataset, key=lambda example: len(example["input_ids"])),
             batch_size=self.args.per_device_eval_batch_size,
-            collate_fn=data.collator(pad_token_id=0),  # masked, so any token serves
+            collate_fn=encoding.collator(pad_token_id=0),  # masked, so any token serves
         )
 
 
@@ -385,18 +333,14 @@ class MarkComplete(TrainerCallback):
 
 
 class ProgressLine(TrainerCallback):
-    """One tqdm line."""
+    """Steps and loss (see :mod:`flexlib.progress`)."""
 
     def __init__(self, description: str) -> None:
         self.description = description
 
     def on_train_begin(self, args, state, control, **kwargs):
-        self.bar = tqdm(
-            total=state.max_steps,
-            initial=state.global_step,
-            desc=self.description,
-            unit="step",
-            disable=None,  # silent where stderr is no terminal
+        self.bar = progress_bar(
+            self.description, "step", state.max_steps, initial=state.global_step
         )
 
     def on_log(self, args, state, control, logs=None, **kwargs):

@@ -13,11 +13,11 @@ import tiny
 import torch
 from safetensors.torch import load_file, save_file
 
-from flexlib import config, models
-from flexlib.analysis import spectra
+from flexlib import config, formats, models
+from flexlib.analysis import ANALYSES, spectra
 from flexlib.errors import FlexError
-from flexlib.runs import store
-from flexlib.training import fourier, trainer
+from flexlib.models import adapters
+from flexlib.training import fourier
 from flexlib.training.fourier import Factors
 
 NAMES = ["model.layers.0.self_attn.q_proj", "model.layers.1.self_attn.v_proj"]
@@ -36,7 +36,7 @@ def smooth(f: Factors) -> Factors:
 
 
 def table(*factors: Factors, **kwargs) -> pd.DataFrame:
-    frame = pd.DataFrame(spectra.of_factors(factors, **kwargs), columns=store.SPECTRA_FIELDS)
+    frame = pd.DataFrame(spectra.of_factors(factors, **kwargs), columns=ANALYSES["spectra"].fields)
     numbers = [c for c in frame if c not in ("module", "projection", "part", "quantity")]
     return frame.astype(dict.fromkeys(numbers, float))
 
@@ -152,11 +152,11 @@ def adapter(tmp_path_factory):
     """An adapter folder as a run stores it, with its model."""
     folder = tmp_path_factory.mktemp("run")
     model = models.load_model(tiny.make_base(folder / "base"), "fp32", "cpu")
-    model = trainer.add_lora(model, config.load("nano", "lora", 1).lora)
+    model = adapters.add(model, config.load("nano", "lora", 1).adapter)
     for name, parameter in model.named_parameters():
         if "lora_B" in name:
             torch.nn.init.normal_(parameter)
-    trainer.save_adapter(model, folder / "adapter", "data/nano/base")
+    adapters.save(model, folder / "adapter", "data/nano/base")
     return folder / "adapter", model
 
 
@@ -187,5 +187,5 @@ def test_rslora_and_what_is_no_lora(adapter, tmp_path):
 def test_equal_adapters_give_equal_bytes(adapter):
     folder, _ = adapter
     rows = [spectra.of_factors(spectra.read_adapter(folder)) for _ in range(2)]
-    first, second = (store.to_csv_gz(store.SPECTRA_FIELDS, r) for r in rows)
+    first, second = (formats.to_csv_gz(ANALYSES["spectra"].fields, r) for r in rows)
     assert first == second

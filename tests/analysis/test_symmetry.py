@@ -8,8 +8,8 @@ import torch
 
 from flexlib import config, models
 from flexlib.analysis import symmetry
+from flexlib.models import adapters
 from flexlib.training import fourier
-from flexlib.training.trainer import add_lora
 
 SIZES = {"residual": 32, "values": 8, "hidden": 64, "queries": 8}
 IDS = torch.tensor([[5, 9, 30, 7, 100, 3, 12, 250]])
@@ -21,10 +21,10 @@ def base(tmp_path_factory):
 
 
 def adapted(base):
-    targets = "lora.target_modules=q_proj,v_proj,o_proj,up_proj,down_proj"
-    model = add_lora(
+    targets = "adapter.target_modules=q_proj,v_proj,o_proj,up_proj,down_proj"
+    model = adapters.add(
         models.load_model(base, "fp32", "cpu").double(),
-        config.load("nano", "lora", 1, overrides=[targets]).lora,
+        config.load("nano", "lora", 1, overrides=[targets]).adapter,
     ).eval()
     generator = torch.Generator().manual_seed(0)
     for name, parameter in model.named_parameters():

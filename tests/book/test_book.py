@@ -14,9 +14,9 @@ import pandas as pd
 import pytest
 import yaml
 
-from flexlib import book, config
+from flexlib import book, config, formats
 from flexlib.book import site
-from flexlib.runs import provenance, store
+from flexlib.runs import provenance
 
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
@@ -221,8 +221,8 @@ def test_provenance_lists_runs_and_groups_them_by_what_they_were_made_with(tmp_p
         facts["packages"]["torch"] = torch
         run = tmp_path / "runs" / config.run_id(settings)
         run.mkdir(parents=True)
-        (run / "config.json").write_bytes(store.to_json(settings))
-        (run / "provenance.json").write_bytes(store.to_json(facts))
+        (run / "config.json").write_bytes(formats.to_json(settings))
+        (run / "provenance.json").write_bytes(formats.to_json(facts))
         names.append(run.name)
     shown = provenance_tables(tmp_path / "runs", tmp_path)
     groups = dict(re.findall(r"^\| `(\w{12})` .*\| Runs (\d) +\|$", shown, re.MULTILINE))

@@ -6,7 +6,8 @@ import dataclasses
 
 import pytest
 
-from flexlib.config import schema as config
+from flexlib import config
+from flexlib.config import layers
 from flexlib.errors import FlexError
 
 
@@ -26,14 +27,14 @@ def test_every_profile_goes_with_every_arm(profile, arm):
 
 
 def test_the_released_protocol_is_the_default():
-    training, lora = load(profile="paper").training, load(profile="paper").lora
+    training, adapter = load(profile="paper").training, load(profile="paper").adapter
     assert (training.epochs, training.batch_size, training.max_length) == (3.0, 4, 512)
     assert (training.learning_rate, training.loss_on) == (2e-4, "all")
     assert training.learning_rate * training.final_lr_fraction == pytest.approx(1e-5)
     assert (training.weight_decay, training.betas) == (0.01, (0.9, 0.999))
     assert (training.max_grad_norm, training.warmup_steps) == (1.0, 0)
-    assert (lora.rank, lora.alpha, lora.dropout) == (8, 16.0, 0.05)
-    assert lora.target_modules == ("q_proj", "v_proj")
+    assert (adapter.rank, adapter.alpha, adapter.dropout) == (8, 16.0, 0.05)
+    assert adapter.target_modules == ("q_proj", "v_proj")
     java = next(b for b in load(profile="paper").benchmarks if b.language == "java")
     assert (java.samples, java.temperature, java.top_p, java.max_new_tokens) == (10, 0.2, 0.95, 512)
 
@@ -59,23 +60,23 @@ def test_where_the_base_comes_from_is_no_part_of_a_run():
 def test_overrides_win_and_keep_their_types():
     wanted = load(
         "training.epochs=1",
-        "lora.target_modules=q_proj,k_proj",
+        "adapter.target_modules=q_proj,k_proj",
         "training.betas=0.9,0.95",
         "decoding.temperature=1",
         "benchmarks.nanobench-java.samples=5",
         "languages=java",
     )
     assert wanted.training.epochs == 1.0 and isinstance(wanted.training.epochs, float)
-    assert wanted.lora.target_modules == ("q_proj", "k_proj")
+    assert wanted.adapter.target_modules == ("q_proj", "k_proj")
     assert wanted.training.betas == (0.9, 0.95)
     [java] = wanted.benchmarks
     assert (java.language, java.temperature, java.samples) == ("java", 1.0, 5)
 
 
 def test_a_profile_may_have_values_of_its_own_for_an_arm(monkeypatch):
-    read = config._read
+    read = layers._read
     tables = {"nano": {"arms": {"adamw": {"training": {"learning_rate": 0.5}}}}}
-    monkeypatch.setattr(config, "_read", lambda kind, name: read(kind, name) | tables.get(name, {}))
+    monkeypatch.setattr(layers, "_read", lambda kind, name: read(kind, name) | tables.get(name, {}))
     assert load(arm="adamw").training.learning_rate == 0.5
     assert load(arm="adamw").variant is None
     assert load("training.learning_rate=0.1", arm="adamw").training.learning_rate == 0.1
@@ -88,22 +89,29 @@ def test_a_profile_may_have_values_of_its_own_for_an_arm(monkeypatch):
     [
         ({"profile": "micro"}, "unknown profile 'micro'; the profiles are nano, paper"),
         ({"arm": "lorax"}, "unknown arm 'lorax'; the arms are .*base, .*lora"),
-        ({"overrides": ["rank=4"]}, "unknown parameter 'rank'; the parameters are .*lora.rank"),
-        ({"overrides": ["lora.ranks=4"]}, "unknown parameter 'lora.ranks'; lora has .*rank"),
-        ({"overrides": ["lora.rank.x=4"]}, "'rank' is a single parameter|must be an integer"),
-        ({"overrides": ["lora=4"]}, "'lora' is a section"),
-        ({"arm": "base", "overrides": ["lora=4"]}, "'lora' is a section"),
+        ({"overrides": ["rank=4"]}, "unknown parameter 'rank'; the parameters are .*adapter.rank"),
+        (
+            {"overrides": ["adapter.ranks=4"]},
+            "unknown parameter 'adapter.ranks'; adapter has .*rank",
+        ),
+        ({"overrides": ["adapter.rank.x=4"]}, "'rank' is a single parameter|must be an integer"),
+        ({"overrides": ["adapter=4"]}, "'adapter' is a section"),
+        ({"arm": "base", "overrides": ["adapter=4"]}, "'adapter' is a section"),
         ({"overrides": ["training.digest=x"]}, "unknown parameter 'training.digest'"),
         ({"overrides": ["languages=python,cobol"]}, "unknown language 'cobol'.*java.*python"),
         ({"overrides": ["benchmarks.mbpp.samples=2"]}, "unknown benchmark 'mbpp'.*nanobench-java"),
-        ({"overrides": ["lora.rank=eight"]}, "'lora.rank' must be an integer, not 'eight'"),
-        ({"overrides": ["lora.rank=8.5"]}, "'lora.rank' must be an integer, not 8.5"),
+        ({"overrides": ["adapter.rank=eight"]}, "'adapter.rank' must be an integer, not 'eight'"),
+        ({"overrides": ["adapter.rank=8.5"]}, "'adapter.rank' must be an integer, not 8.5"),
         ({"overrides": ["training.epochs=true"]}, "'training.epochs' must be a number, not True"),
         ({"overrides": ["training.loss_on=none"]}, "is one of all, completion, not 'none'"),
         ({"overrides": ["training.betas=0.9"]}, "must be a list such as 0.9,0.999, not 0.9"),
         ({"overrides": ["training.betas=a,b"]}, "must be a number, not 'a'"),
         ({"overrides": ["training.epochs"]}, "--set takes key=value, not 'training.epochs'"),
         ({"overrides": ["base_model=/home/me/llama"]}, "give the folder by --base-model"),
+        ({"overrides": ["training.epochs=0"]}, "'training.epochs' must be greater than 0, not 0"),
+        ({"overrides": ["adapter.rank=0"]}, "'adapter.rank' must be greater than or equal to 1"),
+        ({"overrides": ["data.subset_seed=1"]}, "data.subset_seed draws data.size records"),
+        ({"overrides": ["data.share=0.5"]}, "set data.transform, too"),
         ({"limit": 0}, "--limit must be 1 or more, not 0"),
     ],
 )
@@ -115,9 +123,9 @@ def test_bad_input_is_one_line_that_names_what_would_do(kwargs, message):
 
 
 def test_a_base_arm_checks_the_parameters_that_it_does_not_use():
-    assert load("lora.rank=4", arm="base") == load(arm="base")
-    with pytest.raises(FlexError, match=r"lora.ranks"):
-        load("lora.ranks=4", arm="base")
+    assert load("adapter.rank=4", arm="base") == load(arm="base")
+    with pytest.raises(FlexError, match=r"adapter.ranks"):
+        load("adapter.ranks=4", arm="base")
 
 
 # --- identity -----------------------------------------------------------------------------------
@@ -133,7 +141,7 @@ def test_id_is_stable():
         base_digest="d",
         benchmarks=(config.BenchmarkSettings("b", "python"),),
         training=config.TrainingSettings("nanobench"),
-        lora=config.LoraSettings(),
+        adapter=config.ADAPTERS["lora"].settings("lora"),
     )
     assert run_id(fixed) == "216ed5774568"
 
@@ -144,7 +152,7 @@ def test_id_is_twelve_hex_digits_of_what_changes_the_result():
     other = [
         load(seed=2),
         load(arm="base"),
-        load("lora.rank=4"),
+        load("adapter.rank=4"),
         load("decoding.temperature=0.2"),
         load(limit=5),
         dataclasses.replace(wanted, base_digest="other weights"),
@@ -160,18 +168,27 @@ def test_id_does_not_depend_on_where_the_model_lies_or_how_values_are_written():
     moved = dataclasses.replace(load(), base_model="/elsewhere/base")
     assert run_id(moved) == run_id(load())
     assert run_id(load("training.epochs=1")) == run_id(load("training.epochs=1.0"))
-    assert run_id(load("lora.target_modules=q_proj,k_proj")) == run_id(
-        load('lora.target_modules=["q_proj", "k_proj"]')
+    assert run_id(load("adapter.target_modules=q_proj,k_proj")) == run_id(
+        load('adapter.target_modules=["q_proj", "k_proj"]')
     )
 
 
 def test_an_override_without_effect_is_the_same_run():
-    assert load("lora.rank=8", "languages=java,python") == load()
+    assert load("adapter.rank=8", "languages=java,python") == load()
+
+
+def test_what_was_stored_in_other_words_keeps_its_words():
+    stored = config.to_dict(load(arm="format-only"))
+    assert stored["training"]["answers"] == "format-only" and "data" not in stored
+    assert "kind" not in stored["lora"] and "adapter" not in stored
+    new = config.to_dict(load("data.share=0.5", "adapter.kind=dora", arm="format-only"))
+    assert new["data"] == {"transform": "format-only", "share": 0.5} and "lora" not in new
+    assert new["adapter"]["kind"] == "dora" and "answers" not in new["training"]
 
 
 def test_label_tells_variants_apart():
     assert load().label == "lora"
-    assert load("lora.rank=4", limit=7).label == "lora lora.rank=4 limit=7"
+    assert load("adapter.rank=4", limit=7).label == "lora adapter.rank=4 limit=7"
 
 
 def test_the_seed_of_a_run_without_chance_is_0():

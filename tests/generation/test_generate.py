@@ -10,13 +10,14 @@ from pathlib import Path
 import pytest
 import tiny
 import torch
+from transformers import TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
 
 from flexlib import models
 from flexlib.config import BenchmarkSettings
 from flexlib.errors import FlexError
 from flexlib.generation import decoding as generate_module
 from flexlib.generation.cache import GrowingLayer
-from flexlib.generation.decoding import Sample, _read_whole_lines, cut_at_stop, generate
+from flexlib.generation.decoding import Sample, _read_whole_lines, cut_at_stop, draw, generate
 from flexlib.tasks.benchmarks import Problem
 
 GREEDY = BenchmarkSettings("tiny", "python", max_new_tokens=24)
@@ -173,20 +174,52 @@ def test_sampling_follows_the_distribution():
     """Evenly spaced uniform numbers hit each token as often as its probability says, to one hit."""
     scores = torch.tensor([2.0, -torch.inf, 0.5, -1.0, 1.0])
     n = 1000
-    uniforms = ((torch.arange(n, dtype=torch.float64) + 0.5) / n)[:, None]
-    chosen = Sample(uniforms, 3)(torch.zeros(n, 3, dtype=torch.long), scores.expand(n, -1))
-    assert (chosen == 0).sum() == n  # one token a row; the rest is -inf
-    counts = torch.bincount(chosen.argmax(dim=-1), minlength=5)
-    assert (counts - n * scores.softmax(dim=-1)).abs().max() <= 1
+    uniforms = (torch.arange(n, dtype=torch.float64) + 0.5) / n
+    settings = dataclasses.replace(GREEDY, temperature=0.8)
+    counts = torch.bincount(draw(scores.expand(n, -1), uniforms, settings), minlength=5)
+    assert (counts - n * (scores / 0.8).softmax(dim=-1)).abs().max() <= 1
     assert counts[1] == 0
 
 
-def test_sampling_never_takes_an_impossible_token():
+@pytest.mark.parametrize("top", [{}, {"top_p": 0.9}, {"top_k": 4}])
+def test_sampling_never_takes_an_impossible_token(top):
     """At the very ends of the unit interval, too, where rounding bites."""
     scores = torch.tensor([[-torch.inf, 1.0, -torch.inf, 0.3, -torch.inf]] * 2)
-    uniforms = torch.tensor([[0.0], [1 - 2**-53]], dtype=torch.float64)
-    chosen = Sample(uniforms, 1)(torch.zeros(2, 1, dtype=torch.long), scores)
-    assert chosen.argmax(dim=-1).tolist() == [1, 3]
+    uniforms = torch.tensor([0.0, 1 - 2**-53], dtype=torch.float64)
+    settings = dataclasses.replace(GREEDY, temperature=1.0, **top)
+    assert draw(scores, uniforms, settings).tolist() == [1, 3]
+
+
+@pytest.mark.parametrize("candidates", [8, 64, 1000])
+@pytest.mark.parametrize(
+    "top", [{"top_p": 0.95}, {"top_p": 0.3}, {"top_k": 5}, {"top_k": 40, "top_p": 0.8}]
+)
+def test_sampling_leaves_out_what_transformers_does(monkeypatch, candidates, top):
+    """But for ties. Whether or not the candidates hold all that is left."""
+    monkeypatch.setattr(generate_module, "_CANDIDATES", candidates)
+    generator = torch.Generator().manual_seed(3)
+    scores = (2 * torch.randn(50, 300, generator=generator)).to(torch.bfloat16).float()
+    uniforms = torch.rand(50, generator=generator, dtype=torch.float64)
+    settings = dataclasses.replace(GREEDY, temperature=0.7, **top)
+    warm = left = TemperatureLogitsWarper(0.7)(None, scores)
+    if "top_k" in top:
+        left = TopKLogitsWarper(top["top_k"])(None, left)
+    if "top_p" in top:
+        left = TopPLogitsWarper(top["top_p"])(None, left)
+    least = left.masked_fill(left == -torch.inf, torch.inf).amin(-1, keepdim=True)
+    assert (warm >= least).sum() > (left >= least).sum() or "top_p" not in top  # a tie is cut
+    cumulative = warm.masked_fill(warm < least, -torch.inf).double().softmax(-1).cumsum(-1)
+    expected = [int((row <= u).sum()) for row, u in zip(cumulative, uniforms, strict=True)]
+    assert draw(scores, uniforms, settings).tolist() == expected
+
+
+def test_sampling_in_transformers_greedy_decoding():
+    """One token a row; the rest is -inf."""
+    scores = torch.tensor([[0.0, 1.0, 2.0], [2.0, 1.0, 0.0]])
+    uniforms = torch.tensor([[0.0, 0.99], [0.0, 0.99]], dtype=torch.float64)
+    settings = dataclasses.replace(GREEDY, temperature=1.0)
+    chosen = Sample(uniforms, 3, settings)(torch.zeros(2, 4, dtype=torch.long), scores)
+    assert chosen.tolist() == [[-torch.inf, -torch.inf, 0], [-torch.inf, -torch.inf, 0]]
 
 
 @pytest.mark.parametrize("settings", [GREEDY, SAMPLED], ids=["greedy", "sampled"])

@@ -4,7 +4,7 @@ import pytest
 from grading_helpers import judge_all, needs
 
 from flexlib.grading.hostile import CASES
-from flexlib.tasks.benchmarks import LANGUAGES
+from flexlib.tasks.languages import LANGUAGES
 
 
 @pytest.mark.slow

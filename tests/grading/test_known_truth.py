@@ -7,7 +7,8 @@ import pytest
 from grading_helpers import DATA, judge_all, needs, needs_data
 
 from flexlib.grading import Program, selfcheck
-from flexlib.tasks.benchmarks import LANGUAGES, NAMES, load_benchmark
+from flexlib.nanobench.syntax import LANGUAGES
+from flexlib.tasks.benchmarks import NAMES, load_benchmark
 
 
 def surprises(known, sample=None):

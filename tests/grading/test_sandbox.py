@@ -54,7 +54,7 @@ def wait_until(condition, seconds: float = 60.0) -> bool:
 def test_nothing_is_left_when_the_grader_is_killed(sent):
     grader = subprocess.Popen([sys.executable, "-c", GRADER], stdout=subprocess.PIPE, stderr=-3)
     try:
-        # two sandboxes, each with a hub, a nursery, a waiting parent, a program and its child
+        # two sandboxes, each with a supervisor, a fork server, a waiting parent, a program and its child
         assert wait_until(lambda: len(descendants(grader.pid)) >= 14)
         started = descendants(grader.pid)
         grader.send_signal(sent)

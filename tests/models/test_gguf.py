@@ -11,7 +11,8 @@ import torch
 from flexlib import config
 from flexlib.errors import FlexError
 from flexlib.models import bases, files, gguf
-from flexlib.runs import pipeline
+from flexlib.runs import preflight
+from flexlib.runs.machine import Machine
 
 
 @pytest.fixture(scope="module")
@@ -109,6 +110,6 @@ def test_too_little_disk_is_told_before_the_work(file, tmp_path, monkeypatch):
 def test_a_run_takes_a_gguf_file(file, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     wanted = config.load("nano", "lora", 1, limit=1)
-    resolved, inputs = pipeline.resolve(wanted, pipeline.Machine(base_model=file))
+    resolved, inputs = preflight.resolve(wanted, Machine(base_model=file))
     assert resolved.base_digest == bases.digest(inputs.base)
     assert inputs.base.is_relative_to(tmp_path)

@@ -12,9 +12,8 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from flexlib import config, models
 from flexlib.errors import FlexError
 from flexlib.generation.cache import growing_cache
-from flexlib.models import memory
+from flexlib.models import adapters, memory
 from flexlib.training.loss import chunk_loss
-from flexlib.training.trainer import add_lora
 
 GB = memory.GB
 PAPER = config.load("paper", "lora", 1)
@@ -47,8 +46,8 @@ def saved_bytes(layers: int, targets: str, tokens: int = 64) -> int:
     )  # fmt: skip
     model = LlamaForCausalLM(settings).to(torch.bfloat16)
     chunk_loss(model)
-    lora = config.load("paper", "lora", 1, overrides=[f"lora.target_modules={targets}"]).lora
-    model = add_lora(model, lora).train()
+    lora = config.load("paper", "lora", 1, overrides=[f"adapter.target_modules={targets}"]).adapter
+    model = adapters.add(model, lora).train()
     parameters = {p.untyped_storage().data_ptr() for p in model.parameters()}
     kept: dict[int, torch.Tensor] = {}
 
@@ -77,15 +76,20 @@ def test_activations_are_estimated_within_a_fifth(targets):
         | {"gate_proj": (128, 344), "up_proj": (128, 344), "down_proj": (344, 128)},
     )  # fmt: skip
     wanted = config.load(
-        "paper", "lora", 1, overrides=["training.max_length=64", f"lora.target_modules={targets}"]
+        "paper",
+        "lora",
+        1,
+        overrides=["training.max_length=64", f"adapter.target_modules={targets}"],
     )
-    without = dataclasses.replace(wanted.lora, target_modules=())
+    without = dataclasses.replace(wanted.adapter, target_modules=())
     zero = dataclasses.replace(shape, linear={})
     assert memory.training_bytes(
         zero, wanted.training, without, sequences=0, checkpointing=False
     ) == int(memory._OVERHEAD)
     got = [
-        memory.training_bytes(shape, wanted.training, wanted.lora, sequences=n, checkpointing=False)
+        memory.training_bytes(
+            shape, wanted.training, wanted.adapter, sequences=n, checkpointing=False
+        )
         for n in (0, 1)
     ]
     assert got[1] - got[0] == pytest.approx(measured, rel=0.2)
@@ -103,7 +107,11 @@ def test_the_cache_is_as_large_as_said(tmp_path):
 
 def plan(shape, memory_gb: float, **kwargs):
     return memory.plan_training(
-        shape, PAPER.training, PAPER.lora, memory=int(memory_gb * GB), **{"sequences": 4, **kwargs}
+        shape,
+        PAPER.training,
+        PAPER.adapter,
+        memory=int(memory_gb * GB),
+        **{"sequences": 4, **kwargs},
     )
 
 

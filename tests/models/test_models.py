@@ -11,9 +11,9 @@ import torch
 
 from flexlib import config
 from flexlib.errors import FlexError
+from flexlib.models import adapters
 from flexlib.models import bases as models
 from flexlib.models import files as model_files
-from flexlib.training.trainer import add_lora
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +55,7 @@ def test_a_base_given_back_is_lent_again_as_it_was(base):
     ids = torch.tensor([[5, 9, 30]])
     with torch.no_grad():
         before = model(ids).logits
-        adapted = add_lora(model, config.load("nano", "lora", 1).lora)
+        adapted = adapters.add(model, config.load("nano", "lora", 1).adapter)
         for name, parameter in adapted.named_parameters():
             if "lora_B" in name:
                 parameter.fill_(0.1)

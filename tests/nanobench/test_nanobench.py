@@ -15,6 +15,7 @@ from flexlib.nanobench.mutants import mutants
 from flexlib.nanobench.operations import AMBIGUOUS, OPERATIONS
 from flexlib.nanobench.syntax import (
     INT,
+    LANGUAGES,
     LIST,
     Bin,
     Call,
@@ -29,7 +30,7 @@ from flexlib.nanobench.syntax import (
     python_function,
 )
 from flexlib.nanobench.tasks import sample_task
-from flexlib.tasks.benchmarks import LANGUAGES
+from flexlib.tasks.benchmarks import nanobench_problems
 
 SPLITS = {split: benchmark.load_split(split) for split in benchmark.SIZES}
 ALL = [record for records in SPLITS.values() for record in records]
@@ -248,17 +249,17 @@ def test_hidden_tests_kill_the_mutants_that_random_inputs_kill():
 
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_problems_have_the_shape_of_multipl_e(language):
-    for problem, record in zip(benchmark.problems(language), SPLITS["test"], strict=True):
+    for problem, record in zip(nanobench_problems(language), SPLITS["test"], strict=True):
         assert problem.prompt.endswith("\n")
         reference = record[f"reference_{language}"]
         # No stop string cuts the reference, but what follows it is cut.
         assert not any(stop in reference.rstrip("\n") for stop in problem.stop)
-    assert "Write a function to" not in benchmark.problems(language)[0].prompt
+    assert "Write a function to" not in nanobench_problems(language)[0].prompt
 
 
 def test_unknown_language_or_split_is_one_clear_line():
     with pytest.raises(FlexError, match="unknown language 'perl'; choose from python"):
-        benchmark.problems("perl")
+        nanobench_problems("perl")
     with pytest.raises(FlexError, match="unknown NanoBench split 'dev'"):
         benchmark.load_split("dev")
 

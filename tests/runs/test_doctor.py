@@ -117,7 +117,7 @@ def test_disk(tmp_path, monkeypatch):
         (2**33, True, True, False),
         (2**40, True, True, True),
     ]:
-        monkeypatch.setattr(doctor.shutil, "disk_usage", lambda path, free=free: usage(free))
+        monkeypatch.setattr(doctor.disk.shutil, "disk_usage", lambda path, free=free: usage(free))
         found = doctor.check_disk(tmp_path / "not yet there")
         can = [doctor.can_run(profile, [found]) for profile in doctor.PROFILES]
         assert can == [nano, small, paper]

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from flexlib import config
+from flexlib import analysis, config, disk, formats, paths
 from flexlib.errors import FlexError
 from flexlib.runs import store
 
@@ -38,8 +38,8 @@ def finished(folder: Path, arm: str = "lora", seed: int = 1, **kwargs) -> tuple[
     data = config.to_dict(config.load("nano", arm, seed, **kwargs))
     source = folder / f"work-{config.run_id(data)}"
     source.mkdir(parents=True)
-    (source / "config.json").write_bytes(store.to_json(data))
-    (source / "provenance.json").write_bytes(store.to_json({"seconds": {"train": 1.5}}))
+    (source / "config.json").write_bytes(formats.to_json(data))
+    (source / "provenance.json").write_bytes(formats.to_json({"seconds": {"train": 1.5}}))
     if "training" in data:
         (source / "adapter").mkdir()
         (source / "adapter" / "adapter_model.safetensors").write_bytes(b"weights")
@@ -47,10 +47,10 @@ def finished(folder: Path, arm: str = "lora", seed: int = 1, **kwargs) -> tuple[
             {"step": 0, "epoch": 0, "tokens": 0, "eval_loss": 2.5},
             {"step": 1, "epoch": 1.0, "tokens": 9, "loss": 2.0, "lr": 1e-4, "grad_norm": 0.5},
         ]
-        (source / "training.csv").write_bytes(store.to_csv(store.TRAINING_FIELDS, rows))
+        (source / "training.csv").write_bytes(formats.to_csv(formats.TRAINING_FIELDS, rows))
     for name in data["benchmarks"]:
-        (source / f"completions-{name}.jsonl.gz").write_bytes(store.to_jsonl_gz(COMPLETIONS))
-        csv = store.to_csv(store.VERDICT_FIELDS, VERDICTS)
+        (source / f"completions-{name}.jsonl.gz").write_bytes(formats.to_jsonl_gz(COMPLETIONS))
+        csv = formats.to_csv(formats.VERDICT_FIELDS, VERDICTS)
         (source / f"verdicts-{name}.csv").write_bytes(csv)
     return config.run_id(data), source
 
@@ -106,17 +106,21 @@ def test_runs_stored_without_the_parts_of_the_loss_and_without_spectra_are_read(
     before = store.training(runs)
     assert before["penalty"].isna().all()
     assert before["ce"].equals(before["loss"])
-    assert store.spectra(runs).empty and "value" in store.spectra(runs).columns
+    assert (
+        analysis.read("spectra", runs).empty and "value" in analysis.read("spectra", runs).columns
+    )
 
     run_id, source = finished(tmp_path / "new", "fourier-released")
     row = {"step": 1, "epoch": 1.0, "tokens": 9, "loss": 2.0, "ce": 1.5, "penalty": 0.5}
-    (source / "training.csv").write_bytes(store.to_csv(store.TRAINING_FIELDS, [row]))
+    (source / "training.csv").write_bytes(formats.to_csv(formats.TRAINING_FIELDS, [row]))
     row = {"module": "q_proj", "part": "A", "quantity": "norm", "value": 2.5}
-    (source / "spectra.csv.gz").write_bytes(store.to_csv_gz(store.SPECTRA_FIELDS, [row]))
+    (source / "spectra.csv.gz").write_bytes(
+        formats.to_csv_gz(analysis.ANALYSES["spectra"].fields, [row])
+    )
     store.save(runs, run_id, source)
     [new] = store.training(runs).query("run_id == @run_id").to_dict("records")
     assert (new["loss"], new["ce"], new["penalty"]) == (2.0, 1.5, 0.5)
-    [spectrum] = store.spectra(runs).to_dict("records")
+    [spectrum] = analysis.read("spectra", runs).to_dict("records")
     assert (spectrum["arm"], spectrum["seed"]) == ("fourier-released", 1)
     assert (spectrum["quantity"], spectrum["value"]) == ("norm", 2.5)
 
@@ -137,7 +141,7 @@ def test_other_profiles_can_be_left_out(runs):
 
 
 def test_equal_content_gives_equal_bytes():
-    assert store.to_jsonl_gz(COMPLETIONS) == store.to_jsonl_gz([dict(c) for c in COMPLETIONS])
+    assert formats.to_jsonl_gz(COMPLETIONS) == formats.to_jsonl_gz([dict(c) for c in COMPLETIONS])
 
 
 # --- corruption ---------------------------------------------------------------------------------
@@ -203,7 +207,7 @@ def test_two_runs_that_claim_the_same_seed_are_refused(runs, tmp_path):
     """Such as one made before the base model changed: averaging them would count one seed twice."""
     data = json.loads((lora_run(runs) / "config.json").read_text()) | {"base_digest": "other"}
     _, source = finished(tmp_path / "more", seed=data["seed"])
-    (source / "config.json").write_bytes(store.to_json(data))
+    (source / "config.json").write_bytes(formats.to_json(data))
     store.save(runs, config.run_id(data), source)
     with pytest.raises(FlexError, match="are both nano lora seed .; remove the stale one"):
         store.verdicts(runs)
@@ -222,13 +226,21 @@ def test_saving_twice_keeps_the_first(runs):
     assert not list(runs.glob(".*"))
 
 
+def test_what_a_killed_process_left_aside_is_not_stored(tmp_path):
+    run_id, source = finished(tmp_path)
+    (source / ".provenance.json.123.tmp").write_text("half of")
+    run = store.save(tmp_path / "runs", run_id, source)
+    assert not list(run.rglob(".*"))
+    assert not [name for name in store.read_provenance(run)["files"] if name.startswith(".")]
+
+
 def test_a_full_disk_leaves_nothing_half_written(tmp_path, monkeypatch):
     run_id, source = finished(tmp_path)
 
     def full(path):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
 
-    monkeypatch.setattr(store.os, "fsync", full)
+    monkeypatch.setattr(disk.os, "fsync", full)
     with pytest.raises(FlexError, match="no space left in .*; free some") as error:
         store.save(tmp_path / "runs", run_id, source)
     assert "\n" not in str(error.value)
@@ -258,25 +270,11 @@ def test_a_really_full_disk(tmp_path):
         check=True,
         capture_output=True,
         text=True,
-        cwd=store.ROOT,
+        cwd=paths.ROOT,
     )
     message, left = done.stdout.splitlines()
     assert message.startswith(f"no space left in {small / 'runs'}; free some")
     assert left == "[]"
-
-
-def test_write_atomically_keeps_the_old_file_when_it_fails(tmp_path, monkeypatch):
-    path = tmp_path / "file"
-    store.write_atomically(path, b"old")
-
-    def fail(descriptor):
-        raise OSError(errno.EIO, "broken")
-
-    monkeypatch.setattr(store.os, "fsync", fail)
-    with pytest.raises(OSError, match="broken"):
-        store.write_atomically(path, b"new")
-    assert path.read_bytes() == b"old"
-    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_abandoned_copies_are_cleared_away(runs, tmp_path):
@@ -289,12 +287,16 @@ def test_abandoned_copies_are_cleared_away(runs, tmp_path):
     assert (old.exists(), young.exists()) == (False, True)
 
 
-def test_torch_errors_of_a_full_disk_are_recognised(tmp_path):
-    message = "I/O error: No space left on device (os error 28)"  # safetensors' words
-    with pytest.raises(FlexError, match="no space left"), store.full_disk_is_an_error(tmp_path):
-        raise RuntimeError(message)
-    with pytest.raises(RuntimeError, match="shapes"), store.full_disk_is_an_error(tmp_path):
-        raise RuntimeError("shapes do not match")
+def test_training_stored_without_later_columns_is_read(tmp_path):
+    """A run stored before passes and unclipped were recorded."""
+    run_id, source = finished(tmp_path)
+    old = [f for f in formats.TRAINING_FIELDS if f not in ("passes", "unclipped", "curvature_norm")]
+    rows = [{"step": 0, "eval_loss": 2.5}, {"step": 1, "loss": 2.0}]
+    (source / "training.csv").write_bytes(formats.to_csv(old, rows))
+    store.save(tmp_path / "runs", run_id, source)
+    table = store.training(tmp_path / "runs")
+    assert table["eval_loss"].tolist()[0] == 2.5
+    assert table[["passes", "unclipped", "curvature_norm"]].isna().all(axis=None)
 
 
 # --- new verdicts -------------------------------------------------------------------------------

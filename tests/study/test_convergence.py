@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from flexlib.errors import FlexError
-from flexlib.figures import optimizers as plots_optim
+from flexlib.figures import optimizers, style
 from flexlib.study import convergence, inference, paper, stats
 
 matplotlib.use("Agg")
@@ -148,18 +148,18 @@ def test_claims_on_losses_are_measured_where_both_arms_ran():
 
 def test_a_panel_for_every_cost():
     costs = pd.DataFrame({"way": ["adamw", "sophia"], "ms_per_step": [100.0, 110.0]})
-    axes = plots_optim.loss_by_cost(convergence.curves(training_table(), costs))
+    axes = optimizers.loss_by_cost(convergence.curves(training_table(), costs))
     labels = [ax.get_xlabel() for ax in axes.flat]
-    assert labels == list(plots_optim.AXES.values())
+    assert labels == list(optimizers.AXES.values())
     by_time = {line.get_label(): line for line in axes.flat[3].lines}
     assert by_time["sophia (2 seeds)"].get_xdata()[-1] == pytest.approx(2.2)
     assert by_time["sophia (2 seeds)"].get_ydata()[-1] == pytest.approx(1.1)
-    without = plots_optim.loss_by_cost(convergence.curves(training_table()))
+    without = optimizers.loss_by_cost(convergence.curves(training_table()))
     assert not without.flat[3].axison  # no benchmark, no panel
 
 
 def test_unclipped_is_drawn_against_what_is_healthy():
-    ax = plots_optim.unclipped(training_table())
+    ax = optimizers.unclipped(training_table())
     assert {tuple(line.get_ydata()) for line in ax.lines} == {(0.2, 0.2, 0.2)}
     box = ax.patches[0].get_extents().transformed(ax.transData.inverted())
     assert (box.y0, box.y1) == pytest.approx(convergence.HEALTHY)
@@ -167,12 +167,12 @@ def test_unclipped_is_drawn_against_what_is_healthy():
 
 def test_steps_to_target_is_drawn_with_intervals():
     table = pd.DataFrame({"arm": ["sophia"], "difference": [-0.2], "low": [-0.3], "high": [-0.05]})
-    ax = plots_optim.steps_to_target(table)
+    ax = optimizers.steps_to_target(table)
     [container] = ax.containers
     [segment] = container.lines[2][0].get_segments()
     assert segment[:, 0].tolist() == pytest.approx([-0.3, -0.05])
 
 
 def test_what_is_missing_is_said():
-    ax = plots_optim.not_run("not run: flexlib grid")
+    ax = style.not_run("not run: flexlib grid")
     assert [t.get_text() for t in ax.texts] == ["not run: flexlib grid"] and not ax.axison

@@ -10,13 +10,14 @@ import pandas as pd
 import pytest
 import tiny
 
-from flexlib import cli, config
-from flexlib.config import schema
+from flexlib import cli, config, errors
+from flexlib.config import layers
 from flexlib.errors import FlexError
-from flexlib.runs import pipeline
+from flexlib.runs import pipeline, preflight
+from flexlib.runs.machine import Machine
 from flexlib.study import paper, tuning
 
-PROFILE = tomllib.loads((schema.CONFIGS / "profiles" / "nano.toml").read_text(encoding="utf-8"))
+PROFILE = tomllib.loads((layers.LAYERS / "profiles" / "nano.toml").read_text(encoding="utf-8"))
 
 
 # --- what is registered and what was chosen ------------------------------------------------------
@@ -74,7 +75,7 @@ def small(tmp_path, monkeypatch):
     trials = {"adamw": values, "sophia": values}
     monkeypatch.setattr(tuning, "plan", lambda: {"profile": "nano", "seed": 0, "trials": trials})
     base = tiny.make_base(tmp_path / "base")
-    return pipeline.Machine(base_model=base, work_dir=tmp_path / "work", progress=False), tmp_path
+    return Machine(base_model=base, work_dir=tmp_path / "work", progress=False), tmp_path
 
 
 def test_trials_are_made_once_and_the_best_is_that_of_the_lowest_loss(small):
@@ -98,9 +99,9 @@ def test_a_trial_under_way_is_left_alone(small):
     machine, folder = small
     _, wanted = tuning.trials("adamw")[0]
     tuning_run = tuning.tune("adamw", machine, folder)
-    wanted, _ = pipeline.resolve(dataclasses.replace(wanted, benchmarks=()), machine)
+    wanted, _ = preflight.resolve(dataclasses.replace(wanted, benchmarks=()), machine)
     name = f"tuning-{config.run_id(config.to_dict(wanted))}"
-    with pipeline._locked(machine.work_dir, name), pytest.raises(pipeline.Busy):
+    with pipeline.locked(machine.work_dir, name), pytest.raises(errors.Busy):
         next(tuning_run)
 
 

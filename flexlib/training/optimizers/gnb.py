@@ -33,10 +33,12 @@ from torch.nn.functional import cross_entropy
 from transformers import TrainerCallback
 
 from flexlib.errors import FlexError
-from flexlib.tasks.data import IGNORED
+from flexlib.training.encoding import IGNORED
 
 if TYPE_CHECKING:
     from transformers import Trainer
+
+_ROWS = 128  # whose probabilities are held at a time
 
 
 def uniforms(seed: int, step: int, first_row: int, rows: int, width: int) -> torch.Tensor:
@@ -56,10 +58,19 @@ def uniforms(seed: int, step: int, first_row: int, rows: int, width: int) -> tor
 
 
 def draw(logits: torch.Tensor, uniform: torch.Tensor) -> torch.Tensor:
-    """Labels drawn from the softmax of logits (n, vocabulary), by inversion of n uniform numbers."""
-    cumulative = logits.detach().softmax(-1).cumsum(-1).double()
-    target = uniform[:, None] * cumulative[:, -1:]  # rounding leaves the last value a little off 1
-    return torch.searchsorted(cumulative, target, right=True)[:, 0].clamp_(max=logits.shape[-1] - 1)
+    """Labels drawn from the softmax of logits (n, vocabulary), by inversion of n uniform numbers.
+
+    In float64: of 152,000 words many are less likely than the rounding of a float32 sum near 1, and would
+    be drawn never or for their neighbours.
+    """
+    labels = []
+    for rows, numbers in zip(
+        logits.detach().split(_ROWS), uniform.double().split(_ROWS), strict=True
+    ):
+        cumulative = rows.double().softmax(-1).cumsum_(-1)
+        target = numbers[:, None] * cumulative[:, -1:]  # rounding leaves the last a little off 1
+        labels.append(torch.searchsorted(cumulative, target, right=True)[:, 0])
+    return torch.cat(labels).clamp_(max=logits.shape[-1] - 1)
 
 
 def sampled_loss(

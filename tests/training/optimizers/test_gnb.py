@@ -18,10 +18,11 @@ import torch
 
 from flexlib import config, models
 from flexlib.errors import FlexError
-from flexlib.tasks import data
-from flexlib.tasks.data import IGNORED
+from flexlib.models import adapters
+from flexlib.training import encoding
+from flexlib.training.encoding import IGNORED
 from flexlib.training.optimizers import gnb, optimizer_class
-from flexlib.training.trainer import FlexTrainer, add_lora, train, training_arguments
+from flexlib.training.trainer import FlexTrainer, train, training_arguments
 
 RECORDS = {"train": tiny.records(16), "validation": tiny.records(2)}
 
@@ -122,6 +123,24 @@ def test_an_impossible_label_is_never_drawn():
     assert loss.item() == 0.0
 
 
+@pytest.mark.parametrize("words", [7, 151_936])
+def test_labels_are_the_exact_inverse_of_their_numbers(words, monkeypatch):
+    """Against the sum in extended precision: a number in the middle of a word's interval draws that
+    word, however unlikely it is; so labels have no bias but that of their numbers, 2^-53."""
+    monkeypatch.setattr(gnb, "_ROWS", 4)
+    generator = torch.Generator().manual_seed(0)
+    logits = 2 * torch.randn(15, words, generator=generator)
+    weights = np.exp(logits.numpy().astype(np.longdouble))
+    ends = weights.cumsum(-1)
+    ends /= ends[:, -1:]
+    starts = np.concatenate([np.zeros_like(ends[:, :1]), ends[:, :-1]], axis=1)
+    word = torch.randint(words, (15,), generator=generator)
+    word[::3] = logits[::3].argmin(-1)  # the least likely
+    rows = np.arange(15)
+    middle = (starts + ends)[rows, word.numpy()] / 2
+    assert torch.equal(gnb.draw(logits, torch.from_numpy(middle.astype(np.float64))), word)
+
+
 def test_random_numbers_depend_on_seed_step_and_row_and_not_on_the_width():
     numbers = gnb.uniforms(1, 2, 0, 4, 10)
     assert torch.equal(gnb.uniforms(1, 2, 0, 4, 7), numbers[:, :7])
@@ -143,20 +162,22 @@ def trainer_of(base: Path, output: Path, *overrides: str, microbatch: int = 4, p
     """A FlexTrainer on 16 records and 8 steps of 4, dropout off."""
     wanted = config.load(
         "nano", "sophia", 1,
-        overrides=["lora.dropout=0", "training.epochs=2", "sophia.every=3", "sophia.rho=0.1",
+        overrides=["adapter.dropout=0", "training.epochs=2", "sophia.every=3", "sophia.rho=0.1",
                    "training.learning_rate=1e-3", *overrides],
     )  # fmt: skip
     tokenizer = models.load_tokenizer(base)
     torch.manual_seed(1)
-    model = add_lora(models.load_model(base, wanted.training.precision, "cpu"), wanted.lora)
+    model = adapters.add(models.load_model(base, wanted.training.precision, "cpu"), wanted.adapter)
     args = training_arguments(wanted.training, output, 1, microbatch=microbatch)
     args.gradient_accumulation_steps = 4 // microbatch // processes
     args.save_strategy = "no"
     trainer = FlexTrainer(
         model=model,
         args=args,
-        train_dataset=data.encode_all(RECORDS["train"], tokenizer, loss_on="all", max_length=128),
-        data_collator=data.collator(tokenizer.pad_token_id),
+        train_dataset=encoding.encode_all(
+            RECORDS["train"], tokenizer, loss_on="all", max_length=128
+        ),
+        data_collator=encoding.collator(tokenizer.pad_token_id),
         optimizer_cls_and_kwargs=optimizer_class(wanted),
     )
     trainer.estimate_curvature(wanted)
@@ -253,7 +274,7 @@ def test_shared_forward_estimates_at_the_step_own_forward(base, tmp_path):
 def test_the_estimate_takes_no_random_numbers_from_the_training(base, tmp_path):
     """With curvature of no consequence (everything clipped), dropout draws are those of a run without
     any estimate."""
-    options = ("lora.dropout=0.2", "sophia.rho=1e-12")
+    options = ("adapter.dropout=0.2", "sophia.rho=1e-12")
     estimated = trained(base, tmp_path / "a", *options)
     without = trained(base, tmp_path / "b", *options, "sophia.curvature=constant")
     assert torch.equal(estimated["theta"], without["theta"])
@@ -360,7 +381,9 @@ def test_the_curve_says_what_curvature_costs_and_how_much_is_clipped(base, tmp_p
 
 def test_layers_that_recompute_stay_in_training_mode(base):
     """Else the estimate at 7B would hold every activation at once."""
-    model = add_lora(models.load_model(base, "fp32", "cpu"), config.load("nano", "sophia", 1).lora)
+    model = adapters.add(
+        models.load_model(base, "fp32", "cpu"), config.load("nano", "sophia", 1).adapter
+    )
     model.gradient_checkpointing_enable({"use_reentrant": False})
     model.train()
     dropouts = [m for m in model.modules() if isinstance(m, torch.nn.Dropout)]

@@ -1,12 +1,12 @@
-"""The hub: one process in each sandbox that takes programs and gives verdicts, one at a time.
+"""The supervisor: one process in each sandbox that takes programs and gives verdicts, one at a time.
 
-    grader --(program)--> hub --(completion)--> candidate, in a nest of its own
-                           |                        ^  plain data, both ways
-                           +---(tests)---> judge ---+
+    grader --(program)--> supervisor --(completion)--> candidate, in a container of its own
+                              |                           ^  plain data, both ways
+                              +-----(tests)-----> judge --+
 
 The judge holds the tests and their expected values, the candidate the untrusted program. Only
-the judge's word makes a pass; how the candidate ends can only make a failure. The hub opens and
-closes the nest and watches time, memory and output.
+the judge's word makes a pass; how the candidate ends can only make a failure. The supervisor opens and
+closes the container and watches time, memory and output.
 
 This file runs inside the sandbox and imports only the standard library.
 """
@@ -21,8 +21,9 @@ import socket
 import sys
 import time
 
+import containers
 import cpp
-import nest
+import joint
 import python_candidate
 import warm
 import wire
@@ -42,19 +43,19 @@ LIMITS = {
 }
 
 
-class Nest:
-    """The hub's handle on one running program."""
+class Container:
+    """The supervisor's handle on one running program."""
 
-    def __init__(self, hub, request: dict, *descriptors: int) -> None:
+    def __init__(self, supervisor, request: dict, *descriptors: int) -> None:
         """Start ``request`` with standard input empty, output to us, ``descriptors`` as 3, 4, ..."""
-        self.hub = hub
+        self.supervisor = supervisor
         self.output, output = os.pipe()
         self.status, status = os.pipe()
         self.code, self.error, self.was_running = None, None, False
         self.printed, self.head, self.tail = 0, b"", b""
         self.held: list[int] = []
-        passed = [hub.null, output, output, *descriptors, status]
-        hub.post_to_nursery(request | {"unsafe": hub.unsafe}, passed, self)
+        passed = [supervisor.null, output, output, *descriptors, status]
+        supervisor.ask_fork_server(request | {"unsafe": supervisor.unsafe}, passed, self)
         os.close(output)
         os.close(status)
         os.set_blocking(self.output, False)
@@ -62,10 +63,12 @@ class Nest:
         self.pid = self.end = None
 
     def started(self, answer: dict) -> None:
-        """Take the nursery's answer to our request."""
+        """Take the fork server's answer to our request."""
         self.error, self.pid = answer.get("error"), answer.get("pid")
         if self.pid is not None:
-            self.end = os.pidfd_open(self.pid)  # ready to read when the nest's first process ends
+            self.end = os.pidfd_open(
+                self.pid
+            )  # ready to read when the container's first process ends
             self.open.add(self.end)
 
     def read_output(self) -> None:
@@ -88,8 +91,8 @@ class Nest:
         return self.end not in self.open
 
     def reap(self) -> None:
-        """Learn how the nest ended, once ``end`` is ready."""
-        self.code = self.hub.reap(self.pid)
+        """Learn how the container ended, once ``end`` is ready."""
+        self.code = self.supervisor.reap(self.pid)
         self._finish(self.end)
         self.let_go()
         with os.fdopen(self.status, "rb") as status:
@@ -110,7 +113,7 @@ class Nest:
 
     def kill(self) -> None:
         """End the program; ``close`` must still follow."""
-        self.hub.hear_nursery()
+        self.supervisor.hear_fork_server()
         if self.pid is not None and not self.ended:
             signal.pidfd_send_signal(self.end, signal.SIGKILL)
 
@@ -123,7 +126,7 @@ class Nest:
         elif not self.ended:
             select.select([self.end], [], [])
             self.reap()
-        if self.pid is not None and self.hub.unsafe:
+        if self.pid is not None and self.supervisor.unsafe:
             try:
                 os.killpg(self.pid, signal.SIGKILL)
             except ProcessLookupError:
@@ -150,50 +153,52 @@ class Nest:
         return f"{how}: {tail}" if tail else how
 
 
-class Hub:
+class Supervisor:
     def __init__(self, config: dict):
         self.config = config
         self.unsafe = config["unsafe"]
         self.null = os.open("/dev/null", os.O_RDWR)
-        self.nursery, requests = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.fork_server, requests = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.trusted = {1, os.getpid()}
-        self.starting: Nest | None = None
+        self.starting: Container | None = None
         pid = os.fork()
         if not pid:
-            self.nursery.close()
+            self.fork_server.close()
             python_candidate.open_streams()
-            python_candidate.rehearse()
+            python_candidate.warm_up()
             gc.freeze()
-            nest.serve_nests(requests, config["run_candidate"])
+            containers.serve_containers(requests, config["run_candidate"])
         requests.close()
         self.trusted.add(pid)
         self.languages = {name: kind(self) for name, kind in LANGUAGES.items()}
+        for name in config.get("joint", {}):
+            self.languages[name] = joint.Joint(self, name)
 
-    def post_to_nursery(self, request: dict, descriptors: list[int], nest: Nest) -> None:
-        """Ask for a nest; the answer is heard when it is needed, or before the next question."""
-        self.hear_nursery()
-        socket.send_fds(self.nursery, [json.dumps(request).encode()], descriptors)
-        self.starting = nest
+    def ask_fork_server(self, request: dict, descriptors: list[int], container: Container) -> None:
+        """Ask for a container; the answer is heard when it is needed, or before the next question."""
+        self.hear_fork_server()
+        socket.send_fds(self.fork_server, [json.dumps(request).encode()], descriptors)
+        self.starting = container
 
-    def hear_nursery(self) -> None:
+    def hear_fork_server(self) -> None:
         if self.starting is not None:
-            nest, self.starting = self.starting, None
-            nest.started(json.loads(self.nursery.recv(1 << 16)))
+            container, self.starting = self.starting, None
+            container.started(json.loads(self.fork_server.recv(1 << 16)))
 
     def reap(self, pid: int) -> int:
-        """The exit code of a nest's first process, which has ended."""
-        self.hear_nursery()
-        self.nursery.send(json.dumps({"reap": pid}).encode())
-        return json.loads(self.nursery.recv(1 << 16))["code"]
+        """The exit code of a container's first process, which has ended."""
+        self.hear_fork_server()
+        self.fork_server.send(json.dumps({"reap": pid}).encode())
+        return json.loads(self.fork_server.recv(1 << 16))["code"]
 
-    def open_nest(self, request: dict, *descriptors: int) -> Nest:
-        return Nest(self, request, *descriptors)
+    def open_container(self, request: dict, *descriptors: int) -> Container:
+        return Container(self, request, *descriptors)
 
     def probe(self) -> str | None:
-        """What keeps this machine from opening a nest, if anything does."""
+        """What keeps this machine from opening a container, if anything does."""
         limits = self.limits(1.0)
         command = {"mode": "exec", "limits": limits, "argv": ["/bin/true"], "environment": {}}
-        running = Nest(self, command)
+        running = Container(self, command)
         self.watch(running, None, {"timeout": 10.0, "alone": False}, limits)
         running.close()
         return running.error
@@ -201,14 +206,14 @@ class Hub:
     def limits(self, timeout: float, **changed: int) -> dict:
         return LIMITS | {"cpu": int(2 * timeout) + 5} | changed
 
-    def watch(self, running: Nest, verdict: int | None, job: dict, limits: dict):
+    def watch(self, running: Container, verdict: int | None, job: dict, limits: dict):
         """Wait for the judge's word on descriptor ``verdict``, or for the program's end.
 
         Returns the judge's message (None when it had nothing to say) and the limit that was
         overstepped (None when none was).
         """
         if running.pid is None:
-            self.hear_nursery()
+            self.hear_fork_server()
         start = time.monotonic()
         deadline = start + job["timeout"]
         word, look = b"", start + TICK
@@ -247,7 +252,7 @@ class Hub:
             waiting = running.open | ({verdict} if verdict is not None else set())
         return None, None
 
-    def _extended(self, running: Nest, start: float, job: dict, now: float) -> float:
+    def _extended(self, running: Container, start: float, job: dict, now: float) -> float:
         """A program that runs alone is not charged for the time in which it had no processor."""
         if not job["alone"]:
             return now
@@ -287,7 +292,7 @@ class Hub:
                 continue
         return total * resource.getpagesize()
 
-    def conclude(self, running: Nest, word, overstepped, job) -> tuple[str, str]:
+    def conclude(self, running: Container, word, overstepped, job) -> tuple[str, str]:
         """Verdict and detail from the judge's word, the limits, and the program's end."""
         if word is None or word["verdict"] == "gone":
             running.await_end()
@@ -311,7 +316,8 @@ class Hub:
     def grade(self, job: dict) -> dict:
         start = time.monotonic()
         try:
-            (job["prompt"] + job["completion"] + job["tests"]).encode()
+            for text in ("prompt", "completion", "tests", "program"):
+                job.get(text, "").encode()
         except UnicodeEncodeError:
             return {"verdict": "compile_error", "detail": "no Unicode text", "seconds": 0.0}
         language = self.languages[job["language"]]
@@ -339,8 +345,8 @@ def preload() -> None:
 
 
 def main() -> None:
-    nest.make_dumpable()
-    nest.name_process("hub")
+    containers.make_dumpable()
+    containers.name_process("supervisor")
     commands, answers = os.dup(0), os.dup(1)
     null = os.open("/dev/null", os.O_RDWR)
     os.dup2(null, 0)
@@ -349,16 +355,16 @@ def main() -> None:
     preload()
     gc.collect()
     gc.freeze()
-    hub = Hub(config | {"run_candidate": python_candidate.run})
-    wire.send(answers, {"error": hub.probe()})
+    supervisor = Supervisor(config | {"run_candidate": python_candidate.run})
+    wire.send(answers, {"error": supervisor.probe()})
     while True:
         try:
             job = wire.receive(commands)
         except wire.Gone:
             os._exit(0)
-        wire.send(answers, hub.grade(job))
-        hub.languages[job["language"]].tidy()
-        hub.languages[job["language"]].prepare()
+        wire.send(answers, supervisor.grade(job))
+        supervisor.languages[job["language"]].tidy()
+        supervisor.languages[job["language"]].prepare()
 
 
 if __name__ == "__main__":

@@ -7,8 +7,8 @@ import pytest
 from grading_helpers import DATA, needs, needs_data
 
 from flexlib import cli
+from flexlib.cli import grade as grade_command
 from flexlib.grading import Verdict, files
-from flexlib.grading import cli as grading_cli
 from flexlib.grading.hostile import JBAD, JGOOD, PROMPTS, TESTS
 from flexlib.tasks.benchmarks import Problem
 
@@ -43,7 +43,7 @@ def test_programs(programs, capsys):
     rows = read(out)
     assert [row["verdict"] for row in rows] == ["pass", "wrong", "runtime_error"]
     assert [row["passed"] for row in rows] == [True, False, False]
-    assert all(row["seconds"] > 0 for row in rows)
+    assert all(row["seconds"] >= 0 for row in rows)
     printed = capsys.readouterr().out
     assert "passed 1/3" in printed
     assert "pass@1 33.3 % [6.1, 79.2] (95 %, n = 3 problems)" in printed
@@ -62,7 +62,7 @@ def counted(monkeypatch):
             word = "harness_error" if program.completion == "unjudged" else "pass"
             yield Verdict(program.id, word, "", 0.1)
 
-    monkeypatch.setattr(grading_cli, "grade", fake)
+    monkeypatch.setattr(grade_command, "grade", fake)
     return given
 
 
@@ -178,7 +178,7 @@ def test_whole_programs_as_evalplus_has_them(tmp_path, monkeypatch):
         {"task_id": "P/1", "solution": "import math\n\n\ndef f(x):\n    return x\n"},
     ]
     path = write(tmp_path / "s.jsonl", rows)
-    monkeypatch.setattr(grading_cli, "load_benchmark", lambda *_: [problem, python])
+    monkeypatch.setattr(grade_command, "load_benchmark", lambda *_: [problem, python])
     assert run(path, "--benchmark", "humaneval") == 0
     verdicts = [row["verdict"] for row in read(tmp_path / "s.jsonl.verdicts.jsonl")]
     assert verdicts == ["pass", "wrong", "pass", "pass", "wrong"]

@@ -5,9 +5,12 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from flexlib import paths
+from flexlib.cli import options
 
-def add_parser(commands) -> None:
-    """Add both commands to the subparsers of the command line."""
+
+def add_parser(commands: options.Commands) -> None:
+    """Add both commands to the command line."""
     build = commands.add_parser("nanobench", help="make the NanoBench splits anew from their seed")
     build.add_argument("--out", type=Path, help="folder to write to (default: data/nano/nanobench)")
     build.add_argument("--seed", type=int, help="another seed makes another benchmark")
@@ -15,7 +18,7 @@ def add_parser(commands) -> None:
 
     pretrain = commands.add_parser("pretrain", help="pretrain the nano base; resumes when repeated")
     pretrain.add_argument(
-        "--work", type=Path, default=Path(".flexlib-work/nano-base"), help="corpus and checkpoints"
+        "--work", type=Path, default=paths.WORK / "nano-base", help="corpus and checkpoints"
     )
     pretrain.add_argument(
         "--out", type=Path, help="model folder to write (default: data/nano/base)"
@@ -34,7 +37,7 @@ def add_parser(commands) -> None:
 def _build(args: argparse.Namespace) -> None:
     from flexlib.nanobench import benchmark
 
-    folder = args.out or benchmark.FOLDER
+    folder = args.out or paths.NANOBENCH
     seed = benchmark.SEED if args.seed is None else args.seed
     benchmark.write(folder, seed)
     print(f"wrote {', '.join(f'{n} {name}' for name, n in benchmark.SIZES.items())} to {folder}")
@@ -43,11 +46,13 @@ def _build(args: argparse.Namespace) -> None:
 def _pretrain(args: argparse.Namespace) -> None:
     import torch  # slow to import, and not needed to show --help
 
-    from flexlib.nanobench import pretrain
+    from flexlib.training import pretraining
 
     if args.threads:
         torch.set_num_threads(args.threads)
     given = {name: getattr(args, name) for name in ("documents", "seed")}
-    config = pretrain.PretrainConfig(**{k: v for k, v in given.items() if v is not None})
-    pretrain.pretrain(args.work, args.out or pretrain.BASE, config, compiled=not args.no_compile)
-    print(f"wrote the nano base to {args.out or pretrain.BASE}")
+    config = pretraining.PretrainConfig(**{k: v for k, v in given.items() if v is not None})
+    pretraining.pretrain(
+        args.work, args.out or paths.NANO_BASE, config, compiled=not args.no_compile
+    )
+    print(f"wrote the nano base to {args.out or paths.NANO_BASE}")

@@ -12,7 +12,7 @@ from flexlib.grading import Program, Verdict, grade
 from flexlib.grading.hostile import PROMPTS, TESTS
 from flexlib.grading.tools import tools_for
 
-DATA = Path(os.environ.get("FLEX_BENCHMARK_DATA", Path(__file__).parents[3] / "shared" / "data"))
+DATA = Path(os.environ.get("FLEX_BENCHMARK_DATA", Path(__file__).parents[2] / "shared" / "data"))
 
 needs_data = pytest.mark.skipif(
     not DATA.is_dir(), reason=f"no benchmark data in {DATA}: set FLEX_BENCHMARK_DATA"

@@ -9,9 +9,11 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from flexlib import models
 from flexlib.errors import FlexError
-from flexlib.nanobench import corpus, pretrain
+from flexlib.nanobench import corpus
 from flexlib.nanobench.benchmark import load_split
-from flexlib.nanobench.pretrain import BASE, Documents, PretrainConfig
+from flexlib.paths import NANO_BASE as BASE
+from flexlib.training import pretraining as pretrain
+from flexlib.training.pretraining import Documents, PretrainConfig
 
 TINY = PretrainConfig(
     documents=240, batch=8, warmup_steps=2, hidden=16, layers=1, heads=2, intermediate=16

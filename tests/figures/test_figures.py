@@ -5,8 +5,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from flexlib import figures
 from flexlib.errors import FlexError
-from flexlib.figures import plots
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
@@ -38,7 +38,7 @@ def errorbars(ax):
 
 
 def test_pass_rates_draw_every_row_at_its_place():
-    ax = plots.pass_rates(RATES, series="language")
+    ax = figures.pass_rates(RATES, series="language")
     drawn = {(label, round(y)): (x, low, high) for label, y, x, low, high in errorbars(ax)}
     for row in RATES.itertuples():
         place = (row.language, ["base", "lora"].index(row.arm))
@@ -51,7 +51,7 @@ def test_pass_rates_draw_every_row_at_its_place():
 
 def test_differences_mark_zero():
     table = pd.DataFrame({"comparison": ["a"], "difference": [0.1], "low": [-0.02], "high": [0.2]})
-    ax = plots.differences(table, smallest_effect=0.02)
+    ax = figures.differences(table, smallest_effect=0.02)
     assert any(np.allclose(line.get_xdata(), 0) for line in ax.lines)
     ((_, _, x, low, high),) = errorbars(ax)
     assert (x, low, high) == pytest.approx((0.1, -0.02, 0.2))
@@ -66,7 +66,7 @@ def test_convergence_is_the_mean_over_seeds_with_a_t_band():
             "eval_loss": [2.0, 1.0, np.nan, 4.0, 2.0, np.nan],
         }
     )
-    ax = plots.convergence(training)
+    ax = figures.convergence(training)
     (line,) = ax.lines
     assert line.get_xdata().tolist() == [0, 10] and line.get_ydata().tolist() == [3.0, 1.5]
     assert "2 seeds" in line.get_label()
@@ -84,7 +84,7 @@ def test_verdict_bars_stack_to_one():
             "share": [0.2, 0.7, 0.1, 0.6, 0.4],
         }
     )
-    ax = plots.verdict_composition(table)
+    ax = figures.verdict_composition(table)
     ends = {}
     for bar in ax.patches:
         ends.setdefault(round(bar.get_y()), []).append((bar.get_x(), bar.get_width()))
@@ -92,14 +92,14 @@ def test_verdict_bars_stack_to_one():
     hatches = {c.get_label(): c.patches[0].get_hatch() for c in ax.containers}
     assert len(set(hatches.values())) == len(hatches) == 4
     with pytest.raises(FlexError, match="no colour for the verdicts odd"):
-        plots.verdict_composition(table.assign(verdict="odd"))
+        figures.verdict_composition(table.assign(verdict="odd"))
 
 
 def test_power_and_selection_draw_their_curves():
     table = pd.DataFrame(
         {"difference": [0.0, 0.1] * 2, "power": [0.05, 0.4, 0.05, 0.9], "design": list("aabb")}
     )
-    ax = plots.power(table, marks=[("published", 0.079)])
+    ax = figures.power(table, marks=[("published", 0.079)])
     curves = {line.get_label(): line for line in ax.lines}
     assert curves["b"].get_ydata().tolist() == [0.05, 0.9]
     assert curves["a"].get_linestyle() != curves["b"].get_linestyle()
@@ -112,13 +112,13 @@ def test_power_and_selection_draw_their_curves():
             "search": "best of 10",
         }
     )
-    ax = plots.selection_gain(gain, published=0.079)
+    ax = figures.selection_gain(gain, published=0.079)
     assert ax.lines[0].get_ydata().tolist() == [0.1, 0.05]
 
 
 def test_best_of_many_draws_the_share_of_searches_that_gain_at_least_so_much():
     table = pd.DataFrame({"gain": [0.0, 0.1, 0.1, 0.3], "reported": "best"})
-    ax = plots.best_of_many(table, published=0.2)
+    ax = figures.best_of_many(table, published=0.2)
     line = next(line for line in ax.lines if line.get_label() == "best")
     x, y = line.get_data()
     shares = {gain: y[x >= gain - 1e-9].max() for gain in (0.0, 0.1, 0.3)}
@@ -127,6 +127,6 @@ def test_best_of_many_draws_the_share_of_searches_that_gain_at_least_so_much():
 
 def test_an_empty_or_short_table_is_refused():
     with pytest.raises(FlexError, match="lacks low"):
-        plots.pass_rates(RATES.drop(columns="low"))
+        figures.pass_rates(RATES.drop(columns="low"))
     with pytest.raises(FlexError, match="lacks rows"):
-        plots.convergence(pd.DataFrame(columns=["step", "eval_loss", "arm", "seed"]))
+        figures.convergence(pd.DataFrame(columns=["step", "eval_loss", "arm", "seed"]))

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from flexlib.errors import FlexError
-from flexlib.figures import spectra as plots_spectra
+from flexlib.figures import spectra, style
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
@@ -33,7 +33,7 @@ def curves(ax):
 
 
 def test_ratios_are_means_over_seeds_with_their_range_on_the_widest_null():
-    ax = plots_spectra.against_null(RATIOS)
+    ax = spectra.against_null(RATIOS)
     drawn = curves(ax)
     assert drawn["lora"].get_xydata().tolist() == [[0.5, 1.2], [1.0, 1.0]]
     assert drawn["released"].get_ydata().tolist() == [0.5, 1.5]
@@ -45,7 +45,7 @@ def test_ratios_are_means_over_seeds_with_their_range_on_the_widest_null():
 
 
 def test_layers_are_the_x_axis():
-    ax = plots_spectra.by_layer(RATIOS.assign(layer=[0, 1] * 3).drop(columns="x"))
+    ax = spectra.by_layer(RATIOS.assign(layer=[0, 1] * 3).drop(columns="x"))
     assert curves(ax)["released"].get_xydata().tolist() == [[0, 0.5], [1, 1.5]]
     assert list(ax.get_xticks()) == [0, 1]
 
@@ -54,14 +54,14 @@ def test_singular_values_stand_against_random_factors():
     table = pd.DataFrame(
         {"arm": "lora", "x": [1, 2], "value": [0.9, 0.3], "random_mean": 0.7, "random_sd": 0.1}
     )
-    ax = plots_spectra.singular_values(table)
+    ax = spectra.singular_values(table)
     assert curves(ax)["lora"].get_ydata().tolist() == [0.9, 0.3]
     heights = [y for _, y in ax.collections[0].get_paths()[0].vertices]
     assert (min(heights), max(heights)) == pytest.approx((0.7 - 0.196, 0.7 + 0.196))
 
 
 def test_what_was_not_run_is_said():
-    ax = plots_spectra.not_run("no adapter")
+    ax = style.not_run("not run: no adapter")
     assert [t.get_text() for t in ax.texts] == ["not run: no adapter"]
     with pytest.raises(FlexError, match="lacks rows"):
-        plots_spectra.against_null(RATIOS.iloc[:0])
+        spectra.against_null(RATIOS.iloc[:0])

@@ -1,6 +1,6 @@
-"""A nest: the fresh, closed surroundings of one untrusted program.
+"""A container: the fresh, closed surroundings of one untrusted program.
 
-Each nest is a new user, mount, pid and ipc namespace inside the sandbox (which has no network), with
+Each container is a new user, mount, pid and ipc namespace inside the sandbox (which has no network), with
 its own bounded /tmp, no capability, no way to make further namespaces, and hard limits. Its first
 process is pid 1 of the pid namespace: when that ends or is killed, the kernel kills all the rest,
 whatever sessions or signals they chose.
@@ -66,7 +66,7 @@ def _own_user_namespace(uid: int, gid: int) -> None:
 
 def _mount(kind: str, target: str, options: str = "") -> None:
     result = libc.mount(
-        b"nest", target.encode(), kind.encode(), MS_NOSUID | MS_NODEV, options.encode()
+        b"container", target.encode(), kind.encode(), MS_NOSUID | MS_NODEV, options.encode()
     )
     _checked(result, f"mount {kind} on {target}")
 
@@ -117,7 +117,7 @@ def _place(descriptors: list) -> None:
 
 
 def _inhabit(request: dict, ids: tuple, descriptors: list, status: int, run) -> None:
-    """In the nest's first process: close it off, then ``run(request)``; never returns.
+    """In the container's first process: close it off, then ``run(request)``; never returns.
 
     ``descriptors`` become 0, 1, 2, ... of the program. ``status`` takes a line of JSON if something
     is wrong, or with how a command ended.
@@ -164,7 +164,9 @@ def _run_command(request: dict, descriptors: list, report) -> None:
         except OSError as error:
             os.write(2, f"cannot start {request['argv'][0]}: {error}\n".encode())
         os._exit(127)
-    libc.prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)  # the program is not to reach our report to the hub
+    libc.prctl(
+        PR_SET_DUMPABLE, 0, 0, 0, 0
+    )  # the program is not to reach our report to the supervisor
     for fd in descriptors:
         os.close(fd)
     while True:
@@ -184,15 +186,15 @@ def _place_keeping(descriptors: list, program) -> None:
         _place(descriptors)
 
 
-def serve_nests(requests, run) -> None:
-    """The nursery: a process that has never seen a test opens a nest for every request.
+def serve_containers(requests, run) -> None:
+    """The fork server: a process that has never seen a test opens a container for every request.
 
     Candidates are forked from here, so that no expected value is in their memory, not even one
-    of an earlier program. Answers with the pid of the nest's first process, or, asked to reap one,
-    with its exit code. Ends when the hub does.
+    of an earlier program. Answers with the pid of the container's first process, or, asked to reap one,
+    with its exit code. Ends when the supervisor does.
     """
     libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    name_process("nursery")
+    name_process("fork server")
     ids = os.getuid(), os.getgid()
     while True:
         text, descriptors, _, _ = socket.recv_fds(requests, 1 << 16, 16)
@@ -233,4 +235,4 @@ def make_dumpable() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit("this file is used by hub.py")
+    sys.exit("this file is used by supervisor.py")

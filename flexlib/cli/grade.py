@@ -3,27 +3,31 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import csv
 import json
-import os
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import IO
 
+from flexlib import disk
+from flexlib.cli import options
 from flexlib.errors import FlexError
 from flexlib.grading import files, selfcheck
 from flexlib.grading.pool import grade
 from flexlib.grading.programs import VERDICTS, Program, Verdict
 from flexlib.grading.sandbox import digest
 from flexlib.tasks.benchmarks import NAMES, load_benchmark, mbpp_expected
+from flexlib.tasks.languages import LANGUAGES
 
 UNFIT_TESTS = "the tests themselves"  # how such a verdict's detail begins
 FORMATS = ("flexlib", "human-eval", "multipl-e")
 
 
-def add_parser(subparsers: argparse._SubParsersAction) -> None:
-    """Add ``grade`` to the command line; ``args.command(args)`` runs it."""
-    parser = subparsers.add_parser(
+def add_parser(commands: options.Commands) -> None:
+    """Add the command to the command line."""
+    parser = commands.add_parser(
         "grade",
         help="judge programs: a benchmark's samples, any programs, or a MultiPL-E folder",
         description="Judge untrusted programs in a sandbox. Verdicts: " + ", ".join(VERDICTS),
@@ -44,28 +48,21 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     )
     parser.add_argument("--out", type=Path, help="where the verdicts go (a folder for MultiPL-E)")
     parser.add_argument("--format", choices=FORMATS, help="of --out; default by the samples")
-    parser.add_argument("--workers", type=_positive(int), help="programs at a time [processors]")
-    parser.add_argument("--timeout", type=_positive(float), help="seconds a program [by language]")
-    parser.add_argument("--k", type=_positive(int), default=1, help="of pass@k [1]")
+    parser.add_argument(
+        "--workers", type=options.positive(int), help="programs at a time [processors]"
+    )
+    parser.add_argument(
+        "--timeout", type=options.positive(float), help="seconds a program [by language]"
+    )
+    parser.add_argument("--k", type=options.positive(int), default=1, help="of pass@k [1]")
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
     parser.add_argument(
         "--unsafe-no-sandbox", action="store_true", help="run the programs without isolation"
     )
-    parser.set_defaults(command=run)
+    parser.set_defaults(command=_grade)
 
 
-def _positive(kind):
-    def parse(text: str):
-        value = kind(text)
-        if not value > 0:
-            raise argparse.ArgumentTypeError(f"{text} is not above 0")
-        return value
-
-    parse.__name__ = kind.__name__
-    return parse
-
-
-def run(args: argparse.Namespace) -> int:
+def _grade(args: argparse.Namespace) -> int:
     """Run ``flexlib grade``; 0, or 1 when the harness failed or the selfcheck found something."""
     ways = [args.samples is not None, args.programs is not None, args.selfcheck]
     if sum(ways) != 1:
@@ -112,6 +109,7 @@ def _grade_rows(args, rows: list[dict], programs: list[Program], expected) -> in
     endings = {"human-eval": "_results.jsonl", "flexlib": ".verdicts.jsonl"}
     out = args.out or path.with_name(path.name + endings[default])
     journal = out.with_name(out.name + ".partial")
+    _say_trust(programs)
     verdicts = list(_resumed(journal, programs, _options(args)))
     with _whole_file(out) as file:
         for row, verdict in zip(rows, verdicts, strict=True):
@@ -127,6 +125,14 @@ def _grade_rows(args, rows: list[dict], programs: list[Program], expected) -> in
     return report(ids, verdicts, expected, args.k)
 
 
+def _say_trust(programs: Iterable[Program]) -> None:
+    """Where a pass proves less than usual, say so."""
+    for name in sorted({program.language for program in programs}):
+        language = LANGUAGES[name]
+        if language.judge != "apart":
+            print(f"{language.title}: {language.trust}")
+
+
 def _verdict_fields(verdict: Verdict) -> dict:
     return {
         "verdict": verdict.verdict,
@@ -136,26 +142,15 @@ def _verdict_fields(verdict: Verdict) -> dict:
     }
 
 
-class _whole_file:
+@contextlib.contextmanager
+def _whole_file(path: Path) -> Iterator[IO[str]]:
     """A file that appears when it is complete."""
-
-    def __init__(self, path: Path):
-        self.path, self.aside = path, path.with_name(f".{os.getpid()}-{path.name}")
-
-    def __enter__(self):
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            self.file = self.aside.open("w", encoding="utf-8")
-        except OSError as error:
-            raise FlexError(f"cannot write {self.path}: {error.strerror}") from None
-        return self.file
-
-    def __exit__(self, kind, *_):
-        self.file.close()
-        if kind is None:
-            self.aside.replace(self.path)
-        else:
-            self.aside.unlink(missing_ok=True)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with disk.open_atomically(path, "w") as file:
+            yield file
+    except OSError as error:
+        raise FlexError(f"cannot write {path}: {error.strerror}") from None
 
 
 def _key(program: Program) -> str:
@@ -229,6 +224,7 @@ def _grade_folder(args: argparse.Namespace) -> int:
             todo.append((target, problem, programs))
     if ids:
         print(f"resuming: {len(set(ids))} problems have their results already")
+    _say_trust(p for _, _, programs in todo for p in programs)
     verdicts = grade((p for _, _, programs in todo for p in programs), **_options(args))
     for target, problem, programs in todo:
         graded = [next(verdicts) for _ in programs]

@@ -23,17 +23,16 @@ import numpy as np
 import torch
 import transformers
 from pytorch_optimizer import Muon
-from tqdm import tqdm
 from transformers import LlamaConfig, LlamaForCausalLM, Trainer, TrainingArguments
 
+from flexlib import disk, formats, paths
 from flexlib.errors import FlexError
 from flexlib.nanobench import corpus
 from flexlib.nanobench.tokenizer import train_tokenizer
-from flexlib.runs import store
-from flexlib.tasks import data
+from flexlib.progress import bar as progress_bar
+from flexlib.training import encoding
 from flexlib.training.trainer import MarkComplete, ProgressLine, last_complete_checkpoint
 
-BASE = Path(__file__).parents[2] / "data" / "nano" / "base"
 _TOKENIZER_DOCUMENTS = 20_000
 _POOL = 20  # batches among which documents are sorted by length
 
@@ -74,11 +73,11 @@ class Documents(torch.utils.data.Dataset):
         return {"input_ids": ids, "labels": ids}
 
 
-def pad_right(pad: int) -> Callable[[Sequence[data.Example]], dict[str, torch.Tensor]]:
+def pad_right(pad: int) -> Callable[[Sequence[encoding.Example]], dict[str, torch.Tensor]]:
     """A collator without a mask: what stands to the right of a token is hidden from it anyway."""
-    collate = data.collator(pad)
+    collate = encoding.collator(pad)
 
-    def collate_unmasked(examples: Sequence[data.Example]) -> dict[str, torch.Tensor]:
+    def collate_unmasked(examples: Sequence[encoding.Example]) -> dict[str, torch.Tensor]:
         return {k: v for k, v in collate(examples).items() if k != "attention_mask"}
 
     return collate_unmasked
@@ -86,7 +85,7 @@ def pad_right(pad: int) -> Callable[[Sequence[data.Example]], dict[str, torch.Te
 
 def pretrain(
     work: Path,
-    out: Path = BASE,
+    out: Path = paths.NANO_BASE,
     config: PretrainConfig | None = None,
     *,
     save_steps: int = 200,
@@ -104,7 +103,7 @@ def pretrain(
     """
     config = config or PretrainConfig()
     work.mkdir(parents=True, exist_ok=True)
-    with store.full_disk_is_an_error(work):
+    with disk.full_disk_is_an_error(work):
         _claim(work, config)
         sample = itertools.islice(corpus.documents(config.seed), _TOKENIZER_DOCUMENTS)
         tokenizer = train_tokenizer(sample)
@@ -129,9 +128,9 @@ def pretrain(
 
 def _claim(work: Path, config: PretrainConfig) -> None:
     """A work folder belongs to one configuration."""
-    mine, text = work / "config.json", store.to_json(asdict(config))
+    mine, text = work / "config.json", formats.to_json(asdict(config))
     if not mine.exists():
-        store.write_atomically(mine, text)
+        disk.write_atomically(mine, text)
     elif mine.read_bytes() != text:
         raise FlexError(
             f"{work} was begun with another configuration; choose another --work folder"
@@ -150,8 +149,10 @@ def _write_corpus(path: Path, tokenizer: Any, config: PretrainConfig) -> dict[st
     stream = itertools.islice(corpus.documents(config.seed), config.documents)
     rng = Random(config.seed)
     total = 0
-    bar = tqdm(total=config.documents, desc="corpus", unit="document", disable=None)
-    with path.open("wb") as file, bar:
+    with (
+        path.open("wb") as file,
+        progress_bar("corpus", "document", config.documents) as bar,
+    ):
         while texts := list(itertools.islice(stream, _POOL * config.batch)):
             ids = sorted(tokenizer(texts)["input_ids"], key=len)
             batches = [ids[i : i + config.batch] for i in range(0, len(ids), config.batch)]
@@ -162,7 +163,7 @@ def _write_corpus(path: Path, tokenizer: Any, config: PretrainConfig) -> dict[st
             total += len(flat)
             bar.update(len(texts))
     facts = {"tokens": total}
-    store.write_atomically(meta, store.to_json(facts))
+    disk.write_atomically(meta, formats.to_json(facts))
     return facts
 
 
