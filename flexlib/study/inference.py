@@ -475,25 +475,25 @@ def contrasts(
 
 def published(claim: Mapping[str, Any]) -> Comparison | None:
     """The published figures of a claim's own contrast, treatment minus control: unpaired, with a 95 %
-    interval that is not adjusted; None if none were published.
+    interval that is not adjusted; None if not both were published.
 
     Of ten samples a problem the problems are what was sampled, so n is their number.
     """
-    if not claim["published"]:
+    if len(claim["published"]) != 2:
         return None
     rows = paper.published().loc[claim["published"]]
     passed = (rows["value"] / 100 * rows["n"]).tolist()
     return two_proportions(tuple(passed), tuple(int(n) for n in rows["n"]))
 
 
-def p_text(p: float, at_floor: bool = False) -> str:
+def p_text(p: float, at_floor: bool = False, sign: str = "") -> str:
     """A p-value as it is printed: to four places; with "≤", rounded up, where resampling could have given
-    no smaller one."""
+    no smaller one. ``sign`` stands before a value that has no other: "= " in a sentence."""
     if pd.isna(p):
         return "–"
     if at_floor:
         return f"≤ {math.ceil(p * 1e4 - 1e-9) / 1e4:.4f}"
-    return "< 0.0001" if p < 0.0001 else f"{p:.4f}"
+    return "< 0.0001" if p < 0.0001 else f"{sign}{p:.4f}"
 
 
 def exploratory(verdicts: pd.DataFrame, arms: Iterable[str], profile: str) -> pd.DataFrame:

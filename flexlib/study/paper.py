@@ -28,10 +28,7 @@ CLAIM_FIELDS: dict[str, type] = {
 CLAIM_OPTIONAL: dict[str, tuple[type, Any]] = {
     "profile": (str, "nano"),
     "registered": (date, None),  # the date of the file
-    "published": (
-        list,
-        [],
-    ),  # ids of data/paper/published.csv: the same contrast, treatment and control
+    "published": (list, []),  # ids of data/paper: treatment and control, or one difference
     "superseded_by": (str, ""),  # the id that has taken its place
     "reason": (str, ""),  # why
     "after_runs": (bool, False),  # whether runs of its arms had been seen when it was registered
