@@ -55,7 +55,6 @@ REFERENCE = Choice()
 CHANGES = {
     "again": Choice(),
     "batch 16": Choice(batch=16),
-    "batch 1": Choice(batch=1),
     "eager attention": Choice(attention="eager"),
     "compiled": Choice(compiled=True),
 }

@@ -60,10 +60,10 @@ def test_a_model_as_it_is_from_files_to_a_table_that_is_resumed(monkeypatch, tmp
     base, out = tiny.make_base(tmp_path / "tiny-base"), tmp_path / "rounding.csv"
     command = ["--out", out, "--base-model", base, "--benchmark", "nanobench-python", "--limit", 3]
     command += ["--max-new-tokens", 8, "--precision", "fp32", "--change", "again"]
-    for more in ([], ["--change", "batch 1"], ["--change", "batch 1"]):
+    for more in ([], ["--change", "batch 16"], ["--change", "batch 16"]):
         monkeypatch.setattr(sys, "argv", [str(SCRIPT), *map(str, command), *more])
         runpy.run_path(str(SCRIPT), run_name="__main__")
     rows = list(csv.DictReader(out.open(newline="")))
-    assert [row["change"] for row in rows] == ["again", "batch 1"]
+    assert [row["change"] for row in rows] == ["again", "batch 16"]
     assert {(row["model"], row["programs"]) for row in rows} == {("tiny-base", "3")}
     assert rows[0]["changed_texts"] == rows[0]["changed_verdicts"] == "0"

@@ -41,11 +41,12 @@ def test_property_tests_hang_on_no_clock_and_no_chance():
 def test_the_last_line_says_how_many_were_skipped_and_why(tmp_path):
     """In a clone without the benchmark data, under pytest-xdist too."""
     missing = tmp_path / "nothing"
-    tests = [
-        TESTS / "tasks" / "test_data.py::test_mbpp_splits_are_the_official_ones",
-        TESTS / "tasks" / "test_data.py::test_format_only_on_mbpp",
-        TESTS / "grading" / "test_known_truth.py::test_humaneval",
-    ]
+    names = {
+        "test_training_sets.py": ["test_mbpp_splits_are_the_official_ones"],
+        "test_transforms.py": ["test_format_only_on_mbpp"],
+        "test_known_truth.py": ["test_humaneval"],
+    }
+    tests = [f"{next(TESTS.rglob(f))}::{name}" for f, of in names.items() for name in of]
     for processes in ([], ["-n", "1"]):
         done = subprocess.run(
             [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *processes, *tests],

@@ -3,30 +3,51 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 
+from flexlib.book import verdict_badge
 from flexlib.study import inference, paper
 
-# By metric: what a difference is multiplied by and added to, its format and unit.
+
+class Unit(NamedTuple):
+    """How a difference is shown: multiplied and added to, formatted, with a unit, long and short."""
+
+    factor: float
+    offset: float
+    form: str
+    long: str
+    short: str
+
+
+_STEPS = Unit(100, 0, "+.1f", "% of the steps", "% steps")
 UNITS = {
-    "pass@1": (100, 0, "+.1f", "points"),
-    "reached-target": (100, 50, ".0f", "% of the seeds, of which chance gives 50"),
-    "steps-to-common-loss": (100, 0, "+.1f", "% of the steps"),
-    "steps-to-target (share of AdamW's steps)": (100, 0, "+.1f", "% of the steps"),
-    "validation-loss": (1, 0, "+.4f", "nats a token"),
+    "pass@1": Unit(100, 0, "+.1f", "points", "points"),
+    "reached-target": Unit(
+        100, 50, ".0f", "% of the seeds, of which chance gives 50", "% of the seeds"
+    ),
+    "steps-to-common-loss": _STEPS,
+    "steps-to-target (share of AdamW's steps)": _STEPS,
+    "validation-loss": Unit(1, 0, "+.4f", "nats a token", "nats"),
 }
 
 
+def number(metric: str, value: float, unit: str | None = None) -> str:
+    """A difference in the short unit of its metric, or with the one given."""
+    shown = _unit(metric)
+    text = f"{shown.factor * value + shown.offset:{shown.form}}".replace("-", "\N{MINUS SIGN}")
+    return f"{text} {shown.short if unit is None else unit}".rstrip()
+
+
 def difference(metric: str, row: Mapping[str, Any]) -> str:
-    """A difference with its interval and unit, in the columns of `inference.assess`."""
-    factor, offset, form, unit = UNITS.get(metric, (1, 0, "+.3g", metric))
-    at, low, high = (
-        f"{factor * row[name] + offset:{form}}".replace("-", "−")
-        for name in ("difference", "low", "high")
-    )
-    return f"{at} {unit} ({low} to {high})"
+    """A difference with its unit and interval, in the columns of `inference.assess`."""
+    low, high = (number(metric, row[name], "") for name in ("low", "high"))
+    return f"{number(metric, row['difference'], _unit(metric).long)} ({low} to {high})"
+
+
+def _unit(metric: str) -> Unit:
+    return UNITS.get(metric, Unit(1, 0, "+.3g", metric, metric))
 
 
 def size(row: Mapping[str, Any]) -> str:
@@ -73,7 +94,7 @@ def table(claims: pd.DataFrame, state: pd.DataFrame, *, here: str = "here") -> p
                 "p (Holm)": inference.p_text(row["adjusted_p"], row["at_floor"] is True)
                 if run
                 else "–",
-                "verdict": f"**{row['verdict']}**",
+                "verdict": verdict_badge(row["verdict"]),
             }
         )
     return pd.DataFrame(rows)

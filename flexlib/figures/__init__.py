@@ -3,7 +3,7 @@
 One module a family; a chapter calls them as ``figures.pass_rates``.
 """
 
-from flexlib.figures.curves import convergence, lines
+from flexlib.figures.curves import convergence, lines, sweep
 from flexlib.figures.inference import best_of_many, power, selection_gain
 from flexlib.figures.optimizers import loss_by_cost, steps_to_target, unclipped
 from flexlib.figures.rates import differences, pass_rates, verdict_composition
@@ -24,6 +24,7 @@ __all__ = [
     "selection_gain",
     "singular_values",
     "steps_to_target",
+    "sweep",
     "unclipped",
     "verdict_composition",
 ]

@@ -36,6 +36,7 @@ def power(
     ax.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
     ax.set_ylabel("power")
     style.legend_above(ax, 2)
+    style.note(ax, table)
     return ax
 
 
@@ -61,6 +62,7 @@ def best_of_many(
     ax.set_xlabel("observed gain over the baseline (points), no true gain")
     ax.set_ylabel("searches with at least this gain")
     style.legend_above(ax, 2)
+    style.note(ax, table)
     return ax
 
 
@@ -89,4 +91,5 @@ def selection_gain(
     ax.set_xlabel("correlation of two configurations' verdicts on a problem")
     ax.set_ylabel("observed gain (points), no true gain")
     style.legend_above(ax, 2)
+    style.note(ax, table)
     return ax

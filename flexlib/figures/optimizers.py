@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import PercentFormatter
 
-from flexlib.figures import style
+from flexlib.figures import style, vega
 from flexlib.figures.curves import convergence
 from flexlib.study.convergence import HEALTHY
 
@@ -34,6 +34,7 @@ def loss_by_cost(curves: pd.DataFrame, by: str = "arm") -> np.ndarray:
         ax.get_legend().remove()
         ax.set_xlabel(AXES[name])
         ax.set_ylabel("validation loss")
+    style.note(axes, curves)
     for ax in axes.flat[len(costs) :]:
         ax.set_axis_off()
     # The base's loss lies far above all that tells the arms apart.
@@ -58,6 +59,7 @@ def unclipped(training: pd.DataFrame, ax: Axes | None = None) -> Axes:
     ax.set_xlabel("optimiser step")
     ax.set_ylabel("coordinates not clipped")
     style.legend_above(ax, 2)
+    style.note(ax, training[["arm", "seed", "step", "unclipped"]])
     return ax
 
 
@@ -68,5 +70,7 @@ def steps_to_target(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
     ax.axvline(0, color="0.4", lw=1)
     style.dots(ax, table, "difference", "arm", None)
     ax.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
-    ax.set_xlabel("steps to a validation loss that both reach, minus AdamW's own (share of the steps)")
+    label = "steps to a loss that both reach, minus AdamW's own (share of the steps)"
+    ax.set_xlabel(label)
+    style.note(ax, table, vega.dots(table, "difference", "arm", None, label))
     return ax

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, PercentFormatter
 
 from flexlib.errors import FlexError
-from flexlib.figures import style
+from flexlib.figures import style, vega
 
 # Verdicts in the order in which they stack, with a colour and a hatch of their own.
 VERDICTS = {
@@ -42,6 +42,7 @@ def pass_rates(
     style.dots(ax, table, x, by, series)
     ax.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
     ax.set_xlabel(label)
+    style.note(ax, table, vega.dots(table, x, by, series, label))
     return ax
 
 
@@ -62,7 +63,9 @@ def differences(
     ax.axvline(0, color="0.4", lw=1)
     style.dots(ax, table, "difference", by, series)
     ax.xaxis.set_major_formatter(FuncFormatter(lambda d, _: f"{100 * d:+.0f}"))
-    ax.set_xlabel("difference in pass@1 (points)")
+    label, band = "difference in pass@1 (points)", smallest_effect
+    ax.set_xlabel(label)
+    style.note(ax, table, vega.dots(table, "difference", by, series, label, points=True, band=band))
     return ax
 
 
@@ -94,4 +97,5 @@ def verdict_composition(table: pd.DataFrame, by: str = "arm", ax: Axes | None = 
     ax.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
     ax.set_xlabel("share of programs")
     style.legend_above(ax, 4)
+    style.note(ax, table)
     return ax

@@ -25,19 +25,16 @@ def against_null(
     null = table.groupby("x").agg(low=("null_low", "min"), high=("null_high", "max"))
     ax.fill_between(null.index, null["low"], null["high"], color="0.5", alpha=0.25, lw=0)
     ax.axhline(1, color="0.4", lw=1)
-    for i, name in enumerate(style.in_order(table[by])):
+    for name, look in style.looks(style.in_order(table[by])).items():
         curve = table[table[by] == name].groupby("x")["ratio"].agg(["mean", "min", "max"])
-        look = {
-            "ls": style.LINES[i % 7],
-            "marker": style.MARKERS[i % 7],
-            "color": style.COLORS[i % 7],
-        }
-        ax.plot(curve.index, curve["mean"], label=name, ms=4, **look)
-        ax.vlines(curve.index, curve["min"], curve["max"], color=style.COLORS[i % 7], lw=1)
+        drawn = {"ls": look.line, "marker": look.marker, "color": look.color}
+        ax.plot(curve.index, curve["mean"], label=name, ms=4, **drawn)
+        ax.vlines(curve.index, curve["min"], curve["max"], color=look.color, lw=1)
     ax.set_ylim(bottom=0)
     ax.set_xlabel(xlabel)
     ax.set_ylabel("energy / energy of the null")
     style.legend_above(ax, 3)
+    style.note(ax, table)
     return ax
 
 
@@ -57,17 +54,14 @@ def singular_values(table: pd.DataFrame, by: str = "arm", ax: Axes | None = None
     half = 1.96 * null["random_sd"]
     low, high = null["random_mean"] - half, null["random_mean"] + half
     ax.fill_between(null.index, low, high, color="0.5", alpha=0.25, lw=0, label="random factors")
-    for i, name in enumerate(style.in_order(table[by])):
+    for name, look in style.looks(style.in_order(table[by])).items():
         curve = table[table[by] == name].groupby("x")["value"].mean()
-        look = {
-            "ls": style.LINES[i % 7],
-            "marker": style.MARKERS[i % 7],
-            "color": style.COLORS[i % 7],
-        }
-        ax.plot(curve.index, curve, label=name, ms=4, **look)
+        drawn = {"ls": look.line, "marker": look.marker, "color": look.color}
+        ax.plot(curve.index, curve, label=name, ms=4, **drawn)
     ax.set_ylim(bottom=0)
     ax.set_xticks(np.asarray(null.index))
     ax.set_xlabel("singular value, by size")
     ax.set_ylabel("share of the update's norm")
     style.legend_above(ax, 3)
+    style.note(ax, table)
     return ax

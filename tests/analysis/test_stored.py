@@ -13,8 +13,8 @@ from flexlib.errors import FlexError
 from flexlib.runs import store
 from flexlib.runs.machine import Machine
 
-RUN = next(run for run in store.run_folders() if store.read_config(run)["arm"] == "lora")
-BASE = next(run for run in store.run_folders() if store.read_config(run)["arm"] == "base")
+NANO = store.runs(profile="nano").query("arm in ['base', 'lora']").groupby("arm")["run_id"].first()
+RUN, BASE = (paths.RUNS / NANO[arm] for arm in ("lora", "base"))
 
 
 @pytest.fixture

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from chromium import PROGRAM, Chromium
+
+from flexlib.book.chromium import PROGRAM, Chromium
 
 HTML = Path(__file__).parents[2] / "_build" / "html"
 PAGES = sorted(HTML.glob("*.html"))

@@ -83,7 +83,7 @@ class Chromium:
         os.close(self._in)
         self._profile.cleanup()
 
-    def call(self, method: str, **params: object) -> dict:
+    def call(self, method: str, timeout: float = 60, **params: object) -> dict:
         """Send one command and return its result; events that arrive meanwhile are kept."""
         self._last_id += 1
         message = {"id": self._last_id, "method": method, "params": params}
@@ -91,7 +91,7 @@ class Chromium:
             message["sessionId"] = self._session
         os.write(self._out, json.dumps(message).encode() + b"\0")
         while True:
-            answer = self._receive(timeout=60)
+            answer = self._receive(timeout)
             if answer is None:
                 raise TimeoutError(f"Chromium did not answer {method}")
             if answer.get("id") == self._last_id:
@@ -133,10 +133,74 @@ class Chromium:
                 seen.errors.append(f"{entry['text']} {entry.get('url', '')}")
 
     def evaluate(self, script: str) -> object:
-        """The value of a JavaScript expression in the page."""
-        return self.call("Runtime.evaluate", expression=script, returnByValue=True)["result"].get(
-            "value"
+        """The value of a JavaScript expression in the page, once it is there if it is a promise.
+
+        Raises:
+            RuntimeError: the expression throws.
+        """
+        done = self.call(
+            "Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True
         )
+        if "exceptionDetails" in done:
+            thrown = done["exceptionDetails"].get("exception", {})
+            raise RuntimeError(thrown.get("description") or done["exceptionDetails"]["text"])
+        return done["result"].get("value")
+
+    def wait_for(self, script: str, timeout: float = 30) -> object:
+        """The value of an expression as soon as it is true.
+
+        Raises:
+            TimeoutError: it stays false.
+        """
+        deadline = time.monotonic() + timeout
+        while time.monotonic() < deadline:
+            if value := self.evaluate(script):
+                return value
+            time.sleep(0.05)
+        raise TimeoutError(f"never true: {script}")
+
+    def press(self, key: str, code: int = 0, text: str = "") -> None:
+        """Press and release a key: its DOM name, its virtual key code, the text that it types."""
+        key_of = {"key": key, "code": key, "windowsVirtualKeyCode": code, "text": text}
+        self.call("Input.dispatchKeyEvent", type="keyDown", **key_of)
+        self.call("Input.dispatchKeyEvent", type="keyUp", **key_of)
+
+    def point_at(self, selector: str) -> None:
+        """Move the mouse to the middle of the first element that matches, scrolled into sight."""
+        x, y = self.evaluate(
+            f"(() => {{ const e = document.querySelector({json.dumps(selector)});"
+            "e.scrollIntoView({block: 'center', behavior: 'instant'}); const b = e.getBoundingClientRect();"
+            "return [b.x + b.width / 2, b.y + b.height / 2]; })()"
+        )
+        self.call("Input.dispatchMouseEvent", type="mouseMoved", x=x, y=y)
+        self._at = (x, y)
+
+    def click(self, selector: str) -> None:
+        """Click with the mouse on the first element that matches."""
+        self.point_at(selector)
+        x, y = self._at
+        for kind in ("mousePressed", "mouseReleased"):
+            self.call("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
+
+    def pdf(self, path: str | os.PathLike, footer: str) -> None:
+        """Print the page to a PDF with an outline; ``footer`` is HTML, in which the class ``pageNumber`` is
+        filled in."""
+        stream = self.call(
+            "Page.printToPDF", displayHeaderFooter=True, headerTemplate="<span></span>",
+            footerTemplate=footer, printBackground=True, paperWidth=8.27, paperHeight=11.69,
+            marginTop=0.7, marginBottom=0.8, marginLeft=0.8, marginRight=0.8,
+            generateDocumentOutline=True, generateTaggedPDF=True, transferMode="ReturnAsStream",
+            timeout=600,
+        )["stream"]  # fmt: skip
+        with open(path, "wb") as file:
+            ended = False
+            while not ended:
+                part = self.call("IO.read", handle=stream, size=1 << 20)
+                content = part["data"]
+                file.write(
+                    base64.b64decode(content) if part.get("base64Encoded") else content.encode()
+                )
+                ended = part["eof"]
 
     def resize(self, width: int, height: int = 900) -> None:
         """Show pages as on a screen of this many CSS pixels."""
