@@ -92,7 +92,7 @@ def test_nobody_reaches_for_private_names():
 def test_scripts_and_chapters_import_what_is_there():
     """What no other test runs: the measurements, and the pages of the book. The attributes of modules,
     too."""
-    sources = {p: p.read_text() for p in (paths.ROOT / "measurements").rglob("*.py")}
+    sources = {p: p.read_text() for p in (paths.ROOT / "benchmarks").rglob("*.py")}
     for page in (paths.ROOT / "book").glob("*.md"):
         cells = jupytext.read(page).cells
         sources[page] = "\n".join(c.source for c in cells if c.cell_type == "code")
@@ -106,8 +106,12 @@ def test_scripts_and_chapters_import_what_is_there():
                     importlib.import_module(f"{module}.{name}")
             if name and not hasattr(target, name):
                 wrong.append(f"{path.name} imports {module}.{name}")
-            elif name and isinstance(getattr(target, name), types.ModuleType):
-                found[name] = getattr(target, name)
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("flexlib"):
+                for alias in node.names:
+                    bound = getattr(importlib.import_module(node.module), alias.name, None)
+                    if isinstance(bound, types.ModuleType):
+                        found[alias.asname or alias.name] = bound
         for node in ast.walk(tree):
             if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
                 module = found.get(node.value.id)

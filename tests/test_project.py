@@ -129,7 +129,7 @@ def imported_modules() -> set[str]:
     local = {
         p.stem for folder in ("flexlib/grading", "tests") for p in (ROOT / folder).rglob("*.py")
     }
-    local |= {"flexlib", "measurements"}
+    local |= {"flexlib", "benchmarks"}
     return names - set(sys.stdlib_module_names) - local
 
 

@@ -1,4 +1,4 @@
-"""measurements/rounding.py counts the texts and verdicts that a choice changes, and no other."""
+"""benchmarks/rounding.py counts the texts and verdicts that a choice changes, and no other."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from flexlib.config import BenchmarkSettings
 from flexlib.runs.machine import Machine
 from flexlib.tasks.benchmarks import nanobench_problems as problems
 
-SCRIPT = Path(__file__).parents[1] / "measurements" / "rounding.py"
+SCRIPT = Path(__file__).parents[1] / "benchmarks" / "rounding.py"
 
 
 @pytest.fixture

@@ -462,7 +462,7 @@ def test_measurements_that_were_not_made(tmp_path):
 @pytest.mark.parametrize("script", ["training", "generation", "merged"])
 def test_gpu_scripts_run(tmp_path, script):
     """Each on a CPU with a tiny model: the tables come out whole."""
-    path = paths.ROOT / "measurements" / "gpu" / f"{script}.py"
+    path = paths.ROOT / "benchmarks" / "gpu" / f"{script}.py"
     command = [sys.executable, path, "--tiny", "--out", tmp_path]
     done = subprocess.run(command, check=False, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

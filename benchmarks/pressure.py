@@ -1,7 +1,7 @@
 """For which strengths the released penalty matters at all: along plain LoRA's training of a profile, the
 regime that Adam puts every weight of the adapter in (flexlib.analysis.pressure).
 
-    python measurements/pressure.py [--profile nano] [--base-model DIR] [--data-dir DIR] [--out FILE]
+    python benchmarks/pressure.py [--profile nano] [--base-model DIR] [--data-dir DIR] [--out FILE]
 
 One training, with a seed that no stored run has; about two minutes for nano.
 """

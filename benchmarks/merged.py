@@ -4,7 +4,7 @@ For every stored run of an arm, and each of fp32, bf16 and fp16: the largest dif
 the prompts of the benchmark, and how many verdicts change when the same greedy decoding is done with
 the adapter merged. Rows are written as they are done; those that are there are skipped:
 
-    python measurements/merged.py --arm lora --limit 100 --out data/measurements/merged.csv
+    python benchmarks/merged.py --arm lora --limit 100 --out data/benchmarks/merged.csv
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """How fast the grader is, beside the peers' way on the same programs, in one run.
 
-    python measurements/grading.py [--data DIR] [--rounds 3] [--out data/measurements/grading.csv]
+    python benchmarks/grading.py [--data DIR] [--rounds 3] [--out data/benchmarks/grading.csv]
 
 Ways, all with one program at a time, interleaved round by round; the fastest round counts:
 

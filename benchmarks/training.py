@@ -14,7 +14,7 @@ the rounds are kept, but for the first, which warms up. Every token counts once;
 
 Written to ``training.csv`` and ``training.json``:
 
-    python measurements/training.py --base-model FOLDER --data-dir FOLDER [--rounds 5]
+    python benchmarks/training.py --base-model FOLDER --data-dir FOLDER [--rounds 5]
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ way looks for the stop strings of a problem while it decodes:
 in the JSON, passes all prompts and takes all tokens at the rates of a full batch, each measured alone.
 Written to ``generation.csv`` and ``generation.json``:
 
-    python measurements/generation.py --base-model FOLDER --data-dir FOLDER
+    python benchmarks/generation.py --base-model FOLDER --data-dir FOLDER
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ Every setting goes through flexlib's Trainer, on sequences as long as MBPP's. Wr
 ``training.csv`` (see flexlib.study.scale) and ``overheads.csv``, the cost of penalty and curvature
 in per cent of a step. Takes some minutes:
 
-    python measurements/gpu/training.py --out data/measurements/gpu
+    python benchmarks/gpu/training.py --out data/benchmarks/gpu
 """
 
 from __future__ import annotations
