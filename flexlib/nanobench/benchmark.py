@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
@@ -38,6 +38,7 @@ from flexlib.nanobench.tasks import Task, sample_task
 SEED = 20260406
 SIZES = {"train": 374, "validation": 90, "test": 500}
 REPEATS = 3  # training tasks of one composition, at most; the other splits repeat none
+PLAIN_REPEATS = 10  # the same among training tasks without an ambiguous word
 FOLDER = paths.NANOBENCH
 
 
@@ -243,8 +244,55 @@ def build(seed: int = SEED) -> dict[str, list[dict]]:
     return splits
 
 
+def build_plain(train: list[dict], seed: int = SEED) -> list[dict]:
+    """For each training task that has an ambiguous word, one that has none: of the same frame and with as
+    many operations, its composition one that only the training split may hold.
+
+    Some frames have few such compositions, so one may occur ``PLAIN_REPEATS`` times, with other
+    constants, names and words. The records have no hidden tests: they are for training alone.
+    """
+    rng = Random(seed)
+    kind = lambda composition, operations: (composition.partition("|")[0], len(operations))
+    wanted = defaultdict(list)
+    for record in train:
+        if record["ambiguous"]:
+            wanted[kind(record["composition"], record["operations"])].append(record["task_id"])
+    seen = Counter(r["composition"] for r in train if not r["ambiguous"])
+    texts = {r["text"] for r in train}
+    made = {}
+    while any(wanted.values()):
+        task = sample_task(rng)
+        waiting = wanted[kind(task.composition, task.operations)]
+        plain = not AMBIGUOUS & set(task.operations)
+        if not (waiting and plain and split_of(task.composition) == "train"):
+            continue
+        if seen[task.composition] == PLAIN_REPEATS or description(task) in texts:
+            continue
+        tests = make_tests(task, rng)
+        if tests is None:
+            continue
+        seen[task.composition] += 1
+        texts.add(description(task))
+        replaced = waiting.pop(0)
+        made[replaced] = {
+            **_summary(task, replaced.replace("train", "plain"), tests[1]),
+            "replaces": replaced,
+        }
+    return [made[record["task_id"]] for record in train if record["ambiguous"]]
+
+
 def _record(task: Task, task_id: str, hidden: list, visible: list) -> dict:
-    record = {
+    record = {**_summary(task, task_id, visible), "hidden_tests": len(hidden)}
+    for language in LANGUAGES:
+        record[f"prompt_{language}"] = prompt(task, language)
+        record[f"reference_{language}"] = reference(task, language)
+        record[f"tests_{language}"] = tests_text(task, language, hidden)
+    return record
+
+
+def _summary(task: Task, task_id: str, visible: list) -> dict:
+    """What training needs of a task, and what it is made of."""
+    return {
         "task_id": task_id,
         "composition": task.composition,
         "operations": list(task.operations),
@@ -253,19 +301,14 @@ def _record(task: Task, task_id: str, hidden: list, visible: list) -> dict:
         "text": description(task),
         "code": python_function(task.function),
         "test_list": [assert_line(task, case) for case in visible],
-        "hidden_tests": len(hidden),
     }
-    for language in LANGUAGES:
-        record[f"prompt_{language}"] = prompt(task, language)
-        record[f"reference_{language}"] = reference(task, language)
-        record[f"tests_{language}"] = tests_text(task, language, hidden)
-    return record
 
 
 def write(folder: Path = FOLDER, seed: int = SEED) -> None:
-    """Write the splits as `<folder>/<split>.jsonl`."""
+    """Write the splits as `<folder>/<split>.jsonl`, and the tasks of `build_plain` as `plain.jsonl`."""
     folder.mkdir(parents=True, exist_ok=True)
-    for split, records in build(seed).items():
+    splits = build(seed)
+    for split, records in {**splits, "plain": build_plain(splits["train"], seed)}.items():
         text = "".join(json.dumps(record) + "\n" for record in records)
         (folder / f"{split}.jsonl").write_text(text)
 
@@ -293,3 +336,14 @@ def load_split(split: str, folder: Path = FOLDER) -> list[dict]:
     if split not in SIZES:
         raise FlexError(f"unknown NanoBench split {split!r}; choose from {', '.join(SIZES)}")
     return list(_read(folder / f"{split}.jsonl"))
+
+
+def load_plain(folder: Path = FOLDER) -> list[dict]:
+    """The training split without an ambiguous word: the tasks that have none, and in the place of each
+    other the one that `build_plain` made for it.
+
+    Raises:
+        FlexError: a file is missing or broken.
+    """
+    made = {record["replaces"]: record for record in _read(folder / "plain.jsonl")}
+    return [made.get(record["task_id"], record) for record in load_split("train", folder)]

@@ -345,7 +345,7 @@ def _identified(store: Path | None, profile: str | None) -> Iterator[_Identified
 
 
 def _keys_of(run: Path, config: Mapping[str, Any]) -> dict[str, Any]:
-    arm = " ".join(filter(None, (config["arm"], config.get("variant"))))
+    arm = " ".join(filter(None, (configs.arm_of(config), config.get("variant"))))
     return {"run_id": run.name, "profile": config["profile"], "arm": arm, "seed": config["seed"]}
 
 

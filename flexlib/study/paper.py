@@ -28,16 +28,14 @@ CLAIM_FIELDS: dict[str, type] = {
 CLAIM_OPTIONAL: dict[str, tuple[type, Any]] = {
     "profile": (str, "nano"),
     "registered": (date, None),  # the date of the file
-    "published": (
-        list,
-        [],
-    ),  # ids of data/paper/published.csv: the same contrast, treatment and control
+    "published": (list, []),  # ids of data/paper: treatment and control, or one difference
     "superseded_by": (str, ""),  # the id that has taken its place
     "reason": (str, ""),  # why
+    "after_runs": (bool, False),  # whether runs of its arms had been seen when it was registered
 }
 CLAIM_CHOICES = {
     "kind": ("claim", "question", "prediction"),
-    "test": ("paired-bootstrap",),
+    "test": ("paired-bootstrap", "exact-binomial"),
     "direction": ("greater", "less", "two-sided", "equivalent"),
 }
 
@@ -77,12 +75,14 @@ def as_counts(percent: float, n: int, decimals: int = 1) -> list[int]:
     return k[np.abs(100 * k / n - percent) <= 0.5 * 10.0**-decimals + 1e-9].tolist()
 
 
-def claims(profile: str = "nano", data: Path = DATA) -> pd.DataFrame:
-    """The pre-registered claims of a profile, indexed by ``id``, in the order of the file.
+def claims(profile: str = "nano", data: Path = DATA, *, superseded: bool = False) -> pd.DataFrame:
+    """The registered claims of a profile, indexed by ``id``, in the order of the file; without those that
+    another id has taken the place of, or with ``superseded`` these alone.
 
     Raises FlexError if the file does not have the form that its head describes.
     """
-    chosen = [c for c in registration(data)["claims"] if c["profile"] == profile]
+    of_profile = [c for c in registration(data)["claims"] if c["profile"] == profile]
+    chosen = [c for c in of_profile if bool(c["superseded_by"]) == superseded]
     columns = [*CLAIM_FIELDS, *CLAIM_OPTIONAL]
     return pd.DataFrame(chosen, columns=columns).set_index("id", drop=False)
 

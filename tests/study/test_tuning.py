@@ -25,7 +25,7 @@ PROFILE = tomllib.loads((layers.LAYERS / "profiles" / "nano.toml").read_text(enc
 
 def test_every_arm_of_the_study_has_the_same_number_of_trials():
     trials = {arm: tuning.trials(arm) for arm in tuning.plan()["trials"]}
-    assert set(trials) == {"adamw", "lion", "sophia", "sophia-corrected"}
+    assert set(trials) == {"adamw", "lion", "sophia", "sophia-corrected", "python-broad"}
     assert {len(made) for made in trials.values()} == {8}
     for made in trials.values():
         assert len({config.run_id(config.to_dict(wanted)) for _, wanted in made}) == 8
