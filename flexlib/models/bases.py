@@ -49,7 +49,7 @@ def locate(
 
     Raises:
         FlexError: there is no such folder, it holds no model, or the hub is out of reach; as
-            :func:`flexlib.gguf.dequantised`.
+            :func:`flexlib.models.gguf.dequantised`.
     """
     candidates = [folder] if folder else [Path(base_model), paths.ROOT / base_model]
     for candidate in candidates:

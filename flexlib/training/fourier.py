@@ -107,7 +107,7 @@ class Regularizer:
     def __init__(
         self, settings: RegularizerSettings, factors: Sequence[Factors], seed: int = 0
     ) -> None:
-        _check(settings)
+        check(settings)
         self.settings, self.factors, self.seed = settings, list(factors), seed
         self.scale = settings.strength
         if settings.matched:
@@ -545,7 +545,8 @@ def _factors_of(name: str, module: Any, adapter: str) -> Factors:
 # --- details ------------------------------------------------------------------------------------
 
 
-def _check(settings: RegularizerSettings) -> None:
+def check(settings: RegularizerSettings) -> None:
+    """Refuse settings out of range, or such as do not go together. Raises: FlexError."""
     if settings.equal_norm and settings.strength == 0:
         raise FlexError(
             f"the strength at which this penalty leaves the norm of {settings.equal_norm} is not known "

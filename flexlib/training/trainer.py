@@ -146,16 +146,10 @@ def train(
     adapters.remove(model)
 
 
-def training_arguments(
-    settings: TrainingSettings,
-    output: Path,
-    seed: int,
-    *,
-    device: str = "cpu",
-    microbatch: int | None = None,
-    compiled: bool = False,
-) -> TrainingArguments:
-    """The settings in the words of transformers.
+def microbatches(
+    settings: TrainingSettings, device: str, microbatch: int | None = None
+) -> tuple[int, int]:
+    """Sequences a forward pass, and passes that make this process's share of a batch.
 
     Raises:
         FlexError: the batch cannot be shared by the processes or cut into microbatches.
@@ -174,6 +168,24 @@ def training_arguments(
             f"--microbatch {microbatch} does not divide training.batch_size {settings.batch_size}"
             + (f" over {distributed.processes()} processes" if share < settings.batch_size else "")
         )
+    return microbatch, share // microbatch
+
+
+def training_arguments(
+    settings: TrainingSettings,
+    output: Path,
+    seed: int,
+    *,
+    device: str = "cpu",
+    microbatch: int | None = None,
+    compiled: bool = False,
+) -> TrainingArguments:
+    """The settings in the words of transformers.
+
+    Raises:
+        FlexError: the batch cannot be shared by the processes or cut into microbatches.
+    """
+    microbatch, passes = microbatches(settings, device, microbatch)
     arguments = TrainingArguments(
         output_dir=str(output),
         seed=seed,
@@ -181,7 +193,7 @@ def training_arguments(
         num_train_epochs=settings.epochs,
         max_steps=settings.steps or -1,
         per_device_train_batch_size=microbatch,
-        gradient_accumulation_steps=share // microbatch,
+        gradient_accumulation_steps=passes,
         torch_compile=compiled,
         ddp_find_unused_parameters=False,
         per_device_eval_batch_size=_EVAL_BATCH,

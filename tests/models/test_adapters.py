@@ -105,6 +105,17 @@ def test_modules_that_are_not_there_are_refused(base):
         adapters.add(plain(base), wanted)
 
 
+def test_a_block_size_that_peft_would_change_is_refused(base):
+    wanted = dataclasses.replace(settings("oft"), block_size=7)
+    with pytest.raises(FlexError, match=r"'oft' does not go on this model: .*7"):
+        adapters.check(models.skeleton(base), wanted)
+
+
+@pytest.mark.parametrize("kind", ADAPTERS)
+def test_every_kind_can_be_tried_without_weights(base, kind):
+    adapters.check(models.skeleton(base), settings(kind))
+
+
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
