@@ -246,8 +246,9 @@ def cards(states: States, pages: Mapping[str, str]) -> str:
             f"{verdict_badge(row['verdict'])} **{_number(claim.metric, row['difference'])}**",
             f"{_number(claim.metric, row['low'], '')} to {_number(claim.metric, row['high'], '')}, {row['seeds']:.0f} seeds",
             "",
-            "+++",
+            "```{card-footer}",
             f"[{claim.id}, profile {profile}]({page}.md)",
+            "```",
             ":::",
             "",
         ]
