@@ -32,7 +32,7 @@ from myst_nb import glue
 
 from flexlib.figures import style
 
-# In an output's metadata: {"csv": text, "vega": specification or None, "cell": its execution count or None}.
+# In an output's metadata: {"csv": text or None, "vega": specification or None, "cell": its execution count or None}.
 SOURCE = "flexlib"
 
 __all__ = ["glue_figure", "glue_table", "glue_value", "span", "use_book_style", "verdict_badge"]
@@ -67,15 +67,13 @@ class _WithSource:
 
     def _repr_mimebundle_(self, **_: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         data, metadata = format_display_data(self.shown)
-        if self.table is not None:
-            shell = get_ipython()
-            source = {
-                "csv": self.table.to_csv(index=False),
-                "vega": self.chart,
-                "cell": shell.execution_count if shell else None,
-            }
-            metadata = metadata | {SOURCE: source}
-        return data, metadata
+        shell = get_ipython()
+        source = {
+            "csv": None if self.table is None else self.table.to_csv(index=False),
+            "vega": self.chart,
+            "cell": shell.execution_count if shell else None,
+        }
+        return data, metadata | {SOURCE: source}
 
 
 def verdict_badge(verdict: str) -> str:

@@ -183,7 +183,8 @@ class Chromium:
             "e.scrollIntoView({block: 'center', behavior: 'instant'}); const b = e.getBoundingClientRect();"
             "return [b.x + b.width / 2, b.y + b.height / 2]; })()"
         )
-        self.call("Input.dispatchMouseEvent", type="mouseMoved", x=x, y=y)
+        for step in (1, 0):  # a mouse arrives before it stands still
+            self.call("Input.dispatchMouseEvent", type="mouseMoved", x=x - step, y=y)
         self._at = (x, y)
 
     def click(self, selector: str) -> None:

@@ -129,6 +129,16 @@ def describe(
     )
 
 
+def drop_unused_formulas(
+    app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: nodes.document | None
+) -> None:
+    """Take MathJax, 2 MB, from a page without a formula: Sphinx adds it also where a page that stands below
+    has one, and all pages stand below the first."""
+    if not app.env.domaindata["math"]["has_equations"].get(page):
+        scripts = context.get("script_files", [])
+        scripts[:] = [s for s in scripts if getattr(s, "filename", s) != app.config.mathjax_path]
+
+
 # What others write, and what it has to be for a screen reader.
 MENDED = {
     # Sphinx: deprecated in ARIA 1.3, and nothing that a list may hold.
@@ -168,6 +178,7 @@ def setup(app: Sphinx) -> dict[str, bool]:
     app.connect("env-get-outdated", reread_stale_pages)
     app.connect("html-page-context", describe)
     app.connect("html-page-context", mend)
+    app.connect("html-page-context", drop_unused_formulas, priority=900)
     app.connect("html-page-context", offer_notebook)
     app.connect("build-finished", forget_pages_with_warnings)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

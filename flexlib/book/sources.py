@@ -98,7 +98,7 @@ def _fold_code(doctree: nodes.document) -> dict[int, str]:
 
 def _links(page: str, name: str, source: dict[str, Any] | None, anchor: str | None) -> nodes.raw:
     parts = []
-    if source:
+    if source and source["csv"]:
         parts.append(f'<a href="_data/{page}/{escape(name)}.csv" download>Data (CSV)</a>')
     if anchor:
         parts.append(f'<a href="#{anchor}">Code</a>')
@@ -122,7 +122,8 @@ def write_data(app: Sphinx, exception: Exception | None) -> None:
     wanted: dict[Path, bytes] = {}
     for page, known in getattr(app.env, "nb_metadata", {}).items():
         for name, source in _sources(executed(app), page).items():
-            wanted[folder / page / f"{name}.csv"] = source["csv"].encode()
+            if source["csv"]:
+                wanted[folder / page / f"{name}.csv"] = source["csv"].encode()
             if source["vega"]:
                 key, chart = json.dumps(f"{page}/{name}"), json.dumps(source["vega"])
                 wanted[folder / page / f"{name}.js"] = f"flexChart({key}, {chart});\n".encode()

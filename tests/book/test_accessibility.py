@@ -51,6 +51,7 @@ def test_page_meets_wcag_2_2_aa(browser, page, theme):
         pytest.skip("no built site: run make book first")
     browser.prefer(theme)
     browser.visit(page.as_uri())
-    # Colours of folded parts count as well, once they are opened.
+    # Colours of folded parts count as well, once they are opened and have faded in.
     browser.evaluate("document.querySelectorAll('details').forEach(d => { d.open = true; })")
+    browser.evaluate("Promise.all(document.getAnimations().map(a => a.finished)).then(() => 0)")
     assert violations(browser) == []

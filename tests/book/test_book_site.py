@@ -127,6 +127,7 @@ def site(browser):
 
     def visit(name: str, anchor: str = ""):
         browser.visit("about:blank")  # a page is not loaded again for another anchor
+        browser.call("Input.dispatchMouseEvent", type="mouseMoved", x=0, y=0)
         seen = browser.visit((HTML / f"{name}.html").as_uri() + anchor)
         assert not seen.errors
         return seen
