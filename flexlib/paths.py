@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[1]
 DATA = ROOT / "data"
 RUNS = DATA / "runs"  # the store
 TUNING = DATA / "tuning"
-MEASURED = DATA / "benchmarks"  # speeds, by the scripts in benchmarks/
+MEASURED = DATA / "measurements"  # speeds, by the scripts in measurements/
 NANOBENCH = DATA / "nano" / "nanobench"
 NANO_BASE = DATA / "nano" / "base"
 

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import ast
+import contextlib
+import importlib
+import types
 from collections.abc import Iterator
 from pathlib import Path
 
+import jupytext
 import pytest
 
 from flexlib import paths
@@ -82,6 +86,33 @@ def test_nobody_reaches_for_private_names():
                 private = node.attr.startswith("_") and not node.attr.startswith("__")
                 if private and node.value.id in names:
                     wrong.append(f"{path.relative_to(PACKAGE)} uses {node.value.id}.{node.attr}")
+    assert not wrong
+
+
+def test_scripts_and_chapters_import_what_is_there():
+    """What no other test runs: the measurements, and the pages of the book. The attributes of modules,
+    too."""
+    sources = {p: p.read_text() for p in (paths.ROOT / "measurements").rglob("*.py")}
+    for page in (paths.ROOT / "book").glob("*.md"):
+        cells = jupytext.read(page).cells
+        sources[page] = "\n".join(c.source for c in cells if c.cell_type == "code")
+    wrong = []
+    for path, source in sources.items():
+        tree, found = ast.parse(source), {}
+        for module, name in imported(tree):
+            target = importlib.import_module(module)
+            if name and not hasattr(target, name):
+                with contextlib.suppress(ImportError):
+                    importlib.import_module(f"{module}.{name}")
+            if name and not hasattr(target, name):
+                wrong.append(f"{path.name} imports {module}.{name}")
+            elif name and isinstance(getattr(target, name), types.ModuleType):
+                found[name] = getattr(target, name)
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+                module = found.get(node.value.id)
+                if module and not hasattr(module, node.attr):
+                    wrong.append(f"{path.name} uses {node.value.id}.{node.attr}")
     assert not wrong
 
 

@@ -78,8 +78,8 @@ class Effect(NamedTuple):
 class Summary:
     """What the figure and the sentence of the page are made from.
 
-    ``rates`` has ``scale, arm, language, tasks, seeds, pass_at_k, low, high``, ``by_seed`` one row a run; ``missing`` says
-    which arms were not run, ``findings`` has a sentence for each scale.
+    ``rates`` has ``scale, arm, language, tasks, seeds, pass_at_k, low, high``, ``by_seed`` one row
+    a run; ``missing`` says which arms were not run, ``findings`` has a sentence for each scale.
     """
 
     rates: pd.DataFrame
@@ -117,23 +117,24 @@ def summary(verdicts: pd.DataFrame, seed: int, states: Mapping[str, pd.DataFrame
             "the landing page shows what was found, and the store has no run: see `flexlib grid -h`"
         )
     notes = [f"{note} ({scale})" if len(rates) > 1 else note for scale, note in missing]
-    tables = (pd.concat(parts, ignore_index=True) for parts in (rates, by_seed))
-    return Summary(*tables, notes, findings)
+    whole, runs = (pd.concat(parts, ignore_index=True) for parts in (rates, by_seed))
+    return Summary(whole, runs, notes, findings)
 
 
 def java_effects(
     verdicts: pd.DataFrame, seed: int, state: pd.DataFrame | None
-) -> list[Effect | None]:
+) -> tuple[Effect | None, Effect | None, Effect | None]:
     """In Java: plain LoRA over the base, the released penalty over plain LoRA, and over its control without
     frequencies; None for what was not run."""
     java = verdicts[verdicts["language"] == "Java"]
     control = next((arm for arm in ARMS[3] if arm in set(java["arm"])), "")
     pairs = [("lora", "base"), ("fourier-released", "lora"), ("fourier-released", control)]
     found = [inference.contrasts(java, [pair], seed=seed, state=state) for pair in pairs]
-    return [
+    first, second, third = (
         None if table.empty else Effect(*table[["difference", "low", "high"]].iloc[0])
         for table in found
-    ]
+    )
+    return first, second, third
 
 
 def _smallest_effect(profile: str) -> float:
@@ -194,8 +195,7 @@ def finding(tuned: Effect | None, penalised: Effect | None, meaningless: Effect 
         first = "Training on Python alone changes Java by nothing that these runs can show"
     if penalised is None:
         return first + "; the penalty was not run."
-    opposed = tuned is not None and _sign(tuned) > 0 > _sign(penalised)
-    if opposed:
+    if tuned is not None and _sign(tuned) > 0 > _sign(penalised):
         most = abs(penalised.difference) > tuned.difference / 2
         second = f"the penalty takes {'most' if most else 'part'} of that gain away"
     elif _sign(penalised):
@@ -239,29 +239,33 @@ States = Mapping[str, tuple[pd.DataFrame, pd.DataFrame]]
 def cards(states: States, pages: Mapping[str, str]) -> str:
     """A card for every claim that was run, as Markdown of sphinx-design.
 
-    ``states`` has the claims and what became of them (:func:`flexlib.study.claims.state`), by id, for each profile; ``pages``
-    has the page for an id's first letters.
+    ``states`` has the claims and what became of them (:func:`flexlib.study.claims.state`), by id,
+    for each profile; ``pages`` has the page for an id's first letters.
     """
-    text = ["::::{grid} 1 2 2 3", ":gutter: 2", ":class-container: claims", ""]
+    text = [":::::{grid} 1 2 2 3", ":gutter: 2", ":class-container: claims", ""]
     for profile, claim, row in _each(states):
         if row["verdict"] == "not run":
             continue
         page = next((page for start, page in pages.items() if claim.id.startswith(start)), "claims")
         text += [
-            ":::{grid-item-card}",
+            "::::{grid-item-card}",
             ":class-card: claim",
             "",
             SHORT.get(claim.id, claim.statement),
             "",
             f"{verdict_badge(row['verdict'])} **{shown.number(claim.metric, row['difference'])}**",
-            f"{shown.number(claim.metric, row['low'], '')} to {shown.number(claim.metric, row['high'], '')}, {row['seeds']:.0f} seeds",
+            (
+                f"{shown.number(claim.metric, row['low'], '')} to "
+                f"{shown.number(claim.metric, row['high'], '')}, {row['seeds']:.0f} seeds"
+            ),
             "",
-            "+++",
+            ":::{card-footer}",
             f"[{claim.id}, profile {profile}]({page}.md)",
             ":::",
+            "::::",
             "",
         ]
-    return "\n".join([*text, "::::"])
+    return "\n".join([*text, ":::::"])
 
 
 def not_run(states: States) -> str:

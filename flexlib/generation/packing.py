@@ -3,7 +3,7 @@
 torch hands oneDNN a weight as it is stored, and oneDNN brings it into its own blocks for each product
 anew. A pass over many tokens does not feel it. A step of decoding, which reads every weight for a few
 rows, does: packed once it takes two thirds of the time with 64 rows and less than half with one
-(``benchmarks/generation.py``). TorchInductor does the same when it freezes a model.
+(``measurements/generation.py``). TorchInductor does the same when it freezes a model.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def packed(model: nn.Module) -> Iterator[None]:
     try:
         for module in linear:
             weight = torch.ops.mkldnn._reorder_linear_weight(module.weight.detach(), _ROWS)
-            module.forward = functools.partial(_multiply, weight, module.bias)
+            vars(module)["forward"] = functools.partial(_multiply, weight, module.bias)
         yield
     finally:
         for module in linear:

@@ -77,6 +77,12 @@ def start_of(model: Any, settings: Adapter) -> dict[str, Tensor] | None:
     return {name: w.detach().clone() for name, w in weights.items()}
 
 
+def remove(model: Any) -> None:
+    """Take the adapter off a model, where PEFT put it into its layers."""
+    if hasattr(model, "unload"):
+        model.unload()
+
+
 def save(
     model: Any,
     folder: Path,

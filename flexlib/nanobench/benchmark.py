@@ -11,10 +11,11 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 from random import Random
+from typing import Any
 
 from flexlib import paths
 from flexlib.errors import FlexError
@@ -72,7 +73,7 @@ def reference(task: Task, language: str) -> str:
     return body + "}\n" if language == "javascript" else body
 
 
-def tests_text(task: Task, language: str, cases: list[tuple[list, object]]) -> str:
+def tests_text(task: Task, language: str, cases: list[tuple[list, Any]]) -> str:
     """The text after the completion: HumanEval's `check` or MultiPL-E's `main`."""
     renderer = Renderer(language)
     calls = [
@@ -114,7 +115,7 @@ def description(task: Task) -> str:
 # Tests -----------------------------------------------------------------------------------------
 
 
-def _constants(node) -> Iterator[int]:
+def _constants(node: Any) -> Iterator[int]:
     """Every integer literal in a tree."""
     if isinstance(node, Lit) and isinstance(node.value, int):
         yield int(node.value)
@@ -126,7 +127,7 @@ def _constants(node) -> Iterator[int]:
             yield from _constants(getattr(node, name))
 
 
-def random_input(rng: Random, type_: str, near: list[int], sign: bool):
+def random_input(rng: Random, type_: str, near: list[int], sign: bool) -> Any:
     """A random argument; integers are often at or beside a constant of the program."""
     low = -20 if sign else 0
     if type_ == INT:
@@ -149,7 +150,7 @@ def random_input(rng: Random, type_: str, near: list[int], sign: bool):
     return "".join(rng.choice(letters) for _ in range(rng.choice((0, 1, 3, 4, 5, 6, 8))))
 
 
-def _outcome(function, args: list):
+def _outcome(function: Callable[..., Any], args: list) -> Any:
     """The returned value, or the name of what was raised."""
     try:
         return function(*[list(arg) if isinstance(arg, list) else arg for arg in args])
@@ -194,11 +195,11 @@ def make_tests(task: Task, rng: Random) -> tuple[list, list] | None:
     return _choose(task, cases, killed, rng)
 
 
-def _choose(task: Task, cases: list, killed: list[set], rng: Random):
+def _choose(task: Task, cases: list, killed: list[set], rng: Random) -> tuple[list, list] | None:
     """Greedy cover of the killable mutants, then random cases up to ten, then visible ones."""
     left = set().union(*killed)
     rest = list(range(len(cases)))
-    hidden = []
+    hidden: list[int] = []
     while left or len(hidden) < 10:
         best = max(rest, key=lambda i: len(killed[i] & left)) if left else rng.choice(rest)
         hidden.append(best)
@@ -317,9 +318,13 @@ def _read(path: Path) -> tuple[dict, ...]:
     try:
         return tuple(json.loads(line) for line in path.read_text().splitlines())
     except OSError as error:
-        raise FlexError(f"cannot read {path} ({error.strerror}); make it with `flexlib nanobench`")
+        raise FlexError(
+            f"cannot read {path} ({error.strerror}); make it with `flexlib nanobench`"
+        ) from None
     except ValueError:
-        raise FlexError(f"{path} is no JSON lines file; make it anew with `flexlib nanobench`")
+        raise FlexError(
+            f"{path} is no JSON lines file; make it anew with `flexlib nanobench`"
+        ) from None
 
 
 def load_split(split: str, folder: Path = FOLDER) -> list[dict]:

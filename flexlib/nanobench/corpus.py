@@ -98,7 +98,7 @@ def _bare(task: Task, language: str) -> str:
 def _exercise(task: Task, rng: Random) -> str:
     """Description, asserts and code: the shape of MBPP's training text."""
     function = compile_checked(task.function)
-    lines = []
+    lines: list[str] = []
     for _ in range(20):
         if len(lines) == 3:
             break

@@ -14,7 +14,7 @@ class Machine:
     """Folders, device and speed.
 
     What rounding does change, in texts and in verdicts, by batch, kernel and compilation, is measured
-    by ``benchmarks/rounding.py`` and stands in ``data/benchmarks/rounding.csv``.
+    by ``measurements/rounding.py`` and stands in ``data/measurements/rounding.csv``.
     """
 
     store: Path = paths.RUNS

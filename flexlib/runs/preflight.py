@@ -75,7 +75,8 @@ def resolve(config: RunConfig, machine: Machine) -> tuple[RunConfig, Inputs]:
 
 def _records(config: RunConfig, machine: Machine) -> dict[str, list[Record]]:
     """The training set, by split, after what the configuration says is to become of it."""
-    training, data = config.training, config.data or DataSettings()
+    training, _ = config.method()
+    data = config.data or DataSettings()
     train, validation = (
         training_sets.load_records(training.dataset, split, machine.data_dir)
         for split in ("train", "validation")
@@ -131,11 +132,12 @@ def checkpointing(config: RunConfig, inputs: Inputs, machine: Machine) -> bool:
 
     if models.pick_device(machine.device) != "cuda" or distributed.is_sharded():
         return bool(machine.gradient_checkpointing)
-    share = max(1, config.training.batch_size // distributed.processes())
+    training, adapter = config.method()
+    share = max(1, training.batch_size // distributed.processes())
     return memory.plan_training(
         memory.shape_of(models.skeleton(inputs.base)),
-        config.training,
-        config.adapter,
+        training,
+        adapter,
         sequences=min(machine.microbatch or share, share),
         memory=memory.available(),
         checkpointing=machine.gradient_checkpointing,

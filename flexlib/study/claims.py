@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from flexlib.runs import store
-from flexlib.study import convergence, inference, paper
+from flexlib.study import convergence, inference, outcomes, paper
 
 
 def state(
@@ -28,7 +28,12 @@ def state(
         claims: from :func:`paper.claims`; None: those that no other id has taken the place of.
     """
     claims = paper.claims(profile) if claims is None else claims
-    measured = convergence.by_claim(claims, store.training(folder, profile=profile), seed=seed)
+    measured: dict[str, inference.Effect] = {
+        **convergence.by_claim(claims, store.training(folder, profile=profile), seed=seed)
+    }
+    if claims["metric"].isin(outcomes.METRICS).any():
+        numbers = outcomes.table(folder, profile=profile)
+        measured |= outcomes.by_claim(claims, numbers, seed=seed)
     verdicts = store.verdicts(folder, profile=profile)
     decided = inference.assess(claims, verdicts, seed=seed, measured=measured)
     return decided.set_index("id", drop=False)

@@ -21,7 +21,7 @@ SPEED = paths.MEASURED / "optimizers.csv"
 
 
 def step_costs() -> pd.DataFrame | None:
-    """What a step costs, by optimiser (``way``), measured in one run: see benchmarks/optimizers.py.
+    """What a step costs, by optimiser (``way``), measured in one run: see measurements/optimizers.py.
     None where it was not run."""
     return pd.read_csv(SPEED) if SPEED.is_file() else None
 

@@ -50,12 +50,21 @@ class Effect(Protocol):
     `flexlib.study.stats.Bootstrap` and `Binomial` are such.
     """
 
-    estimate: float
-    tasks: int
-    seeds: tuple[int, ...]  # of each arm
-    bases: int
-    se: float
-    floor: float  # the smallest p-value that `tail` can give
+    @property
+    def estimate(self) -> float: ...
+    @property
+    def tasks(self) -> int: ...
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """How many, of each arm."""
+
+    @property
+    def bases(self) -> int: ...
+    @property
+    def se(self) -> float: ...
+    @property
+    def floor(self) -> float:
+        """The smallest p-value that `tail` can give."""
 
     def tail(self, null: float, side: int) -> float:
         """One-sided p-value of "the effect is at most ``null``" (side 1) or "at least" (side -1)."""
@@ -256,7 +265,7 @@ def simultaneous(
             "level_high": high.level,
             "p_value": min(1.0, 2 * decisive.own),
             "adjusted_p": min(1.0, 2 * decisive.adjusted),
-            "at_floor": bool(effect) and decisive.own <= effect.floor,
+            "at_floor": effect is not None and decisive.own <= effect.floor,
         }
     return pd.DataFrame.from_dict(rows, orient="index")
 
@@ -279,8 +288,8 @@ def _holm(
     Of equal p-values all are tested at the level of the first, so that their order is of no account.
     """
     own = {
-        (i, null): effects[i].tail(null, side) if effects[i] else 1.0
-        for i in effects
+        (i, null): effect.tail(null, side) if effect else 1.0
+        for i, effect in effects.items()
         for null in nulls[i]
     }
     waiting = {i: list(nulls[i]) for i in effects}
@@ -343,10 +352,10 @@ def assess(
 ) -> pd.DataFrame:
     """The state of every registered claim, given what is in the store.
 
-    ``claims`` comes from `flexlib.study.paper.claims`, ``verdicts`` from `flexlib.runs.store.verdicts` for one
-    profile, ``measured`` the results of claims with another metric, by id. A claim on pass@1 is
-    tested if both arms have runs on its benchmark, paired as in `contrast`; `simultaneous` adjusts over
-    the whole family, claims not yet run included.
+    ``claims`` comes from `flexlib.study.paper.claims`, ``verdicts`` from
+    `flexlib.runs.store.verdicts` for one profile, ``measured`` the results of claims with another
+    metric, by id. A claim on pass@1 is tested if both arms have runs on its benchmark, paired as in
+    `contrast`; `simultaneous` adjusts over the whole family, claims not yet run included.
 
     Returns a row a claim: ``id, treatment, control, benchmark, difference, low, high, p_value,
     adjusted_p, at_floor, level_low, level_high, tasks, seeds, bases, detectable, verdict``; ``seeds`` is
@@ -439,7 +448,7 @@ def contrasts(
         FlexError: as `contrast`.
     """
     of_group = {} if groups is None else {g: t.index for g, t in groups.groupby(groups)}
-    registered = {}
+    registered: dict[tuple[str, str, str], Any] = {}
     if state is not None:
         for row in state[state["difference"].notna()].itertuples():
             registered.setdefault((row.treatment, row.control, row.benchmark), row)
@@ -482,8 +491,9 @@ def published(claim: Mapping[str, Any]) -> Comparison | None:
     if len(claim["published"]) != 2:
         return None
     rows = paper.published().loc[claim["published"]]
-    passed = (rows["value"] / 100 * rows["n"]).tolist()
-    return two_proportions(tuple(passed), tuple(int(n) for n in rows["n"]))
+    first, second = (rows["value"] / 100 * rows["n"]).tolist()
+    n, m = (int(n) for n in rows["n"])
+    return two_proportions((first, second), (n, m))
 
 
 def p_text(p: float, at_floor: bool = False, sign: str = "") -> str:

@@ -89,14 +89,15 @@ def claims(profile: str = "nano", data: Path = DATA, *, superseded: bool = False
 
 def registration(data: Path = DATA) -> dict[str, Any]:
     """data/claims.yml, checked: ``registered`` (date), ``design_rule``, the list ``claims``, ``tuning``, the
-    plan that :mod:`flexlib.study.tuning` reads, and ``small``, what was fixed of the study at that scale."""
+    plan that :mod:`flexlib.study.tuning` reads, ``sweep``, that of :mod:`flexlib.study.sweep`, and
+    ``small``, what was fixed of the study at that scale."""
     path = data / "claims.yml"
     if not path.is_file():
         raise FlexError(
             f"no registration {path}; install flexlib from a checkout: pip install -e ."
         )
     content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    parts = {"registered", "design_rule", "claims", "tuning", "small"}
+    parts = {"registered", "design_rule", "claims", "tuning", "sweep", "small"}
     if not isinstance(content, dict) or set(content) != parts:
         raise FlexError(f"{path}: needs exactly {', '.join(sorted(parts))}")
     if not content["claims"]:

@@ -1,6 +1,6 @@
 """What the paper's scale costs: bounds, measured speeds, and the hours that follow from them.
 
-The speeds are those of ``benchmarks/gpu``, in ``data/benchmarks/gpu``. Both bounds are physical: training
+The speeds are those of ``measurements/gpu``, in ``data/measurements/gpu``. Both bounds are physical: training
 with a frozen base takes 4 N floating-point operations a token (2 N forward, 2 N for the gradient of
 the activations; the third 2 N, for the gradient of the weights, is not computed), and decoding reads
 all weights and the whole key-value cache for each step.
@@ -42,7 +42,7 @@ def decoding_bytes(
 
 
 def measured(name: str, folder: Path = MEASURED) -> pd.DataFrame | None:
-    """A table of ``benchmarks/gpu`` (``training``, ``generation``, ``merged``, ``machine``); None: not run.
+    """A table of ``measurements/gpu`` (``training``, ``generation``, ``merged``, ``machine``); None: not run.
 
     Raises:
         FlexError: the file is no such table.
@@ -57,7 +57,7 @@ def measured(name: str, folder: Path = MEASURED) -> pd.DataFrame | None:
     }.get(name, ())
     table = pd.read_csv(path)
     if missing := set(fields) - set(table.columns):
-        raise FlexError(f"{path} lacks {', '.join(sorted(missing))}; run benchmarks/gpu again")
+        raise FlexError(f"{path} lacks {', '.join(sorted(missing))}; run measurements/gpu again")
     return table
 
 

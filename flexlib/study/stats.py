@@ -8,7 +8,7 @@ drawn. How arms are paired and claims decided is in :mod:`flexlib.study.inferenc
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -234,7 +234,9 @@ def holm(p_values: Mapping[str, float]) -> dict[str, float]:
     return {name: float(p) for name, p in zip(p_values, adjusted, strict=True)}
 
 
-def power_unpaired(p_control: float, difference: ArrayLike, n: int, alpha: float = 0.05):
+def power_unpaired(
+    p_control: float, difference: ArrayLike, n: int, alpha: float = 0.05
+) -> np.ndarray:
     """Power of the two-sided two-proportion z test, n problems an arm (normal approximation)."""
     p1 = np.asarray(difference, dtype=float) + p_control
     if ((p1 <= 0) | (p1 >= 1)).any() or not 0 < p_control < 1:
@@ -245,7 +247,9 @@ def power_unpaired(p_control: float, difference: ArrayLike, n: int, alpha: float
     return _two_sided_power(p1 - p_control, null_sd, true_sd, alpha)
 
 
-def power_paired(difference: ArrayLike, discordant: float, n: int, alpha: float = 0.05):
+def power_paired(
+    difference: ArrayLike, discordant: float, n: int, alpha: float = 0.05
+) -> np.ndarray:
     """Power of the two-sided McNemar test on n problems (Miettinen 1968, normal approximation).
 
     ``discordant`` is the share of problems on which the two runs differ; it is at least
@@ -259,7 +263,9 @@ def power_paired(difference: ArrayLike, discordant: float, n: int, alpha: float 
     return _two_sided_power(d, null_sd, true_sd, alpha)
 
 
-def _two_sided_power(difference, null_sd, true_sd, alpha):
+def _two_sided_power(
+    difference: np.ndarray, null_sd: np.ndarray, true_sd: np.ndarray, alpha: float
+) -> np.ndarray:
     critical = norm.ppf(1 - alpha / 2) * null_sd
     with np.errstate(divide="ignore"):
         upper = norm.sf((critical - difference) / true_sd)
@@ -278,7 +284,7 @@ def detectable_paired(discordant: float, n: int, power: float = 0.8, alpha: floa
     return _smallest(lambda d: power_paired(d, discordant, n, alpha), discordant - 1e-9, power)
 
 
-def _smallest(power_of, largest, power):
+def _smallest(power_of: Callable[[float], np.ndarray], largest: float, power: float) -> float:
     if power_of(largest) < power:
         raise FlexError("no difference reaches this power with so few problems; use more")
     return float(brentq(lambda d: power_of(d) - power, 0.0, largest))

@@ -67,6 +67,14 @@ def test_chapter_of_contributing_builds_and_shows_computed_numbers(project):
     assert markup.count("<img") == 1
     assert markup.count("<table") == 1
     assert re.search(r"Built \d{4}-\d\d-\d\d from commit", text)
+    # Data and code of both stand beside them; the code has left the text.
+    for name in ("arms", "bars"):
+        assert f'href="_data/chapter/{name}.csv"' in markup
+        table = pd.read_csv(project / f"_build/html/_data/chapter/{name}.csv")
+        assert table["Passed"].tolist() == [54, 63]
+    anchors = set(re.findall(r'href="#(code-\d+)"', markup))
+    assert anchors and all(f'id="{anchor}"' in markup for anchor in anchors)
+    assert markup.index("Code of this page") < markup.index("glue_figure")
     for source in ("chapter.md", "chapter.ipynb"):
         assert f'href="_sources/{source}"' in markup
         assert (project / "_build/html/_sources" / source).is_file()
@@ -76,7 +84,12 @@ def test_chapter_of_contributing_builds_and_shows_computed_numbers(project):
 def test_notebooks_run_again_only_when_something_they_read_has_changed(project):
     executed = "Executing notebook"
     assert executed in build(project).stdout
+    (project / "_build/html/_data/chapter/bars.csv").unlink()
+    shutil.rmtree(project / "_build/.doctrees", ignore_errors=True)
     assert executed not in build(project).stdout
+    # What a cached execution glued is there all the same, and so are the links to its code.
+    assert (project / "_build/html/_data/chapter/bars.csv").is_file()
+    assert 'href="#code-' in (project / "_build/html/chapter.html").read_text()
     for changed in ("data/numbers.csv", "flexlib/module.py"):
         (project / changed).write_text("1\n")
         assert executed in build(project).stdout
@@ -144,7 +157,7 @@ def test_table_is_formatted_by_column_with_dashes_for_missing_values(glued):
     book.glue_table("t", table, {"pass@1": ".1%"})
     rows = [
         [c.strip() for c in re.split(r"(?<!\\)\|", line)[1:-1]]
-        for line in glued["t"].data.splitlines()
+        for line in glued["t"].shown.data.splitlines()
     ]
     assert rows[0] == ["Arm", "pass@1", "n"]
     assert [cell.endswith(":") for cell in rows[1]] == [False, True, True]
@@ -239,3 +252,13 @@ def test_provenance_builds_with_an_empty_store(tmp_path):
 
 def test_counts_are_one_number_or_a_span():
     assert [book.span(n) for n in ([3], [3, 3], (10, 3, 5))] == ["3", "3", "3 to 10"]
+
+
+def test_a_table_keeps_its_data_without_markup(glued):
+    table = pd.DataFrame(
+        {"claim": ["**C1**", "`C2`"], "verdict": [book.verdict_badge("cannot tell")] * 2}
+    )
+    book.glue_table("t", table)
+    assert "verdict-cannot-tell" in glued["t"].shown.data
+    _, metadata = glued["t"]._repr_mimebundle_()
+    assert metadata[book.SOURCE]["csv"] == "claim,verdict\nC1,cannot tell\nC2,cannot tell\n"

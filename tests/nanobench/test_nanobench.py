@@ -41,7 +41,7 @@ ALL = [record for records in SPLITS.values() for record in records]
 def passes(program: str) -> bool:
     """Run our own rendering in this process (never a model's output)."""
     try:
-        exec(program, {})  # noqa: S102
+        exec(program, {})
     except AssertionError:
         return False
     return True
@@ -260,7 +260,7 @@ def test_problems_have_the_shape_of_multipl_e(language):
 
 
 def test_unknown_language_or_split_is_one_clear_line():
-    with pytest.raises(FlexError, match="unknown language 'perl'; choose from python"):
+    with pytest.raises(FlexError, match="NanoBench is not in 'perl'; choose from python"):
         nanobench_problems("perl")
     with pytest.raises(FlexError, match="unknown NanoBench split 'dev'"):
         benchmark.load_split("dev")

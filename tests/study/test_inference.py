@@ -256,7 +256,7 @@ def test_a_bound_is_at_the_level_at_which_its_statement_was_tested():
 
 
 @pytest.mark.parametrize(
-    "direction, low, high, n, verdict",
+    ("direction", "low", "high", "n", "verdict"),
     [
         ("greater", 0.05, 0.15, 5, "reproduced"),
         ("greater", 0.05, 0.15, 4, "cannot tell"),
@@ -530,7 +530,7 @@ def test_p_values_at_the_floor_are_printed_as_bounds():
     # Enough in the tail: a p-value like any other. Too few replicates for a level: refused.
     middling = stats.paired_bootstrap(block - 1.04, seed=1, n_resamples=999)
     assert not inference.simultaneous({"a": middling})["at_floor"].any()
-    with pytest.raises(FlexError, match="999 replicates have no bound at level 0.0005"):
+    with pytest.raises(FlexError, match=r"999 replicates have no bound at level 0\.0005"):
         middling.bound(0.0005, 1)
 
 

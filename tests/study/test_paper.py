@@ -79,7 +79,7 @@ def test_claims_of_another_profile_stand_apart():
 
 
 @pytest.mark.parametrize(
-    "change, message",
+    ("change", "message"),
     [
         ({"published": "flex"}, "published must be of type list"),
         ({"direction": "up"}, "direction must be one of"),

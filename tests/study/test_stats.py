@@ -38,7 +38,7 @@ def test_two_proportions_refuses():
             stats.two_proportions(successes, trials)
 
 
-@pytest.mark.parametrize("b, c", [(0, 5), (3, 9), (7, 7), (12, 1)])
+@pytest.mark.parametrize(("b", "c"), [(0, 5), (3, 9), (7, 7), (12, 1)])
 def test_mcnemar_is_the_sign_test_of_the_discordant(b, c):
     first = [1] * b + [0] * c + [1] * 4 + [0] * 6
     second = [0] * b + [1] * c + [1] * 4 + [0] * 6
@@ -57,7 +57,7 @@ def test_mcnemar_of_equal_runs_says_nothing():
     assert result.p_value == 1 and np.isnan(result.odds_ratio)
 
 
-@pytest.mark.parametrize("first, second", [([1, 0], [1]), ([], []), ([0.5, 1], [0, 1])])
+@pytest.mark.parametrize(("first", "second"), [([1, 0], [1]), ([], []), ([0.5, 1], [0, 1])])
 def test_mcnemar_refuses(first, second):
     with pytest.raises(FlexError):
         stats.mcnemar_exact(first, second)
@@ -154,7 +154,7 @@ def test_bootstrap_is_reproducible_and_p_agrees_with_the_interval():
     assert null.p_value == 1 and null.low == null.high == 0
 
 
-@pytest.mark.parametrize("seed_sd, n_seeds", [(0.0, 5), (0.3, 10)])
+@pytest.mark.parametrize(("seed_sd", "n_seeds"), [(0.0, 5), (0.3, 10)])
 def test_bootstrap_interval_covers_the_truth(seed_sd, n_seeds):
     """Coverage of pass or fail over new tasks *and* new seeds: not below 95 %, within simulation error
     (400 trials: 91 % would fail). It may be above, as the crossed bootstrap errs towards wide."""
@@ -172,7 +172,7 @@ def test_bootstrap_interval_covers_the_truth(seed_sd, n_seeds):
 
 
 @pytest.mark.parametrize(
-    "tasks, seeds, task_sd, seed_sd", [(40, 1, 1, 0), (1, 6, 0, 1), (40, 20, 1, 0.4)]
+    ("tasks", "seeds", "task_sd", "seed_sd"), [(40, 1, 1, 0), (1, 6, 0, 1), (40, 20, 1, 0.4)]
 )
 def test_bootstrap_coverage_is_the_nominal_one(tasks, seeds, task_sd, seed_sd):
     """Of normal task and seed effects without interaction, few seeds or none: not below 95 %, and not
@@ -188,7 +188,7 @@ def test_bootstrap_coverage_is_the_nominal_one(tasks, seeds, task_sd, seed_sd):
 
 
 @pytest.mark.parametrize(
-    "treatment, control, options",
+    ("treatment", "control", "options"),
     [
         ([[1.0]], [[1.0], [0.0]], {}),
         ([[1.0, 0.0]], [[1.0]], {"paired_seeds": True}),

@@ -152,7 +152,7 @@ def test_mbpp_with_other_problems_is_refused(tmp_path, monkeypatch):
 
 
 def test_missing_mbpp_is_refused(tmp_path):
-    with pytest.raises(FlexError, match="mbpp.jsonl"):
+    with pytest.raises(FlexError, match=r"mbpp.jsonl"):
         training_sets.load_records("mbpp", "train", tmp_path)
 
 

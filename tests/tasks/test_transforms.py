@@ -82,7 +82,7 @@ def test_a_subset_is_drawn_by_seed_and_grows(nanobench):
     assert ids[1] == [i for i in ids[2] if i in set(ids[1])]  # in their order
     assert ids[1] != ids[2][:60] and transforms.subset(nanobench, 20, seed=4) != small
     assert transforms.subset(nanobench, None, seed=3) == nanobench
-    with pytest.raises(FlexError, match="data.size is 400 and the training set has 374 records"):
+    with pytest.raises(FlexError, match=r"data.size is 400 and the training set has 374 records"):
         transforms.subset(nanobench, 400, seed=3)
 
 
@@ -111,7 +111,7 @@ def test_shuffled_answers_are_those_of_others(nanobench):
 
 def test_an_unknown_transform_is_refused(nanobench):
     with pytest.raises(
-        FlexError, match="unknown data.transform 'upside-down'; there are shuffled-alike"
+        FlexError, match=r"unknown data\.transform 'upside-down'; there are shuffled-alike"
     ):
         transforms.transformed(nanobench, "upside-down", seed=1)
 

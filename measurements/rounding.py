@@ -7,8 +7,8 @@ changed alone, in fp32 and in bf16. A row says how many programs then differ and
 the row "again" changes nothing, and shows that the rest is the choice. Rows are written as they are
 done; those that are there are skipped:
 
-    python benchmarks/rounding.py --out data/benchmarks/rounding.csv
-    python benchmarks/rounding.py --out ... --base-model DIR --benchmark humaneval --data-dir DIR
+    python measurements/rounding.py --out data/measurements/rounding.csv
+    python measurements/rounding.py --out ... --base-model DIR --benchmark humaneval --data-dir DIR
 
 The second decodes a model as it is, in place of a stored run's.
 """
@@ -207,7 +207,9 @@ def main() -> None:
             settings.name, args.data_dir, args.limit
         )
         for precision in args.precision or ("fp32", "bf16"):
-            identity = dict(zip(KEY, (subject.name, settings.name, precision, None, where)))
+            identity = dict(
+                zip(KEY, (subject.name, settings.name, precision, None, where), strict=True)
+            )
             there = {tuple(row[k] for k in KEY) for row in done}
             todo = [
                 change

@@ -13,7 +13,7 @@ way looks for the stop strings of a problem while it decodes:
 in the JSON, passes all prompts and takes all tokens at the rates of a full batch, each measured alone.
 Written to ``generation.csv`` and ``generation.json``:
 
-    python benchmarks/generation.py --base-model FOLDER --data-dir FOLDER
+    python measurements/generation.py --base-model FOLDER --data-dir FOLDER
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from flexlib.generation.packing import packed
 from flexlib.tasks import benchmarks
 from flexlib.tasks.benchmarks import Problem
 
-DEFAULT_OUT = paths.ROOT / "data" / "benchmarks" / "generation.csv"
+DEFAULT_OUT = paths.MEASURED / "generation.csv"
 BENCHMARKS = ("humaneval", "multipl-e-java")
 BATCH = 64  # rows, flexlib's default
 

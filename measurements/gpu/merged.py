@@ -2,7 +2,7 @@
 
 Weights and adapter are random, the adapter of a trained one's size. Written to ``merged.csv``:
 
-    python benchmarks/gpu/merged.py --out data/benchmarks/gpu
+    python measurements/gpu/merged.py --out data/measurements/gpu
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ the rounds are kept, but for the first, which warms up. Every token counts once;
 
 Written to ``training.csv`` and ``training.json``:
 
-    python benchmarks/training.py --base-model FOLDER --data-dir FOLDER [--rounds 5]
+    python measurements/training.py --base-model FOLDER --data-dir FOLDER [--rounds 5]
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from flexlib.training.loss import chunk_loss
 from flexlib.training.optimizers import optimizer_class
 from flexlib.training.trainer import FlexTrainer, training_arguments
 
-DEFAULT_OUT = paths.ROOT / "data" / "benchmarks" / "training.csv"
+DEFAULT_OUT = paths.MEASURED / "training.csv"
 FIELDS = ("kind", "way", "rounds", "ms_per_token", "ratio", "ratio_low", "ratio_high")
 OLD_BATCH = 32
 

@@ -5,7 +5,7 @@ takes at the measured bandwidth over the measured time, the mean over the steps 
 prompts. Stop strings are looked for, as in a real run, and no text ends. Written to
 ``generation.csv``:
 
-    python benchmarks/gpu/generation.py --out data/benchmarks/gpu
+    python measurements/gpu/generation.py --out data/measurements/gpu
 """
 
 from __future__ import annotations

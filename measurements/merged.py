@@ -4,7 +4,7 @@ For every stored run of an arm, and each of fp32, bf16 and fp16: the largest dif
 the prompts of the benchmark, and how many verdicts change when the same greedy decoding is done with
 the adapter merged. Rows are written as they are done; those that are there are skipped:
 
-    python benchmarks/merged.py --arm lora --limit 100 --out data/benchmarks/merged.csv
+    python measurements/merged.py --arm lora --limit 100 --out data/measurements/merged.csv
 """
 
 from __future__ import annotations
@@ -105,7 +105,9 @@ def main() -> None:
         for name, stored in config["benchmarks"].items():
             problems = benchmarks.load_benchmark(name, args.data_dir, args.limit)
             for precision in ("fp32", "bf16", "fp16"):
-                identity = dict(zip(FIELDS, (args.profile, args.arm, seed, name, precision)))
+                identity = dict(
+                    zip(FIELDS[:5], (args.profile, args.arm, seed, name, precision), strict=True)
+                )
                 if key(identity) in done:
                     continue
                 settings = BenchmarkSettings(

@@ -1,6 +1,6 @@
 """Time and memory of a training step with each optimiser, beside AdamW in one run.
 
-    python benchmarks/optimizers.py [--base data/nano/base] [--device cpu] [--rounds 7] [--out FILE]
+    python measurements/optimizers.py [--base data/nano/base] [--device cpu] [--rounds 7] [--out FILE]
 
 Each way trains the nano arm of its name in flexlib's own Trainer, from the second step to the last of
 two cycles of curvature (20 steps, 2 estimates), so that the extra passes are amortised as in a run.

@@ -1,6 +1,6 @@
 """What the grader says of programs whose truth is known; the book's chapter shows the tables.
 
-    python benchmarks/grading_truth.py --data DIR [--out data/benchmarks]
+    python measurements/grading_truth.py --data DIR [--out data/measurements]
 
 Writes ``grading-hostile.csv``, one row a hostile program, and ``grading-truth.csv``, one row a
 set of references, with those that do not pass and why.
