@@ -30,6 +30,9 @@ UNITS = {
     "steps-to-common-loss": _STEPS,
     "steps-to-target (share of AdamW's steps)": _STEPS,
     "validation-loss": Unit(1, 0, "+.4f", "nats a token", "nats"),
+    "update-norm": Unit(1, 0, "+.2f", "in the norm of the update", "norm"),
+    "effective-rank": Unit(1, 0, "+.2f", "in effective rank", "ranks"),
+    "rank-frequency": Unit(1, 0, "+.3f", "in mean rank frequency", "frequency"),
 }
 
 

@@ -55,6 +55,7 @@ _BY_ARM = {
     "fourier-delta": Look(VERMILION, "D", (0, (8, 2))),
     "l2-matched": Look(AMBER, "P", (0, (8, 2))),
     "format-only": Look(GREY, "s", ":"),
+    "shuffled": Look(GREY, "v", "-."),
     "adamw": Look(INK, "s", "-"),
     "sophia": Look(GREEN, "o", "--"),
     "sophia-corrected": Look(PURPLE, "^", "-."),
@@ -79,7 +80,7 @@ _ALIASES = {
     "as released": "fourier-released", "as the text describes": "fourier-described",
     "permuted basis": "fourier-permuted",
     "orthogonal basis": "fourier-orthogonal", "on the update": "fourier-delta", "L2": "l2-matched",
-    "format only": "format-only", **{name: arm for arm, name in ARM_NAMES.items()},
+    "format only": "format-only", "shuffled answers": "shuffled", **{name: arm for arm, name in ARM_NAMES.items()},
 }  # fmt: skip
 
 

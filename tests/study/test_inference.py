@@ -222,6 +222,18 @@ def test_an_equivalence_and_a_superiority_share_a_family():
     assert table.loc["equal", "adjusted_p"] == pytest.approx(2 * 0.02 * 2)
 
 
+def test_an_equivalence_counts_until_it_is_shown_to_lie_beyond_a_margin():
+    """`far` has shown all that it can and leaves; `near` is equivalent, and could still be beyond the margin, so
+    two remain: 7 is 2 standard errors beyond, short of the 2.24 that it takes."""
+    effects = {"near": Normal(0.0, 0.1), "far": Normal(20.0, 0.1), "middle": Normal(7.0, 1.0)}
+    asked = dict.fromkeys(effects, ("equivalent", 5.0))
+    table = inference.simultaneous(effects, asked)
+    assert table["level_low"].tolist() == pytest.approx([0.025 / 2, 0.025 / 3, 0.025 / 2])
+    claim = CLAIM | {"direction": "equivalent", "smallest_effect": 5.0}
+    verdicts = [inference.decide(r.low, r.high, 10, claim=claim) for r in table.itertuples()]
+    assert verdicts == ["reproduced", "not reproduced", "cannot tell"]
+
+
 def test_a_claim_that_was_not_run_counts():
     table = inference.simultaneous({"a": Normal(3.0), "b": None})
     assert table.loc["a", "adjusted_p"] == pytest.approx(2 * 2 * norm.sf(3.0))
