@@ -1,5 +1,6 @@
 # make book   build the study into _build/html           make test   run the test suite
-# make serve  open the built site on localhost           make clean  remove what these made
+# make serve  open the built site on localhost           make lint   check style and types
+# make release  an archive with everything, in dist/    make clean  remove what these made
 # Every target sets up what it needs (.venv and system tools) and is safe to run twice.
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
@@ -12,7 +13,7 @@ HTML := _build/html
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: book test serve clean constraints system-tools
+.PHONY: book test lint serve release clean constraints system-tools
 .DELETE_ON_ERROR:
 
 book: $(READY) | system-tools
@@ -22,13 +23,23 @@ book: $(READY) | system-tools
 test: $(READY) | system-tools
 	$(VENV)/bin/python -m pytest -q -n $(WORKERS)
 
+lint: $(READY)
+	$(VENV)/bin/ruff check
+	$(VENV)/bin/ruff format --check
+	$(VENV)/bin/mypy
+
 serve:
 	@test -f $(HTML)/index.html || { echo "No site yet. Run: make book" >&2; exit 1; }
 	@echo "http://127.0.0.1:$(PORT)/ (Ctrl-C stops it)"
 	@$(PYTHON) -m http.server $(PORT) --bind 127.0.0.1 --directory $(HTML)
 
+# The site, all it was made from and a PDF in one archive, from which `flexlib regrade` runs.
+release: book
+	@PYTHON=$(PYTHON) tools/system-tools $$(command -v chromium >/dev/null || echo chromium)
+	$(VENV)/bin/python -m flexlib.book.release
+
 clean:
-	rm -rf $(VENV) _build .pytest_cache .ruff_cache .hypothesis *.egg-info
+	rm -rf $(VENV) _build dist .pytest_cache .ruff_cache .mypy_cache .hypothesis *.egg-info
 
 system-tools:
 	@PYTHON=$(PYTHON) tools/system-tools
@@ -44,7 +55,7 @@ $(PINNED): constraints.txt | system-tools
 	@touch $@
 
 $(READY): $(PINNED) pyproject.toml
-	$(VENV)/bin/pip install -q -c constraints.txt -e '.[book,cluster,test]'
+	$(VENV)/bin/pip install -q -c constraints.txt -e '.[book,cluster,gguf,test]'
 	@touch $@
 
 # New pins: solve the ranges of pyproject.toml afresh. Do it on Debian 12: a later patch release of
@@ -53,7 +64,7 @@ $(READY): $(PINNED) pyproject.toml
 constraints:
 	$(PYTHON) -m venv --clear $(VENV)-new
 	$(VENV)-new/bin/pip install -q "$$(grep '^torch==' constraints.txt)"
-	$(VENV)-new/bin/pip install -q -e '.[book,cluster,test]'
+	$(VENV)-new/bin/pip install -q -e '.[book,cluster,gguf,test]'
 	{ head -1 constraints.txt; \
 	  $(VENV)-new/bin/pip freeze --exclude-editable | sed 's/+.*//' | sort -f; } > constraints.txt.new
 	mv constraints.txt.new constraints.txt

@@ -1,4 +1,4 @@
-"""The one exception that a user is meant to read."""
+"""The exceptions that a user is meant to read."""
 
 
 class FlexError(Exception):
@@ -7,3 +7,7 @@ class FlexError(Exception):
     The message is one line: what is wrong, and what to do. The command line prints it without a
     traceback and exits with status 2; every other exception is a bug and keeps its traceback.
     """
+
+
+class Busy(FlexError):
+    """Another process is at it, and has the lock."""

@@ -1,12 +1,23 @@
-"""What all tests share: quiet, offline, one thread a process, and where the benchmark data lies."""
+"""What all tests share: quiet, offline, one thread a process, seeded, and where the benchmark data
+lies."""
 
 from __future__ import annotations
 
 import os
+import random
 import signal
+import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# Property tests try the same examples in every run, however slow the machine is.
+settings.register_profile(
+    "suite", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("suite")
 
 # A suite that a shell started in the background has SIGINT ignored, and so would the processes have
 # that it starts and interrupts.
@@ -22,6 +33,42 @@ os.environ.update(
     HF_DATASETS_OFFLINE="1",
     MPLBACKEND="agg",
 )
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_fixture_setup() -> None:
+    _seed()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_call() -> None:
+    _seed()
+
+
+def _seed() -> None:
+    """Every test and every fixture begins with the same random numbers, whatever ran before it."""
+    random.seed(0)
+    if "numpy" in sys.modules:
+        sys.modules["numpy"].random.seed(0)
+    if "torch" in sys.modules:
+        sys.modules["torch"].manual_seed(0)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_sessionfinish(session: pytest.Session):
+    """After pytest's own last line: how many tests were skipped, and why."""
+    yield
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if reporter is None:  # a process of pytest-xdist, which reports to another
+        return
+    reasons = Counter(
+        report.longrepr[2].removeprefix("Skipped: ")
+        for report in reporter.stats.get("skipped", [])
+        if isinstance(report.longrepr, tuple)
+    )
+    if reasons:
+        why = "; ".join(f"{number} ({reason})" for reason, number in reasons.most_common())
+        reporter.write_line(f"skipped: {why}")
 
 
 @pytest.fixture(scope="session")

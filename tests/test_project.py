@@ -20,6 +20,7 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 import flexlib
+from flexlib.tasks.languages import LANGUAGES
 
 ROOT = Path(__file__).parents[1]
 
@@ -31,7 +32,10 @@ NOT_IMPORTED = {
     "ipykernel": "runs the notebooks",
     "jupyter-book": "builds the site",
     "pytest-xdist": "make test runs in two processes",
+    "mypy": "checks the types",
     "ruff": "checks the style",
+    "types-pyyaml": "mypy needs it",
+    "types-tqdm": "mypy needs it",
     "papermill": "runs one notebook; finds our reader by its entry point",
     "sphinx-book-theme": "the theme",
     "tabulate": "pandas.DataFrame.to_markdown needs it",
@@ -72,8 +76,9 @@ def test_pins_admit_the_oldest_python(pins):
             installed = metadata(name)
         except PackageNotFoundError:
             continue
-        if Version(installed["Version"]) == pin and installed["Requires-Python"]:
-            assert SpecifierSet(installed["Requires-Python"]).contains(OLDEST_PYTHON), name
+        python = installed.get("Requires-Python")
+        if Version(installed["Version"]) == pin and python:
+            assert SpecifierSet(python).contains(OLDEST_PYTHON), name
 
 
 def test_pins_leave_the_build_of_torch_to_the_machine(pins):
@@ -96,8 +101,9 @@ def test_environment_yml_agrees_with_the_pins(project, pins):
 
 
 def test_environment_yml_has_every_tool_that_the_makefile_installs():
-    tools = set(re.findall(r"^need (\S+)", (ROOT / "tools/system-tools").read_text(), re.MULTILINE))
+    tools = {"bwrap"} | {known.version[0] for known in LANGUAGES.values() if not known.optional}
     conda_package = {"javac": "openjdk", "bwrap": "bubblewrap", "node": "nodejs", "g++": "gxx"}
+    conda_package["python3"] = "python"
     environment = yaml.safe_load((ROOT / "environment.yml").read_text())
     names = {re.split("[=<>]", e)[0] for e in environment["dependencies"] if isinstance(e, str)}
     assert tools == set(conda_package)
@@ -123,7 +129,7 @@ def imported_modules() -> set[str]:
     local = {
         p.stem for folder in ("flexlib/grading", "tests") for p in (ROOT / folder).rglob("*.py")
     }
-    local |= {"flexlib", "benchmarks"}
+    local |= {"flexlib", "measurements"}
     return names - set(sys.stdlib_module_names) - local
 
 
@@ -186,6 +192,28 @@ def test_version_is_the_same_everywhere(project):
     assert str(citation["date-released"]) == date
 
 
+def test_lint_is_the_same_everywhere():
+    """What `make lint` runs is what runs before a commit, on every push and in the CI script."""
+    lint = re.search(r"^lint:.*\n((?:\t.*\n)+)", (ROOT / "Makefile").read_text(), re.MULTILINE)[1]
+    wanted = {line.split("/bin/")[1] for line in lint.splitlines()}
+    hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"]
+    assert [repo["repo"] for repo in hooks] == ["local"]
+    entries = {h["entry"].removeprefix(".venv/bin/") for repo in hooks for h in repo["hooks"]}
+    assert {entry.replace(" --force-exclude", "") for entry in entries} == wanted
+    assert "make lint" in (ROOT / ".ci/run").read_text()
+
+
+def test_the_workflow_runs_the_commands_and_takes_known_actions():
+    workflow = yaml.safe_load((ROOT / ".github/workflows/book.yml").read_text())
+    steps = [step for job in workflow["jobs"].values() for step in job["steps"]]
+    assert {"make lint", "make book", "make test"} <= {step.get("run") for step in steps}
+    actions = {step["uses"].partition("@")[0] for step in steps if "uses" in step}
+    assert actions == {
+        *("actions/checkout", "actions/setup-python"),
+        *("actions/upload-pages-artifact", "actions/deploy-pages"),
+    }
+
+
 def test_no_package_index_is_named():
     for path in ("pyproject.toml", "constraints.txt", "environment.yml", "Makefile", ".ci/run"):
         text = (ROOT / path).read_text()
@@ -194,7 +222,7 @@ def test_no_package_index_is_named():
 
 def test_a_command_line_waits_for_no_heavy_package():
     """Grading a few programs takes less than the import of any of these."""
-    code = "import sys; from flexlib import cli, metrics; cli._parser(); print(*sys.modules)"
+    code = "import sys; from flexlib import cli; from flexlib.study import metrics; cli.parser(); print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     heavy = {"torch", "transformers", "datasets", "pandas", "scipy", "statsmodels", "matplotlib"}
     assert not heavy & set(done.stdout.split())

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import os
+import signal
+import sys
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
@@ -127,7 +130,108 @@ def child(target, *args) -> BaseProcess:
     """Start ``target`` in a process to be killed. torch is imported once, in the fork server: ten
     seconds less for every child."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["flexlib.train", "flexlib.generate", "flexlib.run"])
+    context.set_forkserver_preload(
+        ["flexlib.training.trainer", "flexlib.generation.decoding", "flexlib.runs.pipeline"]
+    )
     process = context.Process(target=target, args=args)
     process.start()
     return process
+
+
+def qwen():
+    """A random Qwen2, with biases of q, k and v, and of head and embedding apart."""
+    import torch
+    from transformers import Qwen2Config, Qwen2ForCausalLM
+
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = Qwen2ForCausalLM(
+            Qwen2Config(
+                vocab_size=320,
+                hidden_size=32,
+                intermediate_size=64,
+                num_hidden_layers=2,
+                num_attention_heads=4,
+                num_key_value_heads=2,
+                max_position_embeddings=512,
+                tie_word_embeddings=False,
+                initializer_range=0.2,
+            )
+        )
+        for name, parameter in model.named_parameters():
+            if name.endswith("bias"):
+                torch.nn.init.normal_(parameter)
+    return model
+
+
+def make_gguf(path: Path, *, architecture: str = "qwen2", tokens: bool = True) -> Path:
+    """The random Qwen2 as a GGUF file in float32, with a tokenizer of 320 tokens."""
+    from gguf import MODEL_ARCH, GGUFWriter, get_tensor_name_map
+    from tokenizers import Tokenizer, models, pre_tokenizers, trainers
+
+    model = qwen()
+    writer = GGUFWriter(path, architecture)
+    writer.add_context_length(512)
+    writer.add_embedding_length(32)
+    writer.add_block_count(2)
+    writer.add_feed_forward_length(64)
+    writer.add_head_count(4)
+    writer.add_head_count_kv(2)
+    writer.add_rope_freq_base(10_000.0)
+    writer.add_layer_norm_rms_eps(1e-6)
+    if tokens:
+        tokenizer = Tokenizer(models.BPE())
+        tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+        special = ["<|endoftext|>", "<|im_end|>"]
+        tokenizer.train_from_iterator(
+            WORDS,
+            trainers.BpeTrainer(
+                vocab_size=320,
+                special_tokens=special,
+                initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+                show_progress=False,
+            ),
+        )
+        state = json.loads(tokenizer.to_str())["model"]
+        words = sorted(state["vocab"], key=state["vocab"].get)
+        writer.add_tokenizer_model("gpt2")
+        writer.add_tokenizer_pre("qwen2")
+        writer.add_token_list(words)
+        writer.add_token_types([3 if w in special else 1 for w in words])  # control, normal
+        writer.add_token_merges([" ".join(pair) for pair in state["merges"]])
+        writer.add_eos_token_id(1)
+        writer.add_pad_token_id(0)
+        writer.add_bos_token_id(0)
+        writer.add_add_bos_token(False)
+    names = get_tensor_name_map(MODEL_ARCH.QWEN2, 2)
+    for name, weight in model.state_dict().items():
+        writer.add_tensor(names.get_name(name, (".weight", ".bias")), weight.numpy())
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return path
+
+
+def killed(target, *args, folder: Path, after: int, sent: int = signal.SIGKILL) -> int:
+    """The exit code of a child that signals itself when it has touched ``folder`` so many times: opened,
+    renamed, listed or removed something in it. So the moment is anywhere, and the same every time."""
+    process = child(_touch_and_die, str(folder), after, sent, target, args)
+    process.join()
+    return process.exitcode
+
+
+def _touch_and_die(folder: str, after: int, sent: int, target, args: tuple) -> None:
+    touched = 0
+
+    def count(event: str, arguments: tuple) -> None:
+        nonlocal touched
+        if event.startswith(("open", "os.", "shutil.")) and any(
+            isinstance(a, (str, os.PathLike)) and os.fspath(a).startswith(folder) for a in arguments
+        ):
+            touched += 1
+            if touched == after:
+                os.kill(os.getpid(), sent)
+
+    sys.addaudithook(count)
+    target(*args)

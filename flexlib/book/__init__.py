@@ -9,43 +9,38 @@ Figures are legible in both themes by one rule: they are drawn with dark ink on 
 ground (`use_book_style`), and in the dark theme the style sheet inverts their lightness and turns
 the hue back (``filter: invert(1) hue-rotate(180deg)``), so that black ink becomes white and a
 colour keeps its name. Draw nothing that relies on white paper, and no photographs.
+
+With each figure and table goes the table that it shows: the site offers it as CSV, and what can be pointed
+at (:mod:`flexlib.figures.vega`) answers. Both travel in the metadata of the cell's output, under
+`SOURCE`, so that they are kept with a cached execution.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 import matplotlib as mpl
 import pandas as pd
+from IPython import get_ipython
+from IPython.core.formatters import format_display_data
 from IPython.display import Markdown
 from matplotlib.figure import Figure
 from matplotlib_inline.backend_inline import set_matplotlib_formats
 from myst_nb import glue
 
-__all__ = ["glue_figure", "glue_table", "glue_value", "span", "use_book_style"]
+from flexlib.figures import style
 
-STYLE = {
-    "figure.figsize": (7.0, 4.0),
-    "figure.facecolor": "none",
-    "axes.facecolor": "none",
-    "savefig.facecolor": "none",
-    "savefig.transparent": True,
-    "legend.framealpha": 0.0,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "grid.alpha": 0.3,
-    "font.size": 11.0,
-    # The same figure gives the same bytes, so that a rebuilt site differs only where results do.
-    "svg.hashsalt": "flexlib",
-}
+# In an output's metadata: {"csv": text, "vega": specification or None, "cell": its execution count or None}.
+SOURCE = "flexlib"
+
+__all__ = ["glue_figure", "glue_table", "glue_value", "span", "use_book_style", "verdict_badge"]
 
 
 def use_book_style() -> None:
     """Set matplotlib to the book's style and notebooks to SVG output."""
-    mpl.rcParams.update(STYLE)
+    mpl.rcParams.update(style.STYLE)
     set_matplotlib_formats("svg", bbox_inches="tight", metadata={"Date": None})
 
 
@@ -64,11 +59,44 @@ def span(counts: Iterable[int]) -> str:
     return str(low) if low == high else f"{low} to {high}"
 
 
-def glue_figure(name: str, figure: Figure) -> None:
-    """Display a figure, name it for a ``{glue:figure}`` directive, and close it."""
+class _WithSource:
+    """What is shown, with its data in the metadata of the output."""
+
+    def __init__(self, shown: Any, table: pd.DataFrame | None, chart: dict | None = None) -> None:
+        self.shown, self.table, self.chart = shown, table, chart
+
+    def _repr_mimebundle_(self, **_: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+        data, metadata = format_display_data(self.shown)
+        if self.table is not None:
+            shell = get_ipython()
+            source = {
+                "csv": self.table.to_csv(index=False),
+                "vega": self.chart,
+                "cell": shell.execution_count if shell else None,
+            }
+            metadata = metadata | {SOURCE: source}
+        return data, metadata
+
+
+def verdict_badge(verdict: str) -> str:
+    """A verdict for a table or a card, told by colour and in words: HTML, which Markdown lets through."""
+    return f'<span class="verdict verdict-{verdict.replace(" ", "-")}">{verdict}</span>'
+
+
+def glue_figure(name: str, figure: Figure, table: pd.DataFrame | None = None) -> None:
+    """Display a figure, name it for a ``{glue:figure}`` directive, and close it.
+
+    ``table`` is what it shows, for the reader who wants the numbers. The functions of
+    :mod:`flexlib.figures` remember theirs, so only a figure that the page draws itself needs one.
+    """
     import matplotlib.pyplot as plt
 
-    glue(name, figure, display=True)
+    known = style.source(figure)
+    if table is not None:
+        shown = _WithSource(figure, table)
+    else:
+        shown = _WithSource(figure, *(known or (None,)))
+    glue(name, shown, display=True)
     plt.close(figure)
 
 
@@ -98,4 +126,5 @@ def glue_table(name: str, table: pd.DataFrame, formats: Mapping[str, str] | None
     markdown = pd.DataFrame(cells).to_markdown(
         index=False, disable_numparse=True, colalign=["right" if n else "left" for n in numeric]
     )
-    glue(name, Markdown(markdown), display=True)
+    plain = table.map(lambda v: re.sub(r"<[^>]*>|\*\*|`", "", v) if isinstance(v, str) else v)
+    glue(name, _WithSource(Markdown(markdown), plain), display=True)

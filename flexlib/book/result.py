@@ -10,11 +10,14 @@ from pathlib import Path
 
 import matplotlib as mpl
 
-from flexlib import plots, stats, store
-from flexlib.book import STYLE
+from flexlib import figures, paths
+from flexlib.figures.style import STYLE
+from flexlib.runs import store
+from flexlib.study import stats
+from flexlib.tasks import languages
 
-PATH = store.ROOT / "book" / "_static" / "result.svg"
-LANGUAGES = {"python": "Python", "java": "Java"}
+PATH = paths.ROOT / "book" / "_static" / "result.svg"
+LANGUAGES = {name: languages.LANGUAGES[name].title for name in ("python", "java")}
 
 
 def result_figure(folder: Path | None = None) -> bytes:
@@ -27,11 +30,13 @@ def result_figure(folder: Path | None = None) -> bytes:
     rates["language"] = rates["language"].map(LANGUAGES)
     rates["arm"] = rates["arm"].map({"base": "nano base", "lora": "LoRA on Python"})
     with mpl.rc_context(STYLE | {"savefig.facecolor": "white", "savefig.transparent": False}):
-        axes = plots.pass_rates(rates, series="language")
+        axes = figures.pass_rates(rates, series="language")
         axes.set_xlim(left=0)
         axes.set_xlabel("pass@1 on NanoBench (95 % interval over tasks and seeds)")
         target = io.BytesIO()
-        axes.figure.savefig(target, format="svg", metadata={"Date": None})
+        figure = axes.get_figure(root=True)
+        assert figure
+        figure.savefig(target, format="svg", metadata={"Date": None})
     return target.getvalue()
 
 

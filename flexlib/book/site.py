@@ -11,22 +11,32 @@ import datetime
 import hashlib
 import platform
 import shutil
+from html import escape
 from pathlib import Path
 from typing import Any
 
+import yaml
 from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.config import Config
 from sphinx.environment import BuildEnvironment
 
-from flexlib.provenance import git_state, package_versions
+from flexlib.book import sources
+from flexlib.runs.provenance import git_state, package_versions
 
 READ_BY_NOTEBOOKS = ("flexlib", "data")
+SCRIPTS = ("book.js",)
 
 
 def project_of(app: Sphinx) -> Path:
     """The project's folder: the one that holds ``book/``."""
     return Path(app.srcdir).parent
+
+
+def citation(project: Path) -> dict[str, Any]:
+    """CITATION.cff of the project, the one place for its addresses; empty if there is none."""
+    path = project / "CITATION.cff"
+    return yaml.safe_load(path.read_text(encoding="utf-8")) if path.exists() else {}
 
 
 def digest(root: Path) -> str:
@@ -60,7 +70,7 @@ def reread_stale_pages(
     way the two differ.
     """
     known, now = getattr(env, "flexlib_inputs", None), digest(project_of(app))
-    env.flexlib_inputs = now
+    env.flexlib_inputs = now  # type: ignore[attr-defined]  # Sphinx saves what is on it
     return [] if known == now else sorted(env.found_docs)
 
 
@@ -85,8 +95,55 @@ def footer() -> str:
 def configure(app: Sphinx, config: Config) -> None:
     """Write the footer and drop the scripts that Jupyter Book adds to every page unasked."""
     config.html_theme_options["extra_footer"] = footer()
-    # Jupyter Book loads every script it finds; MathJax is for pages with formulas only.
-    config.html_js_files = [name for name in config.html_js_files if name != config.mathjax_path]
+    # Jupyter Book loads every script it finds; the others are loaded by the page that needs them.
+    config.html_js_files = [name for name in config.html_js_files if name in SCRIPTS]
+
+
+def describe(
+    app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: nodes.document | None
+) -> None:
+    """Tell search engines and link previews what a page says: its first paragraph, and the front page's
+    figure. Their image needs an absolute address, which is known if CITATION.cff has a `url`."""
+    if doctree is None:
+        return
+    title = context["title"]
+    first = next((p for p in doctree.findall(nodes.paragraph) if p.astext().strip()), None)
+    text = " ".join(first.astext().split()) if first else title
+    text = text if len(text) <= 300 else text[:297].rsplit(" ", 1)[0] + " ..."
+    base = citation(project_of(app)).get("url", "").rstrip("/")
+    tags = {"description": text, "og:title": title, "og:description": text, "og:type": "article"}
+    if any(
+        sources.CARD in kept.get("glue", ())
+        for kept in getattr(app.env, "nb_metadata", {}).values()
+    ):
+        tags |= {
+            "og:image": f"{base}/_static/card.png" if base else "_static/card.png",
+            "og:image:alt": "Pass rates in Python and Java for each arm of the study",
+            "twitter:card": "summary_large_image",
+        }
+    if base:
+        tags["og:url"] = f"{base}/{page}.html"
+    context["metatags"] = context.get("metatags", "") + "".join(
+        f'<meta {"property" if name.startswith("og:") else "name"}="{name}" content="{escape(value)}" />\n'
+        for name, value in tags.items()
+    )
+
+
+# What others write, and what it has to be for a screen reader.
+MENDED = {
+    # Sphinx: deprecated in ARIA 1.3, and nothing that a list may hold.
+    'role="doc-biblioentry"': 'role="listitem"',
+    # myst-nb: a name that hides the text which is the name.
+    '<summary aria-label="Toggle hidden content">': "<summary>",
+}
+
+
+def mend(
+    app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: nodes.document | None
+) -> None:
+    """Replace the markup of other packages that WCAG 2.2 AA does not allow."""
+    for theirs, ours in MENDED.items():
+        context["body"] = context.get("body", "").replace(theirs, ours)
 
 
 def offer_notebook(
@@ -103,9 +160,14 @@ def offer_notebook(
 
 def setup(app: Sphinx) -> dict[str, bool]:
     """Register with Sphinx (``extensions`` in _config.yml)."""
+    app.setup_extension("flexlib.book.sources")
+    app.setup_extension("flexlib.book.explorer")
+    app.setup_extension("flexlib.book.glossary")
     app.connect("config-inited", configure)
     app.connect("config-inited", forget_stale_executions)
     app.connect("env-get-outdated", reread_stale_pages)
+    app.connect("html-page-context", describe)
+    app.connect("html-page-context", mend)
     app.connect("html-page-context", offer_notebook)
     app.connect("build-finished", forget_pages_with_warnings)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -11,6 +11,6 @@ every test was reached and held; nothing that the program does, prints or exits 
 """
 
 from flexlib.grading.pool import grade
-from flexlib.grading.programs import DEFAULT_TIMEOUT, VERDICTS, Program, Verdict
+from flexlib.grading.programs import VERDICTS, Program, Verdict
 
-__all__ = ["DEFAULT_TIMEOUT", "VERDICTS", "Program", "Verdict", "grade"]
+__all__ = ["VERDICTS", "Program", "Verdict", "grade"]

@@ -1,24 +1,28 @@
-"""The files of other graders: human-eval's samples and MultiPL-E's results folders.
+"""The files of other graders: human-eval's and evalplus's samples, and MultiPL-E's results folders.
 
 human-eval: rows ``{task_id, completion}`` in, the same rows with ``result`` and ``passed`` out.
+evalplus: rows ``{task_id, solution}``, where ``solution`` is a whole program, prompt and all.
 MultiPL-E: one ``NAME.json[.gz]`` a problem, with ``prompt``, ``tests``, ``language`` and
 ``completions``, in; ``NAME.results.json[.gz]`` with ``results`` in the place of ``completions``
-out, which its ``pass_k.py`` counts.
+out, which its ``pass_k.py`` counts. A folder with results alone is read too: their ``program`` is the
+whole text that was run.
 """
 
 from __future__ import annotations
 
 import gzip
 import json
-import os
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import IO
 
-from flexlib.benchmarks import LANGUAGES, MULTIPL_E, Problem
+from flexlib import disk
 from flexlib.errors import FlexError
 from flexlib.grading.programs import Program, Verdict
-from flexlib.sources import read_jsonl
+from flexlib.tasks.benchmarks import Problem
+from flexlib.tasks.languages import LANGUAGES, from_multipl_e
+from flexlib.tasks.sources import read_jsonl
 
 # MultiPL-E's word for each verdict; its pass_k.py takes "OK" with exit code 0 for a pass.
 STATUS = {
@@ -27,6 +31,7 @@ STATUS = {
     "compile_error": ("SyntaxError", 1),
     "timeout": ("Timeout", -1),
 }
+RESULTS = ".results"  # ends the name of a file of results, before .json
 
 
 def normal_id(task_id: object) -> str:
@@ -35,16 +40,21 @@ def normal_id(task_id: object) -> str:
 
 
 def read_samples(path: Path, problems: Iterable[Problem]) -> tuple[list[dict], list[Program]]:
-    """Rows ``{task_id, completion}`` and their programs, each with its ``sample`` number from 0.
+    """Rows ``{task_id, completion}`` or ``{task_id, solution}`` and their programs, each with its
+    ``sample`` number from 0.
 
-    Raises FlexError for a row that lacks a field or names no problem of the benchmark.
+    Raises FlexError for a row that lacks a field or names no problem of the benchmark, and for a
+    solution that does not begin with its problem's prompt (Python's may).
     """
     by_id = {problem.task_id: problem for problem in problems}
     rows, programs = [], []
     seen: dict[str, int] = {}
     for number, row in enumerate(read_jsonl(path), 1):
-        if "task_id" not in row or not isinstance(row.get("completion"), str):
-            raise FlexError(f"{path}, row {number}: it must have a task_id and a completion (text)")
+        fields = [name for name in ("completion", "solution") if isinstance(row.get(name), str)]
+        if "task_id" not in row or not fields:
+            raise FlexError(
+                f"{path}, row {number}: it must have a task_id and a completion or solution (text)"
+            )
         task_id = normal_id(row["task_id"])
         problem = by_id.get(task_id)
         if problem is None:
@@ -52,18 +62,24 @@ def read_samples(path: Path, problems: Iterable[Problem]) -> tuple[list[dict], l
         sample = seen.get(task_id, 0)
         seen[task_id] = sample + 1
         rows.append(row | {"task_id": task_id, "sample": sample})
+        prompt, completion = problem.prompt, row[fields[0]]
+        if fields[0] == "solution":
+            prompt, completion = _split(completion, problem, f"{path}, row {number}")
         programs.append(
-            Program(
-                f"{task_id}#{sample}",
-                problem.language,
-                problem.prompt,
-                row["completion"],
-                problem.tests,
-            )
+            Program(f"{task_id}#{sample}", problem.language, prompt, completion, problem.tests)
         )
     if not rows:
         raise FlexError(f"{path} holds no samples")
     return rows, programs
+
+
+def _split(solution: str, problem: Problem, where: str) -> tuple[str, str]:
+    """Prompt and completion of a whole program."""
+    if solution.startswith(problem.prompt):
+        return problem.prompt, solution[len(problem.prompt) :]
+    if problem.language == "python":  # the tests find its function by name
+        return "", solution
+    raise FlexError(f"{where}: its solution does not begin with the prompt of {problem.task_id}")
 
 
 def read_programs(path: Path) -> list[Program]:
@@ -75,9 +91,15 @@ def read_programs(path: Path) -> list[Program]:
         if missing or "id" not in row:
             lack = ", ".join(missing or ["id"])
             raise FlexError(f"{path}, row {number}: {lack} missing, or no text")
-        language = MULTIPL_E.get(row["language"], row["language"])
+        language = from_multipl_e(row["language"])
         if language not in LANGUAGES:
             raise FlexError(f"{path}, row {number}: unknown language {row['language']!r}")
+        if language == "java" and not row["prompt"].strip():
+            raise FlexError(
+                f"{path}, row {number}: Java needs the prompt apart, up to the open method, and what "
+                "follows as completion; whole programs: `flexlib grade --benchmark NAME` on rows "
+                "{task_id, solution}, or a folder of MultiPL-E's results"
+            )
         programs.append(
             Program(str(row["id"]), language, row["prompt"], row["completion"], row["tests"])
         )
@@ -94,9 +116,10 @@ def human_eval_row(row: dict, verdict: Verdict) -> dict:
     return kept | {"result": result, "passed": verdict.passed}
 
 
-def _open(path: Path, mode: str):
-    opener = gzip.open if path.suffix == ".gz" else open
-    return opener(path, mode + "t", encoding="utf-8")
+def _open(path: Path) -> IO[str]:
+    if path.suffix == ".gz":
+        return gzip.open(path, "rt", encoding="utf-8")
+    return path.open(encoding="utf-8")
 
 
 def _stem(path: Path) -> str:
@@ -104,9 +127,11 @@ def _stem(path: Path) -> str:
 
 
 def completion_files(folder: Path) -> list[Path]:
-    """The files of a MultiPL-E folder that hold completions. Raises FlexError if there are none."""
+    """The files of a MultiPL-E folder that hold completions; where it has none, those with results.
+    Raises FlexError if there are none of either."""
     names = sorted(path for path in folder.iterdir() if path.name.endswith((".json", ".json.gz")))
-    files = [path for path in names if not _stem(path).endswith(".results")]
+    results = [path for path in names if _stem(path).endswith(RESULTS)]
+    files = [path for path in names if path not in results] or results
     if not files:
         raise FlexError(f"{folder} holds no MultiPL-E completions (NAME.json or NAME.json.gz)")
     return files
@@ -115,10 +140,12 @@ def completion_files(folder: Path) -> list[Path]:
 def read_completions(path: Path) -> tuple[dict, list[Program]]:
     """A MultiPL-E problem's metadata and its completions as programs. Raises FlexError."""
     try:
-        with _open(path, "r") as file:
+        with _open(path) as file:
             problem = json.load(file)
-        completions = problem.pop("completions")
-        language = MULTIPL_E.get(problem["language"], problem["language"])
+        completions = problem.pop("completions", None)
+        if completions is None:
+            completions = [_cut(result["program"], problem) for result in problem.pop("results")]
+        language = from_multipl_e(problem["language"])
         name = problem["name"]
         programs = [
             Program(f"{name}#{sample}", language, problem["prompt"], text, problem["tests"])
@@ -128,14 +155,25 @@ def read_completions(path: Path) -> tuple[dict, list[Program]]:
         raise FlexError(f"cannot read {path}: {error}") from None
     except (KeyError, TypeError, AttributeError) as error:
         raise FlexError(f"{path} is no MultiPL-E completions file: {error!r}") from None
+    if None in completions:
+        raise FlexError(f"{path}: program {completions.index(None)} is not prompt, text and tests")
     if language not in LANGUAGES:
         raise FlexError(f"{path}: language {problem['language']!r} cannot be graded here")
     return problem, programs
 
 
+def _cut(program: str, problem: dict) -> str | None:
+    """The completion in a program that MultiPL-E ran; None if it is not between prompt and tests."""
+    start, end = problem["prompt"], "\n" + problem["tests"]
+    if not (program.startswith(start) and program.endswith(end)):
+        return None
+    return program[len(start) : len(program) - len(end)]
+
+
 def results_path(completions: Path, folder: Path) -> Path:
-    ending = ".results.json.gz" if completions.suffix == ".gz" else ".results.json"
-    return folder / (_stem(completions) + ending)
+    """Where the results of a file of MultiPL-E's completions go."""
+    ending = f"{RESULTS}.json.gz" if completions.suffix == ".gz" else f"{RESULTS}.json"
+    return folder / (_stem(completions).removesuffix(RESULTS) + ending)
 
 
 def write_results(
@@ -143,11 +181,9 @@ def write_results(
 ) -> None:
     """Write a MultiPL-E results file, whole or not at all."""
     results = list(map(_result, programs, verdicts))
+    content = json.dumps(problem | {"results": results}, indent=2).encode()
     path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{os.getpid()}-{path.name}")
-    with _open(aside, "w") as file:
-        json.dump(problem | {"results": results}, file, indent=2)
-    aside.replace(path)
+    disk.write_atomically(path, gzip.compress(content) if path.suffix == ".gz" else content)
 
 
 def _result(program: Program, verdict: Verdict) -> dict:
@@ -165,7 +201,7 @@ def _result(program: Program, verdict: Verdict) -> dict:
 def read_results(path: Path) -> Iterator[tuple[str, int, bool]]:
     """Name, sample number and whether it passed, from a MultiPL-E results file."""
     try:
-        with _open(path, "r") as file:
+        with _open(path) as file:
             problem = json.load(file)
         for sample, result in enumerate(problem["results"]):
             yield problem["name"], sample, result["status"] == "OK" and result["exit_code"] == 0

@@ -4,63 +4,72 @@ from __future__ import annotations
 
 import os
 import queue
+import secrets
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
-from flexlib.benchmarks import LANGUAGES
 from flexlib.errors import FlexError
 from flexlib.grading.inside import wire
-from flexlib.grading.programs import DEFAULT_TIMEOUT, Program, Verdict
+from flexlib.grading.programs import Program, Verdict
 from flexlib.grading.sandbox import Sandbox
 from flexlib.grading.tools import tools_for
+from flexlib.tasks.languages import LANGUAGES
 
-COMPILE_PATIENCE = 120.0  # seconds beyond the run itself after which a hub counts as stuck
+COMPILE_PATIENCE = 120.0  # seconds beyond the run itself after which a supervisor counts as stuck
 AHEAD = 4  # programs read ahead, per worker
 
 
-class Floor:
-    """A floor on which many may dance, or one alone: who waits to be alone goes first."""
+class SharedLock:
+    """Held by many at a time or by one alone; who waits to be alone goes first."""
 
     def __init__(self) -> None:
         self._condition = threading.Condition()
-        self._dancing = 0
+        self._holders = 0
         self._alone = 0
 
     @contextmanager
-    def together(self) -> Iterator[None]:
+    def shared(self) -> Iterator[None]:
         with self._condition:
             self._condition.wait_for(lambda: not self._alone)
-            self._dancing += 1
+            self._holders += 1
         try:
             yield
         finally:
             with self._condition:
-                self._dancing -= 1
+                self._holders -= 1
                 self._condition.notify_all()
 
     @contextmanager
-    def alone(self) -> Iterator[None]:
+    def exclusive(self) -> Iterator[None]:
         with self._condition:
             self._alone += 1
-            self._condition.wait_for(lambda: not self._dancing)
-            self._dancing += 1
+            self._condition.wait_for(lambda: not self._holders)
+            self._holders += 1
         try:
             yield
         finally:
             with self._condition:
                 self._alone -= 1
-                self._dancing -= 1
+                self._holders -= 1
                 self._condition.notify_all()
 
 
 class Worker(threading.Thread):
     """One sandbox a language, opened when first needed, and the programs that go through it."""
 
-    def __init__(self, todo: queue.Queue, done: queue.Queue, floor: Floor, timeout, unsafe: bool):
+    def __init__(
+        self,
+        todo: queue.Queue,
+        done: queue.Queue,
+        lock: SharedLock,
+        timeout: float | None,
+        unsafe: bool,
+    ) -> None:
         super().__init__(daemon=True)
         self.stopping = False
-        self.todo, self.done, self.floor = todo, done, floor
+        self.todo, self.done, self.lock = todo, done, lock
         self.timeout, self.unsafe = timeout, unsafe
         self.sandboxes: dict[str, Sandbox] = {}
 
@@ -78,24 +87,19 @@ class Worker(threading.Thread):
                 sandbox.close()
 
     def judge(self, program: Program) -> Verdict:
-        with self.floor.together():
+        with self.lock.shared():
             verdict = self.ask(program, alone=False)
         if verdict.verdict == "timeout":
-            with self.floor.alone():
+            with self.lock.exclusive():
                 verdict = self.ask(program, alone=True)
         return verdict
 
     def ask(self, program: Program, alone: bool) -> Verdict:
-        timeout = self.timeout or DEFAULT_TIMEOUT[program.language]
-        job = {
-            "language": program.language,
-            "prompt": program.prompt,
-            "completion": program.completion,
-            "tests": program.tests,
-            "timeout": timeout,
-            "alone": alone,
-        }
-        for _ in range(2):  # a hub that broke is replaced once: the next program finds a new one
+        timeout = self.timeout or LANGUAGES[program.language].timeout
+        job = job_of(program) | {"timeout": timeout, "alone": alone}
+        for _ in range(
+            2
+        ):  # a supervisor that broke is replaced once: the next program finds a new one
             if program.language not in self.sandboxes:
                 tools = tools_for(program.language)
                 self.sandboxes[program.language] = Sandbox(tools, self.unsafe)
@@ -110,6 +114,18 @@ class Worker(threading.Thread):
                 self.sandboxes.pop(program.language).close()
         trouble = "the sandbox ended or hung while it judged this program"
         return Verdict(program.id, "harness_error", trouble, 0.0)
+
+
+def job_of(program: Program) -> dict[str, Any]:
+    """A program as the sandbox is asked about it."""
+    how = LANGUAGES[program.language].judge
+    if how == "apart":
+        texts = {name: getattr(program, name) for name in ("prompt", "completion", "tests")}
+    else:
+        word = secrets.token_hex(16)
+        tests = how.say(program.tests, word)
+        texts = {"program": f"{program.prompt}{program.completion}\n{tests}", "word": word}
+    return {"language": program.language, **texts}
 
 
 def check_program(program: Program) -> None:
@@ -133,7 +149,7 @@ def grade(
     """Judge ``programs``; yields one verdict each, in their order, as they come.
 
     ``workers`` programs run at a time (default: one for each processor). ``timeout`` is in seconds of
-    running, compiling not counted (default: by language, ``DEFAULT_TIMEOUT``). A program that
+    running, compiling not counted (default: the language's). A program that
     meets it is run once more with no other beside it before the timeout counts.
 
     Raises FlexError when bubblewrap or a language's tools are missing, unless
@@ -147,16 +163,18 @@ def grade(
     return _grade(iter(programs), workers, timeout, unsafe_no_sandbox, progress)
 
 
-def _grade(programs, workers, timeout, unsafe, progress) -> Iterator[Verdict]:
-    from tqdm import tqdm
+def _grade(
+    programs: Iterator[Program], workers: int, timeout: float | None, unsafe: bool, progress: bool
+) -> Iterator[Verdict]:
+    from flexlib.progress import bar as progress_bar
 
     todo: queue.Queue = queue.Queue()
     done: queue.Queue = queue.Queue()
-    floor = Floor()
+    lock = SharedLock()
     threads: list[Worker] = []
     ready: dict[int, Verdict] = {}
     given = taken = 0
-    bar = tqdm(desc="grading", unit=" programs", disable=None if progress else True, leave=False)
+    bar = progress_bar("grading", "program", leave=False, show=progress)
     try:
         exhausted = False
         while True:
@@ -169,7 +187,7 @@ def _grade(programs, workers, timeout, unsafe, progress) -> Iterator[Verdict]:
                 todo.put((given, program))
                 given += 1
                 if len(threads) < min(workers, given):
-                    threads.append(Worker(todo, done, floor, timeout, unsafe))
+                    threads.append(Worker(todo, done, lock, timeout, unsafe))
                     threads[-1].start()
             if taken == given:
                 return

@@ -1,8 +1,8 @@
-"""The sandbox: a bubblewrap container with a hub inside, and the way to talk to it.
+"""The sandbox: a bubblewrap container with a supervisor inside, and the way to talk to it.
 
 The container has no network, a read-only view of the system's folders and of the few tools that
 grading needs, an empty environment, and an unprivileged user. It dies with this process, also when that is
-killed. Inside, every program gets a nest of its own (``inside/nest.py``).
+killed. Inside, every program gets a container of its own (``inside/containers.py``).
 """
 
 from __future__ import annotations
@@ -17,10 +17,11 @@ import subprocess
 import sys
 import tempfile
 import threading
-import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from flexlib import disk, paths
 from flexlib.errors import FlexError
 from flexlib.grading.inside import wire
 
@@ -38,56 +39,36 @@ INSTALL_BWRAP = (
 class Tools:
     """What a language needs inside the sandbox.
 
-    ``binds`` maps folders and files to where the sandbox shows them; ``config`` goes to the hub.
+    ``binds`` maps folders and files to where the sandbox shows them; ``config`` goes to the supervisor.
     """
 
     binds: dict[str, str] = field(default_factory=dict)
     config: dict = field(default_factory=dict)
 
 
-def cache_folder(name: str, make) -> Path:
+def cache_folder(name: str, make: Callable[[Path], object]) -> Path:
     """The folder ``name`` of the user's cache, filled by ``make(folder)`` when it is not there.
 
-    It is made aside and renamed, so that it is whole or absent, and readable to everyone, because
-    a grader started by root reads it as nobody.
+    It is readable to everyone, because a grader started by root reads it as nobody.
     """
-    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "flexlib"
-    target = home / name
+    target = paths.cache_folder() / name
     if target.is_dir():
         return target
     try:
-        home.mkdir(parents=True, exist_ok=True)
-        _clear_aside(home)
-        fresh = Path(tempfile.mkdtemp(prefix=f".{name}-", dir=home))
+        with disk.folder_atomically(target) as fresh:
+            make(fresh)
+            for path in [fresh, *fresh.rglob("*")]:
+                path.chmod(0o755 if path.is_dir() else 0o644)
     except OSError as error:
         raise FlexError(
-            f"cannot write the cache {home} ({error.strerror}): set XDG_CACHE_HOME to a folder "
-            "that can be written"
+            f"cannot write the cache {target.parent} ({error.strerror}): set XDG_CACHE_HOME to a "
+            "folder that can be written"
         ) from None
-    try:
-        make(fresh)
-        for path in [fresh, *fresh.rglob("*")]:
-            path.chmod(0o755 if path.is_dir() else 0o644)
-        fresh.rename(target)
-    except OSError as error:
-        if not target.is_dir():  # else another process was faster
-            raise FlexError(f"cannot fill the cache {target}: {error}") from None
-    finally:
-        shutil.rmtree(fresh, ignore_errors=True)
     return target
 
 
-def _clear_aside(home: Path) -> None:
-    """Remove what a process that was killed left half made, an hour ago or more."""
-    for path in home.glob(".*-*"):
-        try:
-            if time.time() - path.stat().st_mtime > 3600:
-                shutil.rmtree(path, ignore_errors=True)
-        except FileNotFoundError:
-            continue
-
-
 def digest(*parts: str | bytes) -> str:
+    """A short name of contents, for folders of the cache."""
     whole = hashlib.sha256()
     for part in parts:
         part = part.encode() if isinstance(part, str) else part
@@ -177,13 +158,13 @@ def sandbox_command(binds: dict[str, str], hidden: list[str]) -> list[str]:
 
 
 def environment() -> dict[str, str]:
-    """The whole environment of the hub. The hash seed is fixed: a verdict must not hang on it."""
+    """The whole environment of the supervisor. The hash seed is fixed: a verdict must not hang on it."""
     path = "/usr/bin:/bin"
     return {"PATH": path, "HOME": "/tmp", "LANG": "C.UTF-8", "PYTHONHASHSEED": "0"}
 
 
 class Sandbox:
-    """A running hub. ``grade`` asks it for verdicts; ``close`` ends it and all that runs in it.
+    """A running supervisor. ``grade`` asks it for verdicts; ``close`` ends it and all that runs in it.
 
     Must be closed by the thread that made it: the kernel ends the sandbox with that thread.
     """
@@ -202,19 +183,20 @@ class Sandbox:
                 hidden.append(f"/flex/python/{packages}")
         hidden = [folder for folder in hidden if python.startswith("/flex/")]
         config = tools.config | {"unsafe": unsafe}
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
         if unsafe:  # what the sandbox would show elsewhere is where it is
             shown = json.dumps(config)
             for source, target in binds.items():
                 shown = shown.replace(target, source)
-            config, start = json.loads(shown), f"{code}/hub.py"
+            config, start = json.loads(shown), f"{code}/supervisor.py"
             self._folder = tempfile.TemporaryDirectory(prefix="flexlib-grading-")
             config["folder"] = self._folder.name
             prefix = []
         else:
-            start, self._folder = "/flex/code/hub.py", None
+            start = "/flex/code/supervisor.py"
             prefix = sandbox_command(binds, hidden)
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed by close()
-        self._process = subprocess.Popen(
+        self._process = process = subprocess.Popen(
             [*prefix, python, "-s", "-S", "-B", start, json.dumps(config)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -222,6 +204,8 @@ class Sandbox:
             env=environment() if unsafe else {"PATH": os.environ.get("PATH", "/usr/bin:/bin")},
             start_new_session=True,  # Ctrl-C is for the grader, which then ends the sandbox
         )
+        assert process.stdin and process.stdout  # both are pipes
+        self._commands, self._answers = process.stdin, process.stdout
         self._lock = threading.Lock()
         try:
             trouble = self._answer(START_SECONDS).get("error")
@@ -241,18 +225,18 @@ class Sandbox:
         return " ".join(text.split())[-300:] or "it ended without a word"
 
     def _answer(self, seconds: float) -> dict:
-        descriptor = self._process.stdout.fileno()
+        descriptor = self._answers.fileno()
         if not select.select([descriptor], [], [], seconds)[0]:
             raise wire.Gone
         return wire.receive(descriptor)
 
     def grade(self, job: dict, patience: float) -> dict:
-        """The hub's answer to ``job``: verdict, detail, seconds. Waits ``patience`` seconds at most.
+        """The supervisor's answer to ``job``: verdict, detail, seconds. Waits ``patience`` seconds at most.
 
-        Raises wire.Gone when the hub has ended or does not answer; the sandbox is then of no use.
+        Raises wire.Gone when the supervisor has ended or does not answer; the sandbox is then of no use.
         """
         with self._lock:
-            wire.send(self._process.stdin.fileno(), job)
+            wire.send(self._commands.fileno(), job)
             return self._answer(patience)
 
     def kill(self) -> None:
@@ -264,7 +248,7 @@ class Sandbox:
         """End the sandbox, wait for its end, and free what it held here."""
         self.kill()
         self._process.wait()
-        for stream in (self._process.stdin, self._process.stdout, self._errors):
+        for stream in (self._commands, self._answers, self._errors):
             stream.close()
         if self._folder is not None:
             self._folder.cleanup()

@@ -1,6 +1,6 @@
 """The measurements of the grader that the book shows, as tidy tables.
 
-They are made by ``benchmarks/grading.py`` (speeds) and ``benchmarks/grading_truth.py``.
+They are made by ``measurements/grading.py`` (speeds) and ``measurements/grading_truth.py``.
 """
 
 from __future__ import annotations
@@ -10,15 +10,16 @@ from pathlib import Path
 
 import pandas as pd
 
+from flexlib import paths
 from flexlib.errors import FlexError
 
-FOLDER = Path(__file__).resolve().parents[2] / "data" / "benchmarks"
+FOLDER = paths.MEASURED
 
 
 def _table(name: str, script: str, folder: Path) -> pd.DataFrame:
     path = folder / f"{name}.csv"
     if not path.is_file():
-        raise FlexError(f"there is no {path}: make it with `python benchmarks/{script}.py`")
+        raise FlexError(f"there is no {path}: make it with `python measurements/{script}.py`")
     return pd.read_csv(path)
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from flexlib.errors import FlexError
 from flexlib.grading.sandbox import INSIDE, Tools, cache_folder, digest
+from flexlib.tasks.languages import LANGUAGES, Joint, Language
 
 JAVATUPLES = ("/usr/share/java/javatuples.jar", "/usr/share/java/javatuples-1.2.jar")
 
@@ -35,6 +36,9 @@ COMPILER_API = "--add-exports=jdk.compiler/com.sun.tools.javac.api=ALL-UNNAMED"
 
 def tools_for(language: str) -> Tools:
     """What the sandbox of ``language`` needs. Raises FlexError when it is not installed."""
+    known = LANGUAGES[language]
+    if known.judge != "apart":
+        return joint_tools(known, known.judge)
     makers = {
         "python": Tools,
         "java": java_tools,
@@ -42,6 +46,24 @@ def tools_for(language: str) -> Tools:
         "cpp": cpp_tools,
     }
     return makers[language]()
+
+
+def joint_tools(language: Language, how: Joint) -> Tools:
+    """The commands of a language whose program and tests run in one process."""
+
+    def inside(command: tuple[str, ...]) -> list[str]:
+        program = find(command[0], language.package)
+        if not str(program).startswith("/usr/"):
+            raise FlexError(f"{command[0]} must be the system's, below /usr, not {program}")
+        return [str(program), *command[1:]]
+
+    commands = {
+        "suffix": language.suffix,
+        "run": inside(how.run),
+        "check": inside(how.check) if how.check else None,
+        "wrong": how.wrong,
+    }
+    return Tools(config={"joint": {language.name: commands}})
 
 
 def find(command: str, package: str) -> Path:

@@ -3,8 +3,8 @@
 import pytest
 from grading_helpers import judge_all, needs
 
-from flexlib.benchmarks import LANGUAGES
 from flexlib.grading.hostile import CASES
+from flexlib.tasks.languages import LANGUAGES
 
 
 @pytest.mark.slow

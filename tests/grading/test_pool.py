@@ -1,5 +1,9 @@
 """Order, parallel work, the second try alone, and harness errors."""
 
+import importlib
+import os
+import subprocess
+import sys
 import threading
 from typing import ClassVar
 
@@ -7,7 +11,7 @@ import pytest
 from grading_helpers import judge, judge_all
 
 from flexlib.errors import FlexError
-from flexlib.grading import Program, grade, pool
+from flexlib.grading import Program, grade, pool, sandbox
 from flexlib.grading.inside import wire
 
 
@@ -107,33 +111,33 @@ def test_a_broken_sandbox_is_replaced_once(fake):
 
 
 def test_who_waits_to_be_alone_is_alone_and_goes_first():
-    floor = pool.Floor()
+    lock = pool.SharedLock()
     events = []
     inside = threading.Event()
     leave = threading.Event()
 
-    def dance():
-        with floor.together():
+    def hold():
+        with lock.shared():
             inside.set()
             leave.wait()
             events.append("left")
 
     def be_alone():
-        with floor.alone():
+        with lock.exclusive():
             events.append("alone")
 
-    def dance_later():
-        with floor.together():
+    def hold_later():
+        with lock.shared():
             events.append("later")
 
-    first = threading.Thread(target=dance)
+    first = threading.Thread(target=hold)
     first.start()
     inside.wait()
     second = threading.Thread(target=be_alone)
     second.start()
-    while not floor._alone:
+    while not lock._alone:
         pass
-    third = threading.Thread(target=dance_later)
+    third = threading.Thread(target=hold_later)
     third.start()
     leave.set()
     for thread in (first, second, third):
@@ -141,11 +145,46 @@ def test_who_waits_to_be_alone_is_alone_and_goes_first():
     assert events == ["left", "alone", "later"]
 
 
-def test_a_program_that_takes_nearly_the_limit_passes_under_load():
-    """Six at a time, each of which needs half of its limit of processor time for itself."""
-    busy = "import time\nwhile time.process_time() < 0.7: pass\ndef f(): return 1\n"
-    verdicts = judge_all([program(str(i), busy) for i in range(6)], workers=6, timeout=1.4)
-    assert [v.verdict for v in verdicts] == ["pass"] * 6
+@pytest.fixture
+def hub(monkeypatch):
+    """A hub, which runs inside the sandbox, that has started nothing."""
+    monkeypatch.syspath_prepend(sandbox.INSIDE)
+    Hub = importlib.import_module("hub").Hub
+    bare = Hub.__new__(Hub)
+    bare.unsafe = False
+    return bare
+
+
+@pytest.mark.parametrize(
+    ("used", "starved", "alone", "end"),
+    [
+        (0.5, 3.0, True, 105.0),  # its limit, and as long as it had to wait
+        (0.5, 0.0, True, 102.0),  # it never had to
+        (0.5, 500.0, True, 120.0),  # ten times its limit and no more
+        (2.1 * os.cpu_count(), 3.0, True, 102.0),  # it had all the processors: it starves itself
+        (0.5, 3.0, False, 102.0),  # others run beside it: it is tried again alone
+    ],
+)
+def test_a_program_alone_is_not_charged_for_what_it_waited(hub, used, starved, alone, end):
+    hub._processor_time = lambda: (used, starved)
+    job = {"timeout": 2.0, "alone": alone}
+    assert hub._extended(None, 100.0, job, 102.0) == end
+
+
+def test_the_kernel_says_how_long_a_program_ran_and_waited(hub):
+    """Two that never rest, on one processor: each runs while the other waits."""
+    cpu = min(os.sched_getaffinity(0))
+    endless = f"import os\nos.sched_setaffinity(0, {{{cpu}}})\nwhile True: pass"
+    children = [subprocess.Popen([sys.executable, "-c", endless]) for _ in range(2)]
+    try:
+        hub._untrusted = lambda: [str(child.pid) for child in children]
+        while min(hub._processor_time()) < 0.2:
+            assert all(child.poll() is None for child in children)
+    finally:
+        for child in children:
+            child.kill()
+            child.wait()
+    assert hub._processor_time() == (0, 0)  # both have ended
 
 
 def test_a_timeout_names_its_limit():

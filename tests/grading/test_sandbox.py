@@ -54,7 +54,7 @@ def wait_until(condition, seconds: float = 60.0) -> bool:
 def test_nothing_is_left_when_the_grader_is_killed(sent):
     grader = subprocess.Popen([sys.executable, "-c", GRADER], stdout=subprocess.PIPE, stderr=-3)
     try:
-        # two sandboxes, each with a hub, a nursery, a waiting parent, a program and its child
+        # two sandboxes, each with a supervisor, a fork server, a waiting parent, a program and its child
         assert wait_until(lambda: len(descendants(grader.pid)) >= 14)
         started = descendants(grader.pid)
         grader.send_signal(sent)
@@ -131,7 +131,7 @@ def test_where_bubblewrap_cannot_work_it_says_what_must_be_allowed(monkeypatch, 
     )
     broken.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    with pytest.raises(FlexError, match="No permissions.*unprivileged_userns_clone"):
+    with pytest.raises(FlexError, match=r"No permissions.*unprivileged_userns_clone"):
         judge("python", "")
 
 

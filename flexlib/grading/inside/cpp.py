@@ -16,7 +16,7 @@ import select
 import signal
 import socket
 
-import nest
+import containers
 
 COMPILE_SECONDS = 60.0
 KEPT = 32  # judges kept for further samples of the same problem
@@ -47,7 +47,7 @@ def open_function(prompt: str):
     for sign in prompt[start + 1 : head.start()] + ",":
         depth += (sign in "<([{") - (sign in ">)]}")
         if sign == "," and not depth:
-            part = part.split("=")[0].strip()
+            part = part.split("=", maxsplit=1)[0].strip()
             found = re.search(r"([A-Za-z_]\w*)\s*(\[\s*\])?$", part)
             if part and (found is None or found[2]):
                 return None
@@ -59,8 +59,8 @@ def open_function(prompt: str):
 
 
 class Cpp:
-    def __init__(self, hub):
-        self.hub = hub
+    def __init__(self, supervisor):
+        self.supervisor = supervisor
         self.judges = collections.OrderedDict()
         self.environment = {"PATH": "/usr/bin:/bin", "HOME": "/tmp", "LANG": "C.UTF-8"}
 
@@ -70,29 +70,31 @@ class Cpp:
     tidy = prepare
 
     def start_compiling(self, source):
-        """A nest in which ``source`` is compiled, and the descriptor of the program it makes."""
-        hub = self.hub
+        """A container in which ``source`` is compiled, and the descriptor of the program it makes."""
+        supervisor = self.supervisor
         text = os.memfd_create("source")
         os.write(text, source.encode())
         os.lseek(text, 0, os.SEEK_SET)
         program = os.memfd_create("program")
-        command = " ".join([*hub.config["cpp"]["compile"], "-x", "c++", "-", "-o", "program"])
+        command = " ".join(
+            [*supervisor.config["cpp"]["compile"], "-x", "c++", "-", "-o", "program"]
+        )
         argv = ["/bin/sh", "-c", f"{command} <&3 && cat program >&4"]
-        limits = hub.limits(COMPILE_SECONDS, address_space=0, memory=3 << 29)
+        limits = supervisor.limits(COMPILE_SECONDS, address_space=0, memory=3 << 29)
         request = {
             "mode": "exec",
             "argv": argv,
             "environment": self.environment,
             "limits": limits,
         }
-        running = hub.open_nest(request, text, program)
+        running = supervisor.open_container(request, text, program)
         os.close(text)
         return running, program, limits
 
     def finish_compiling(self, running, program, limits):
         """The program's descriptor, or None; and what the compiler said."""
         clock = {"timeout": COMPILE_SECONDS, "alone": False}
-        _, overstepped = self.hub.watch(running, None, clock, limits)
+        _, overstepped = self.supervisor.watch(running, None, clock, limits)
         running.close()
         if running.error:
             raise OSError(running.error)
@@ -148,8 +150,8 @@ class Cpp:
                 os.close(old)
 
     def start(self, program, *descriptors):
-        """Run the program of the descriptor ``program`` in a nest."""
-        limits = self.hub.limits(600.0)
+        """Run the program of the descriptor ``program`` in a container."""
+        limits = self.supervisor.limits(600.0)
         request = {
             "mode": "exec",
             "argv": ["program"],
@@ -157,7 +159,7 @@ class Cpp:
             "environment": self.environment,
             "limits": limits,
         }
-        return self.hub.open_nest(request, *descriptors, program), limits
+        return self.supervisor.open_container(request, *descriptors, program), limits
 
     def run(self, job, judge, candidate):
         ours, theirs = socket.socketpair()
@@ -167,28 +169,28 @@ class Cpp:
         ended, end = os.pipe()
         pid = os.fork()
         if not pid:
-            nest.libc.prctl(nest.PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+            containers.libc.prctl(containers.PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
             os.dup2(say, 2)
             os.dup2(end, 1)  # held open until the judge ends
             os.dup2(ours.fileno(), 3)
             os.dup2(judge, 4)
             os.set_inheritable(4, False)
             os.closerange(5, 1024)
-            nest.limit_judge()
+            containers.limit_judge()
             os.execve(4, ["judge"], {})
-        self.hub.trusted.add(pid)
+        self.supervisor.trusted.add(pid)
         ours.close()
         os.close(say)
         os.close(end)
-        _, overstepped = self.hub.watch(running, ended, job, limits)
+        _, overstepped = self.supervisor.watch(running, ended, job, limits)
         if overstepped or not select.select([ended], [], [], 1.0)[0]:
             os.kill(pid, signal.SIGKILL)
         code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-        self.hub.trusted.discard(pid)
+        self.supervisor.trusted.discard(pid)
         text = os.read(said, 2000).decode("utf-8", "replace").strip()
         os.close(said)
         os.close(ended)
-        return self.hub.conclude(running, judged(code, text), overstepped, job)
+        return self.supervisor.conclude(running, judged(code, text), overstepped, job)
 
     def joint(self, job, main, blame=""):
         """Tests and program in one process, where the last line of the tests says a secret word.
@@ -210,7 +212,7 @@ class Cpp:
         try:
             running, limits = self.start(program, write)
             os.close(write)
-            _, overstepped = self.hub.watch(running, None, job, limits)
+            _, overstepped = self.supervisor.watch(running, None, job, limits)
             running.close()
             os.set_blocking(read, False)
             reached = os.read(read, 100) == word.encode()
@@ -223,7 +225,7 @@ class Cpp:
             if b"Assertion" in running.tail and not overstepped:
                 said = running.tail.decode("utf-8", "replace").strip()[-300:]
                 return "wrong", said.replace(f"flex_tests_{word}", "main")
-            return self.hub.conclude(running, {"verdict": "gone"}, overstepped, job)
+            return self.supervisor.conclude(running, {"verdict": "gone"}, overstepped, job)
         return "pass", ""
 
 

@@ -6,7 +6,7 @@ value, and nothing that it says is taken for more than plain data.
 This file runs inside the sandbox and imports only the standard library.
 """
 
-# ruff: noqa: BLE001, S102, SIM115 - runs foreign code, and whatever that raises is an answer
+# ruff: noqa: SIM115 - runs foreign code, and whatever that raises is an answer
 
 import os
 import sys
@@ -140,7 +140,7 @@ SPECIAL = {
 
 
 def open_streams() -> None:
-    """Standard streams as candidates have them; once, in the nursery, for all of them."""
+    """Standard streams as candidates have them; once, in the fork server, for all of them."""
     sys.stdin = open(0, encoding="utf-8", errors="replace", closefd=False)
     sys.stdout = open(1, "w", encoding="utf-8", errors="backslashreplace", closefd=False)
     sys.stderr = open(2, "w", encoding="utf-8", errors="backslashreplace", closefd=False)
@@ -163,7 +163,7 @@ def kept(numbers: List[int], name: str) -> List[str]:
 """
 
 
-def rehearse() -> None:
+def warm_up() -> None:
     """Once through what every candidate does, before the first is forked.
 
     A fork that parses its first program alone takes five times as long: it has to fetch pages of
@@ -180,7 +180,7 @@ def rehearse() -> None:
     os.close(read)
     os.close(write)
     if answer != {"value": ["a2", "a3"]}:
-        raise RuntimeError(f"the rehearsal failed: {answer}")
+        raise RuntimeError(f"the warm-up failed: {answer}")
 
 
 def run(request) -> None:

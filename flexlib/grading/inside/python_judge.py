@@ -8,8 +8,6 @@ functions of the prompt, ``assert`` and every builtin are out of the candidate's
 This file runs inside the sandbox and imports only the standard library.
 """
 
-# ruff: noqa: BLE001, S102, S112 - runs tests, and whatever they raise is a verdict
-
 import ast
 import builtins
 import decimal
@@ -21,7 +19,7 @@ import struct
 import sys
 import warnings
 
-import nest
+import containers
 import wire
 
 
@@ -387,9 +385,9 @@ def failing_line(error, tests: str) -> str:
 
 
 def main() -> None:
-    """Judge program after program: five texts in, a line of JSON out, until the hub is gone."""
-    nest.limit_judge()
-    nest.name_process("judge")
+    """Judge program after program: five texts in, a line of JSON out, until the supervisor is gone."""
+    containers.limit_judge()
+    containers.name_process("judge")
     commands, answers = os.dup(0), os.dup(1)
     null = os.open("/dev/null", os.O_RDWR)
     for descriptor in (0, 1, 2):

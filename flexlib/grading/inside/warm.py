@@ -1,9 +1,9 @@
 """Grade Python, Java and JavaScript: a warm judge for all programs, a fresh candidate for each.
 
-The judge is trusted and lives as long as the hub. It takes a program as five texts (prompt,
+The judge is trusted and lives as long as the supervisor. It takes a program as five texts (prompt,
 completion, tests, and the paths of two pipes) and says one line of JSON with the verdict; before
 that, in a language that compiles, one when the candidate may start. The candidate's process is
-started ahead, in a nest; it learns of its program over the pipes, at descriptors 3 and 4.
+started ahead, in a container; it learns of its program over the pipes, at descriptors 3 and 4.
 
 This file runs inside the sandbox and imports only the standard library.
 """
@@ -22,15 +22,15 @@ HEAR_SECONDS = 2.0
 
 
 class Candidate:
-    """A process in a nest, started ahead."""
+    """A process in a container, started ahead."""
 
-    def __init__(self, hub, request):
+    def __init__(self, supervisor, request):
         to_read, self.to_write = os.pipe()
         self.to_read, to_write = os.pipe()
-        self.nest = hub.open_nest(request, to_read, to_write)
+        self.container = supervisor.open_container(request, to_read, to_write)
         os.close(to_read)
         os.close(to_write)
-        self.nest.held = [self.to_read, self.to_write]
+        self.container.held = [self.to_read, self.to_write]
 
     def paths(self):
         return [f"/proc/{os.getpid()}/fd/{fd}" for fd in (self.to_read, self.to_write)]
@@ -39,32 +39,32 @@ class Candidate:
 class Warm:
     compiles = False
 
-    def __init__(self, hub, name, **limits):
+    def __init__(self, supervisor, name, **limits):
         """``limits`` are those in which a candidate of the language ``name`` differs."""
-        self.hub, self.name = hub, name
-        self.limits = hub.limits(600.0, **limits)
+        self.supervisor, self.name = supervisor, name
+        self.limits = supervisor.limits(600.0, **limits)
         self.judge = self.leaving = None
         self.ahead = collections.deque()
 
     def request(self):
-        """What the nursery is asked for: a command to run in the nest."""
+        """What the fork server is asked for: a command to run in the container."""
         return {
             "mode": "exec",
-            "argv": self.hub.config[self.name]["candidate"],
+            "argv": self.supervisor.config[self.name]["candidate"],
             "environment": {"PATH": "/usr/bin:/bin", "HOME": "/tmp", "LANG": "C.UTF-8"},
             "limits": self.limits,
         }
 
     def judge_command(self):
-        return self.hub.config[self.name]["judge"]
+        return self.supervisor.config[self.name]["judge"]
 
     def start_judge(self):
         pipe, nothing = subprocess.PIPE, subprocess.DEVNULL
         self.judge = subprocess.Popen(self.judge_command(), stdin=pipe, stdout=pipe, stderr=nothing)
-        self.hub.trusted.add(self.judge.pid)
+        self.supervisor.trusted.add(self.judge.pid)
 
     def stop_judge(self):
-        self.hub.trusted.discard(self.judge.pid)
+        self.supervisor.trusted.discard(self.judge.pid)
         self.judge.kill()
         self.judge.wait()
         self.judge.stdout.close()
@@ -90,7 +90,7 @@ class Warm:
         if self.judge is None:
             self.start_judge()
         while len(self.ahead) < ahead:
-            self.ahead.append(Candidate(self.hub, self.request()))
+            self.ahead.append(Candidate(self.supervisor, self.request()))
 
     def hear(self, seconds):
         """The judge's next line, or None when it ends or takes longer than ``seconds``."""
@@ -131,23 +131,23 @@ class Warm:
             if word["verdict"] != "compiled":
                 return word["verdict"], word["detail"]
         self.ahead.popleft()
-        heard, overstepped = self.hub.watch(
-            candidate.nest, self.judge.stdout.fileno(), job, self.limits
+        heard, overstepped = self.supervisor.watch(
+            candidate.container, self.judge.stdout.fileno(), job, self.limits
         )
         if heard is not None and heard["verdict"] in ("pass", "wrong"):
-            self.leaving = candidate.nest  # how it ends says nothing any more
+            self.leaving = candidate.container  # how it ends says nothing any more
             return heard["verdict"], heard["detail"]
-        result = self.hub.conclude(candidate.nest, heard, overstepped, job)
+        result = self.supervisor.conclude(candidate.container, heard, overstepped, job)
         if heard is None and self.hear(HEAR_SECONDS) is None:  # the word owed for a stopped program
             self.stop_judge()
         return result
 
 
 class Python(Warm):
-    """The candidate is a fork of the nursery, which has the common modules at hand."""
+    """The candidate is a fork of the fork server, which has the common modules at hand."""
 
-    def __init__(self, hub):
-        super().__init__(hub, "python")
+    def __init__(self, supervisor):
+        super().__init__(supervisor, "python")
 
     def request(self):
         return {"mode": "fork", "limits": self.limits}
@@ -160,10 +160,10 @@ class Python(Warm):
 class Java(Warm):
     compiles = True
 
-    def __init__(self, hub):
-        super().__init__(hub, "java", address_space=0, memory=5 << 28, processes=256)
+    def __init__(self, supervisor):
+        super().__init__(supervisor, "java", address_space=0, memory=5 << 28, processes=256)
 
 
 class JavaScript(Warm):
-    def __init__(self, hub):
-        super().__init__(hub, "javascript", address_space=0, memory=5 << 28)
+    def __init__(self, supervisor):
+        super().__init__(supervisor, "javascript", address_space=0, memory=5 << 28)

@@ -45,7 +45,7 @@ public final class Candidate {
         DataOutputStream out = new DataOutputStream(
                 new BufferedOutputStream(new FileOutputStream("/proc/self/fd/4")));
         Candidate candidate = new Candidate();
-        candidate.rehearse();
+        candidate.warmUp();
         try {
             candidate.load(Wire.receive(in));
             while (true) {
@@ -62,7 +62,7 @@ public final class Candidate {
     }
 
     /** Once through what every call does, before there is one: what it needs is loaded then. */
-    private void rehearse() throws IOException {
+    private void warmUp() throws IOException {
         ByteArrayOutputStream bytes = new ByteArrayOutputStream();
         DataOutputStream call = new DataOutputStream(bytes);
         call.writeUTF("flex.Candidate");
@@ -71,7 +71,7 @@ public final class Candidate {
         Wire.write(call, new Object[] {new ArrayList<>(List.of(1L, "a")), 2L});
         byte[] answer = answer(new DataInputStream(new ByteArrayInputStream(bytes.toByteArray())));
         if (answer[0] != 'V') {
-            throw new IllegalStateException("the rehearsal failed");
+            throw new IllegalStateException("the warm-up failed");
         }
     }
 

@@ -167,7 +167,7 @@ public final class Judge {
         return new CandidateException(message);
     }
 
-    // The hub's side.
+    // The supervisor's side.
 
     public static void main(String[] args) throws Exception {
         DataInputStream in = new DataInputStream(new FileInputStream(FileDescriptor.in));

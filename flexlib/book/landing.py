@@ -1,0 +1,309 @@
+"""The landing page: what was found, in one sentence, one figure and a card for each claim.
+
+Takes every profile that the store has runs of, so that a new scale appears when its runs do. What is missing
+is said, not left out in silence. The sentence follows from three intervals by rule (:func:`finding`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pandas as pd
+import yaml
+
+from flexlib import paths
+from flexlib.book import claims as shown
+from flexlib.book import verdict_badge
+from flexlib.errors import FlexError
+from flexlib.figures.style import ARM_NAMES
+from flexlib.study import inference, paper, stats
+
+#: Scales in the order in which they are shown, and what they are called.
+SCALES = {
+    "nano": "a 3 M-parameter Llama on NanoBench",
+    "small": "Qwen2.5-Coder 0.5B on HumanEval and MultiPL-E",
+    "paper": "Code Llama 7B on HumanEval and MultiPL-E",
+    "paper-corrected": "Code Llama 7B, one protocol for all rows",
+}
+#: The benchmark that stands for a language, in the order of choice.
+BENCHMARKS = {
+    "Python": ("nanobench-python", "humaneval"),
+    "Java": ("nanobench-java", "multipl-e-java"),
+}
+#: The arms of the figure. The second of a pair stands in for the first until that has runs.
+ARMS = (
+    ("base",),
+    ("lora",),
+    ("fourier-released",),
+    ("fourier-units", "fourier-permuted"),
+    ("l2-matched",),
+)
+
+#: A claim in about ten words, in the order of the cards. Others come after them, in their own words.
+SHORT = {
+    "C3-lora": "The Fourier penalty, as released, raises Java over plain LoRA.",
+    "C3-base": "LoRA with the Fourier penalty raises Java over the base.",
+    "S-C3-lora": "The Fourier penalty, as released, raises Java over plain LoRA.",
+    "C3-described": "The Fourier penalty, as described, raises Java over plain LoRA.",
+    "S-C3-described": "The Fourier penalty, as described, raises Java over plain LoRA.",
+    "S-C3-base": "LoRA with the Fourier penalty raises Java over the base.",
+    "S-units-java": "With units renumbered, is the Java just the same?",
+    "S-units-python": "With units renumbered, is the Python just the same?",
+    "S-norm-java": "Does L2 of equal final norm give the same Java?",
+    "L2": "Does plain LoRA on Python change Java?",
+    "S-lora-java": "Does plain LoRA on Python change Java?",
+    "L1": "Does plain LoRA on Python raise Python?",
+    "S-C1-python": "LoRA on MBPP raises Python over the base.",
+    "C1": "LoRA on few Python problems beats broad Python tuning.",
+    "S-merged": "The Fourier adapter does better unmerged than merged.",
+    "C2a-reached": "Sophia reaches AdamW's final loss in most seeds.",
+    "C2a-steps": "Sophia reaches a loss in fewer steps than AdamW.",
+    "C2a-final-loss": "Sophia ends at a lower validation loss than AdamW.",
+    "C2b": "Sophia and AdamW end at about the same pass@1.",
+}
+
+
+class Effect(NamedTuple):
+    """A difference of pass rates and its interval, in 0..1."""
+
+    difference: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What the figure and the sentence of the page are made from.
+
+    ``rates`` has ``scale, arm, language, tasks, seeds, pass_at_k, low, high``, ``by_seed`` one row
+    a run; ``missing`` says which arms were not run, ``findings`` has a sentence for each scale.
+    """
+
+    rates: pd.DataFrame
+    by_seed: pd.DataFrame
+    missing: list[str]
+    findings: dict[str, str]
+
+
+def summary(verdicts: pd.DataFrame, seed: int, states: Mapping[str, pd.DataFrame]) -> Summary:
+    """The summary of everything stored, every profile that has runs of its base or of plain LoRA.
+
+    ``states`` has what became of the claims of a profile (:func:`flexlib.study.claims.state`).
+
+    Raises:
+        FlexError: there is none.
+    """
+    rates, by_seed, missing, findings = [], [], [], {}
+    for profile, scale in SCALES.items():
+        stored = verdicts[verdicts["profile"] == profile]
+        if not {"base", "lora"} & set(stored["arm"]):
+            continue
+        arms, notes = shown_arms(set(stored["arm"]))
+        missing += [(scale, note) for note in notes]
+        chosen = of_languages(stored[stored["arm"].isin(arms)])
+        each = stats.arm_rates(chosen, seed=seed)
+        each = each.sort_values("arm", key=lambda c, a=arms: c.map(a.index), kind="stable")
+        rates.append(each.assign(scale=scale, arm=each["arm"].map(ARM_NAMES)))
+        runs = seed_rates(chosen)
+        by_seed.append(runs.assign(scale=scale, arm=runs["arm"].map(ARM_NAMES)))
+        findings[profile] = finding(
+            *java_effects(chosen, seed, states.get(profile)), _smallest_effect(profile)
+        )
+    if not rates:
+        raise FlexError(
+            "the landing page shows what was found, and the store has no run: see `flexlib grid -h`"
+        )
+    notes = [f"{note} ({scale})" if len(rates) > 1 else note for scale, note in missing]
+    whole, runs = (pd.concat(parts, ignore_index=True) for parts in (rates, by_seed))
+    return Summary(whole, runs, notes, findings)
+
+
+def java_effects(
+    verdicts: pd.DataFrame, seed: int, state: pd.DataFrame | None
+) -> tuple[Effect | None, Effect | None, Effect | None]:
+    """In Java: plain LoRA over the base, the released penalty over plain LoRA, and over its control without
+    frequencies; None for what was not run."""
+    java = verdicts[verdicts["language"] == "Java"]
+    control = next((arm for arm in ARMS[3] if arm in set(java["arm"])), "")
+    pairs = [("lora", "base"), ("fourier-released", "lora"), ("fourier-released", control)]
+    found = [inference.contrasts(java, [pair], seed=seed, state=state) for pair in pairs]
+    first, second, third = (
+        None if table.empty else Effect(*table[["difference", "low", "high"]].iloc[0])
+        for table in found
+    )
+    return first, second, third
+
+
+def _smallest_effect(profile: str) -> float:
+    effects = paper.claims(profile).query("metric == 'pass@1'")["smallest_effect"]
+    return float(effects.min()) if len(effects) else 0.02
+
+
+def shown_arms(stored: set[str]) -> tuple[list[str], list[str]]:
+    """The figure's arms among ``stored``, and a note on each that has none or a stand-in."""
+    arms, notes = [], []
+    for choices in ARMS:
+        found = next((arm for arm in choices if arm in stored), None)
+        wanted = ARM_NAMES[choices[0]]
+        if found is None:
+            notes.append(f"{wanted}: not run")
+        else:
+            arms.append(found)
+            if found != choices[0]:
+                notes.append(f"{wanted}: not run; {ARM_NAMES[found]} stands in")
+    return arms, notes
+
+
+def of_languages(verdicts: pd.DataFrame) -> pd.DataFrame:
+    """The verdicts on the benchmark that stands for each language, its name in ``language``."""
+    chosen = []
+    for language, benchmarks in BENCHMARKS.items():
+        stored = set(verdicts["benchmark"])
+        name = next((b for b in benchmarks if b in stored), None)
+        chosen.append(verdicts[verdicts["benchmark"] == name].assign(language=language))
+    return pd.concat(chosen, ignore_index=True)
+
+
+def seed_rates(verdicts: pd.DataFrame) -> pd.DataFrame:
+    """pass@1 of every run: ``arm, language, seed, tasks, pass_at_k``."""
+    each = verdicts.groupby(["arm", "language", "seed", "task_id"])["passed"].mean()
+    rates = each.groupby(["arm", "language", "seed"]).agg(["size", "mean"]).reset_index()
+    return rates.rename(columns={"size": "tasks", "mean": "pass_at_k"})
+
+
+def finding(tuned: Effect | None, penalised: Effect | None, meaningless: Effect | None,
+            smallest: float) -> str:  # fmt: skip
+    """The answer in one sentence.
+
+    Args:
+        tuned: plain LoRA on Python minus the base, in Java.
+        penalised: with the released Fourier penalty minus without, in Java.
+        meaningless: the released penalty minus the same with frequency made meaningless, in Java.
+        smallest: the smallest difference worth claiming; two effects within it are the same.
+        None stands for what was not run.
+    """
+    if tuned is None:
+        first = "Whether training on Python alone helps Java was not run"
+    elif _sign(tuned) > 0:
+        first = "Training on Python alone makes Java better, with no Fourier penalty"
+    elif _sign(tuned) < 0:
+        first = "Training on Python alone makes Java worse"
+    else:
+        first = "Training on Python alone changes Java by nothing that these runs can show"
+    if penalised is None:
+        return first + "; the penalty was not run."
+    if tuned is not None and _sign(tuned) > 0 > _sign(penalised):
+        most = abs(penalised.difference) > tuned.difference / 2
+        second = f"the penalty takes {'most' if most else 'part'} of that gain away"
+    elif _sign(penalised):
+        second = f"the penalty {'raises' if _sign(penalised) > 0 else 'lowers'} it"
+    elif abs(penalised.low) < smallest and abs(penalised.high) < smallest:
+        second = "the penalty changes nothing"
+    else:
+        second = "whether the penalty changes it these runs cannot tell"
+    if meaningless is None:
+        third = "the control without frequencies was not run"
+    elif -smallest < meaningless.low and meaningless.high < smallest:
+        third = "does just the same when its frequencies mean nothing"
+        return f"{first}; {second}, and {third}."
+    elif _sign(meaningless):
+        third = "its frequencies do matter"
+    else:
+        third = "whether its frequencies matter these runs cannot tell"
+    return f"{first}; {second}; {third}."
+
+
+def _sign(effect: Effect) -> int:
+    """Which way an effect points whose interval excludes none."""
+    return (effect.low > 0) - (effect.high < 0)
+
+
+def sentence(findings: dict[str, str]) -> str:
+    """The findings of all scales as one text: once where they agree, else scale by scale."""
+    by_text: dict[str, list[str]] = {}
+    for scale, text in findings.items():
+        by_text.setdefault(text, []).append(SCALES[scale])
+    if len(by_text) == 1:
+        return next(iter(by_text))
+    return " ".join(
+        f"On {' and '.join(scales)}: {t[0].lower()}{t[1:]}" for t, scales in by_text.items()
+    )
+
+
+States = Mapping[str, tuple[pd.DataFrame, pd.DataFrame]]
+
+
+def cards(states: States, pages: Mapping[str, str]) -> str:
+    """A card for every claim that was run, as Markdown of sphinx-design.
+
+    ``states`` has the claims and what became of them (:func:`flexlib.study.claims.state`), by id,
+    for each profile; ``pages`` has the page for an id's first letters.
+    """
+    text = [":::::{grid} 1 2 2 3", ":gutter: 2", ":class-container: claims", ""]
+    for profile, claim, row in _each(states):
+        if row["verdict"] == "not run":
+            continue
+        page = next((page for start, page in pages.items() if claim.id.startswith(start)), "claims")
+        text += [
+            "::::{grid-item-card}",
+            ":class-card: claim",
+            "",
+            SHORT.get(claim.id, claim.statement),
+            "",
+            f"{verdict_badge(row['verdict'])} **{shown.number(claim.metric, row['difference'])}**",
+            (
+                f"{shown.number(claim.metric, row['low'], '')} to "
+                f"{shown.number(claim.metric, row['high'], '')}, {row['seeds']:.0f} seeds"
+            ),
+            "",
+            ":::{card-footer}",
+            f"[{claim.id}, profile {profile}]({page}.md)",
+            ":::",
+            "::::",
+            "",
+        ]
+    return "\n".join([*text, ":::::"])
+
+
+def not_run(states: States) -> str:
+    """One line that names the claims without runs."""
+    waiting = [claim.id for _, claim, row in _each(states) if row["verdict"] == "not run"]
+    return f"Registered and not run yet: {', '.join(waiting)}." if waiting else ""
+
+
+def _each(states: States) -> Iterator[tuple[str, Any, pd.Series]]:
+    places = {name: place for place, name in enumerate(SHORT)}
+    every = [
+        (p, claim, state) for p, (claims, state) in states.items() for claim in claims.itertuples()
+    ]
+    for profile, claim, state in sorted(every, key=lambda e: places.get(e[1].id, len(places))):
+        yield profile, claim, state.loc[claim.id]
+
+
+def citation(root: Path = paths.ROOT) -> str:
+    """How to cite the study, as BibTeX in Markdown, from CITATION.cff."""
+    work = _citation_file(root)
+    year = work["date-released"].year
+    authors = " and ".join("{" + author["name"] + "}" for author in work["authors"])
+    return (
+        f"```bibtex\n@software{{flexaudit{year},\n  title   = {{{{{work['title']}}}}},\n"
+        f"  author  = {{{authors}}},\n  year    = {{{year}}},\n  version = {{{work['version']}}},\n}}\n```"
+    )
+
+
+def repository(root: Path = paths.ROOT) -> str:
+    """Where code, runs and changes are to be found: links, if CITATION.cff has `repository-code`."""
+    url = _citation_file(root).get("repository-code")
+    if url:
+        return f"[Repository]({url}) · [Changelog]({url}/blob/main/CHANGELOG.md)"
+    return (
+        "Code, runs and changelog (`CHANGELOG.md`) are in the folder that this site was built from with "
+        "`make book`; the runs are in `data/runs`. [Changelog](changelog.md)."
+    )
+
+
+def _citation_file(root: Path) -> dict[str, Any]:
+    return yaml.safe_load((root / "CITATION.cff").read_text(encoding="utf-8"))

@@ -1,0 +1,108 @@
+"""Options that several commands share, and values as argparse reads them."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from flexlib import config, paths
+
+if TYPE_CHECKING:
+    from flexlib.runs.machine import Machine
+
+T = TypeVar("T", int, float)
+
+Commands = argparse._SubParsersAction  # what ``add_parser`` of a command gets
+
+
+def add_configuration(parser: argparse.ArgumentParser) -> None:
+    """What is run, beside arm and seed."""
+    add = parser.add_argument
+    add("--profile", default="nano", help=", ".join(config.profiles()))
+    add("--decoding", metavar="NAME", help="such as " + config.decodings()[0])
+    add("--set", action="append", default=[], metavar="KEY=VALUE", help="such as training.epochs=1")
+    add("--limit", type=int, help="first N problems of each benchmark only")
+
+
+def load(args: argparse.Namespace, arm: str, seed: int) -> config.RunConfig:
+    """The configuration that the options of ``add_configuration`` describe."""
+    return config.load(
+        args.profile, arm, seed, decoding=args.decoding, overrides=args.set, limit=args.limit
+    )
+
+
+def add_machine(parser: argparse.ArgumentParser) -> None:
+    """Where and how a run is made."""
+    group = parser.add_argument_group("where and how; changes no result")
+    add_grading(group)
+    add = group.add_argument
+    add("--work-dir", type=Path, help="folder of unfinished work")
+    add("--base-model", type=Path, metavar="DIR", help="local copy of the base model")
+    add("--device", help="cpu or cuda (default: a GPU where there is one)")
+    add(
+        "--microbatch", type=positive(int), metavar="N", help="sequences a forward pass in training"
+    )
+    add(
+        "--gradient-checkpointing",
+        action=argparse.BooleanOptionalAction,
+        help="less memory, a third more time (default: where memory needs it)",
+    )
+    add("--compile", action="store_true", default=None, help="torch.compile; pays on a GPU")
+    add("--attention", metavar="NAME", help="such as sdpa or flash_attention_2")
+    add("--generation-batch", type=positive(int), metavar="N", help="completions decoded together")
+
+
+def add_grading(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
+    """Where the runs are, and how programs are graded."""
+    add = parser.add_argument
+    add("--store", type=Path, default=paths.RUNS, help="folder of the runs")
+    add("--data-dir", type=Path, metavar="DIR", help="local copy of training sets and benchmarks")
+    add("--workers", type=positive(int), metavar="N", help="programs graded at once")
+    add("--unsafe-no-sandbox", action="store_true", help="run generated programs unprotected")
+    add("--quiet", action="store_true", help="no progress lines")
+
+
+def machine(args: argparse.Namespace) -> Machine:
+    """The machine that the options of ``add_machine`` or ``add_grading`` describe."""
+    import dataclasses
+
+    from flexlib.runs.machine import Machine
+
+    names = {f.name for f in dataclasses.fields(Machine)}
+    given = {k: v for k, v in vars(args).items() if k in names and v is not None}
+    return Machine(**given, progress=not args.quiet)
+
+
+def positive(kind: type[T]) -> Callable[[str], T]:
+    """A number above 0."""
+
+    def parse(text: str) -> T:
+        value = kind(text)
+        if not value > 0:
+            raise argparse.ArgumentTypeError(f"{text} is not above 0")
+        return value
+
+    parse.__name__ = kind.__name__  # argparse: "invalid int value"
+    return parse
+
+
+def seed(text: str) -> int:
+    """A whole number from 0."""
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is no seed; take 0 or a whole number above")
+    return int(text)
+
+
+def seeds(text: str) -> list[int]:
+    """``1..3`` and ``1,2,3`` -> [1, 2, 3]; both forms mix."""
+    found: list[int] = []
+    for part in text.split(","):
+        first, dots, last = part.partition("..")
+        if not first.isdecimal() or (dots and not last.isdecimal()):
+            raise argparse.ArgumentTypeError(f"{text!r} is no list of seeds such as 1..5 or 1,3,8")
+        found += range(int(first), int(last or first) + 1)
+    if not found:
+        raise argparse.ArgumentTypeError(f"{text!r} holds no seed")
+    return found

@@ -1,0 +1,1 @@
+"""From prompts to programs: batched decoding and the cache it uses."""

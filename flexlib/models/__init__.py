@@ -1,0 +1,23 @@
+"""Base models: where they lie, which they are, loading them, and what they take of memory."""
+
+from flexlib.models.bases import (
+    BaseModels,
+    digest,
+    load_model,
+    load_tokenizer,
+    locate,
+    pick_device,
+    skeleton,
+)
+from flexlib.models.files import quiet
+
+__all__ = [
+    "BaseModels",
+    "digest",
+    "load_model",
+    "load_tokenizer",
+    "locate",
+    "pick_device",
+    "quiet",
+    "skeleton",
+]

@@ -1,0 +1,173 @@
+"""Adapters on a base model: put on, stored, taken up again. What the kinds are is in flexlib.config.
+
+A stored adapter is a folder in PEFT's format, ``adapter_config.json`` and ``adapter_model.safetensors``.
+Fully trained weights have the same two files, with ``peft_type`` FULL.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from flexlib import disk, formats
+from flexlib.config import ADAPTERS, Adapter
+from flexlib.errors import FlexError
+from flexlib.models.files import one_line, quiet
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from transformers import PreTrainedModel
+
+_CONFIG, _WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
+
+
+def check(model: PreTrainedModel, settings: Adapter) -> None:
+    """See that the model, which needs no weights for it, has the modules that are to be adapted.
+
+    Raises:
+        FlexError: no linear layer of the model has one of the names.
+    """
+    from torch.nn import Linear
+
+    modules = model.named_modules()
+    linear = {name.rpartition(".")[2] for name, m in modules if isinstance(m, Linear)}
+    for target in getattr(settings, "target_modules", ()):
+        if target not in linear:
+            raise FlexError(
+                f"this {model.config.model_type} model has no module {target!r} to adapt; "
+                f"adapter.target_modules can be {', '.join(sorted(linear))}"
+            )
+
+
+def add(model: PreTrainedModel, settings: Adapter) -> Any:
+    """Freeze the model and put a new adapter on it, which is what is trained; with the kind ``full``,
+    the model itself is. A new adapter computes what the model did, but for virtual tokens and
+    FourierFT, whose coefficients begin at random.
+
+    Raises:
+        FlexError: no module of the model has one of the names, or PEFT refuses the settings for it.
+    """
+    import peft
+
+    check(model, settings)
+    kind = ADAPTERS[settings.kind]
+    if kind.peft is None:
+        return model.float().requires_grad_(
+            True
+        )  # an optimiser of half precision would stand still
+    arguments = {"task_type": "CAUSAL_LM", **kind.arguments(settings)}
+    try:
+        with quiet():
+            return peft.get_peft_model(model, getattr(peft, kind.peft)(**arguments))
+    except (ValueError, NotImplementedError, RuntimeError) as error:
+        raise FlexError(
+            f"an adapter of the kind {settings.kind!r} does not go on this model: {one_line(error)}"
+        ) from error
+
+
+def start_of(model: Any, settings: Adapter) -> dict[str, Tensor] | None:
+    """The factors of a new adapter whose kind starts in the base, for :func:`save`; None for others."""
+    from peft import get_peft_model_state_dict
+
+    if not ADAPTERS[settings.kind].starts_in_base:
+        return None
+    weights = get_peft_model_state_dict(model, save_embedding_layers=False)
+    return {name: w.detach().clone() for name, w in weights.items()}
+
+
+def remove(model: Any) -> None:
+    """Take the adapter off a model, where PEFT put it into its layers."""
+    if hasattr(model, "unload"):
+        model.unload()
+
+
+def save(
+    model: Any,
+    folder: Path,
+    base_model: str,
+    *,
+    start: Mapping[str, Tensor] | None = None,
+    gathered: Mapping[str, Tensor] | None = None,
+) -> None:
+    """Write the adapter in PEFT's format, whole or not at all, without paths of this machine.
+
+    Args:
+        base_model: the name that it is said to belong to.
+        start: what :func:`start_of` returned.
+        gathered: the model's weights, where each process holds a part of them.
+    """
+    from safetensors.torch import save_file
+
+    config, weights = _contents(model, base_model, gathered)
+    if start is not None:
+        config, weights = _relative(config, weights, start)
+    with disk.folder_atomically(folder) as temporary:
+        (temporary / _CONFIG).write_bytes(formats.to_json(config))
+        save_file({k: w.contiguous() for k, w in weights.items()}, temporary / _WEIGHTS)
+
+
+def replaces_base(folder: Path) -> bool:
+    """Whether a stored adapter is a whole set of weights."""
+    config = json.loads((folder / _CONFIG).read_text(encoding="utf-8"))
+    return config["peft_type"] == "FULL"
+
+
+def load(model: PreTrainedModel, folder: Path, *, merge: bool) -> Any:
+    """The model with a stored adapter, as an extra branch or folded into its weights."""
+    from peft import PeftModel
+    from safetensors.torch import load_file
+
+    if replaces_base(folder):
+        weights = load_file(folder / _WEIGHTS)
+        model.load_state_dict(weights, strict=False)  # tied weights are there once
+        return model.eval()
+    with quiet():
+        adapted = PeftModel.from_pretrained(model, folder).eval()
+        return adapted.merge_and_unload() if merge else adapted
+
+
+def _contents(
+    model: Any, base_model: str, gathered: Mapping[str, Tensor] | None
+) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """What the two files of a stored adapter hold."""
+    from peft import PeftModel, get_peft_model_state_dict
+
+    if not isinstance(model, PeftModel):
+        weights = {name: w.detach() for name, w in model.named_parameters()}
+        if gathered:
+            weights = {name: gathered[name] for name in weights}
+        return {"peft_type": "FULL", "base_model_name_or_path": base_model}, weights
+    peft_config = model.peft_config["default"]
+    peft_config.base_model_name_or_path = base_model
+    peft_config.inference_mode = True
+    config = {k: v for k, v in peft_config.to_dict().items() if not callable(v)}
+    weights = get_peft_model_state_dict(model, gathered, save_embedding_layers=False)
+    return _sorted_sets(config), weights
+
+
+def _sorted_sets(data: Any) -> Any:
+    """PEFT keeps the names of modules as sets, whose order differs from process to process."""
+    if isinstance(data, dict):
+        return {key: _sorted_sets(value) for key, value in data.items()}
+    return sorted(data) if isinstance(data, set) else data
+
+
+def _relative(
+    config: dict[str, Any], weights: Mapping[str, Tensor], start: Mapping[str, Tensor]
+) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """An adapter whose factors began as a part of the base, as a LoRA on the whole base:
+    ``B A - B0 A0 = [B, -B0] [A; A0]``."""
+    import torch
+
+    config = {**config, "r": 2 * config["r"], "lora_alpha": 2 * config["lora_alpha"]}
+    config["init_lora_weights"] = True
+    joined = {}
+    for name, w in weights.items():
+        before = start[name].to(w)
+        if ".lora_A." in name:
+            joined[name] = torch.cat([w, before], dim=0)
+        else:
+            joined[name] = torch.cat([w, -before], dim=1)
+    return config, joined

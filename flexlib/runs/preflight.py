@@ -1,0 +1,185 @@
+"""All that can fail early, before anything is trained.
+
+:func:`resolve` finds and loads what the configuration names, smallest first: training set, benchmarks,
+the model's configuration, its weights. Their digests complete the configuration, which is its identity.
+:func:`check` then sees that the rest of the way is open: settings that go together, toolchains, memory.
+A run that is in the store already needs the first only.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from flexlib import formats, models
+from flexlib.config import DataSettings, RunConfig
+from flexlib.errors import FlexError
+from flexlib.models import adapters
+from flexlib.runs import doctor
+from flexlib.runs.machine import Machine
+from flexlib.tasks import answers, benchmarks, training_sets, transforms
+from flexlib.tasks.benchmarks import Problem
+from flexlib.tasks.training_sets import Record
+from flexlib.training import distributed
+
+_WORTH_A_WARNING = 1e8  # parameters: smaller models are quick on any CPU
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What a run reads, loaded."""
+
+    base: Path
+    records: dict[str, list[Record]]  # by split; empty if nothing is trained
+    problems: dict[str, list[Problem]]  # by benchmark
+
+
+def resolve(config: RunConfig, machine: Machine) -> tuple[RunConfig, Inputs]:
+    """Load what the configuration names, and put the digests of it into the configuration.
+
+    Raises:
+        FlexError: a model, data set or benchmark is missing or damaged, or the model does not go with
+            the device or with ``adapter.target_modules``.
+    """
+    records, training = {}, config.training
+    if training:
+        records = _records(config, machine)
+        training = dataclasses.replace(training, digest=training_sets.digest(records))
+    problems = {
+        b.name: benchmarks.load_benchmark(b.name, machine.data_dir, config.limit)
+        for b in config.benchmarks
+    }
+    base = models.locate(
+        config.base_model,
+        revision=config.base_revision,
+        file=config.base_file,
+        sha256=config.base_sha256,
+        folder=machine.base_model,
+        before_weights=lambda folder: _check_model(config, machine, folder),
+    )
+    resolved = dataclasses.replace(
+        config,
+        base_digest=models.digest(base),
+        training=training,
+        benchmarks=tuple(
+            dataclasses.replace(b, digest=problems_digest(problems[b.name]))
+            for b in config.benchmarks
+        ),
+    )
+    return resolved, Inputs(base, records, problems)
+
+
+def _records(config: RunConfig, machine: Machine) -> dict[str, list[Record]]:
+    """The training set, by split, after what the configuration says is to become of it."""
+    training, _ = config.method()
+    data = config.data or DataSettings()
+    train, validation = (
+        training_sets.load_records(training.dataset, split, machine.data_dir)
+        for split in ("train", "validation")
+    )
+    seed = config.seed if data.subset_seed is None else data.subset_seed
+    train = transforms.subset(train[: training.train_limit], data.size, seed)
+    train = transforms.transformed(train, data.transform, config.seed, data.share)
+    return {"train": train, "validation": validation}
+
+
+def problems_digest(problems: Sequence[Problem]) -> str:
+    """sha256 of a benchmark's problems, in order."""
+    return formats.digest_of([dataclasses.asdict(p) for p in problems])
+
+
+def check(config: RunConfig, inputs: Inputs, machine: Machine) -> None:
+    """See that nothing that can be known now stops the run later.
+
+    Raises:
+        FlexError: a language cannot be graded here, the model cannot be asked in the way that the
+            configuration says, or the memory does not suffice.
+    """
+    for language in sorted({b.language for b in config.benchmarks}):
+        found = doctor.check_language(language, unsafe_no_sandbox=machine.unsafe_no_sandbox)
+        if not found.ok:
+            raise FlexError(f"cannot grade {language} here: {found.detail}; {found.remedy}")
+    tokenizer = models.load_tokenizer(inputs.base)
+    prompts = asked(config, inputs, tokenizer)
+    if models.pick_device(machine.device) == "cuda":
+        _check_memory(config, inputs, machine, tokenizer, prompts)
+
+
+def asked(config: RunConfig, inputs: Inputs, tokenizer: Any) -> dict[str, list[Problem]]:
+    """The problems of each benchmark with the prompts that the model gets.
+
+    Raises:
+        FlexError: decoding settings that do not go together; a chat with a model that knows none.
+    """
+    from flexlib.generation import decoding
+
+    for settings in config.benchmarks:
+        decoding.check(settings)
+    return {b.name: answers.asked(inputs.problems[b.name], b, tokenizer) for b in config.benchmarks}
+
+
+def checkpointing(config: RunConfig, inputs: Inputs, machine: Machine) -> bool:
+    """Whether training computes activations again in the backward pass, to save memory.
+
+    Raises:
+        FlexError: training does not fit into the GPU's memory either way.
+    """
+    from flexlib.models import memory
+
+    if models.pick_device(machine.device) != "cuda" or distributed.is_sharded():
+        return bool(machine.gradient_checkpointing)
+    training, adapter = config.method()
+    share = max(1, training.batch_size // distributed.processes())
+    return memory.plan_training(
+        memory.shape_of(models.skeleton(inputs.base)),
+        training,
+        adapter,
+        sequences=min(machine.microbatch or share, share),
+        memory=memory.available(),
+        checkpointing=machine.gradient_checkpointing,
+    )
+
+
+def _check_memory(
+    config: RunConfig,
+    inputs: Inputs,
+    machine: Machine,
+    tokenizer: Any,
+    prompts: dict[str, list[Problem]],
+) -> None:
+    from flexlib.models import memory
+
+    if config.training:
+        checkpointing(config, inputs, machine)
+    longest = [
+        (b, max(len(tokenizer(p.prompt)["input_ids"]) for p in prompts[b.name]))
+        for b in config.benchmarks
+    ]
+    shape = memory.shape_of(models.skeleton(inputs.base))
+    memory.check_generation(shape, longest, machine.generation_batch, memory.available())
+
+
+def _check_model(config: RunConfig, machine: Machine, folder: Path) -> None:
+    """What can be known before the weights are there."""
+    from flexlib.models import memory, speed
+
+    model = models.skeleton(folder)
+    if config.adapter:
+        adapters.check(model, config.adapter)
+    device = models.pick_device(machine.device)
+    shape = memory.shape_of(model)
+    memory.check_device(shape, device, asked_for=machine.device is not None)
+    in_bf16 = [s.precision == "bf16" for s in (config.training, *config.benchmarks) if s]
+    if device == "cpu" and any(in_bf16) and shape.parameters > _WORTH_A_WARNING:
+        bf16, fp32 = speed.matmul_rate("bf16"), speed.matmul_rate("fp32")
+        if bf16 < fp32:
+            print(
+                f"flexlib: this CPU has no fast bf16 ({bf16 / 1e9:.0f} GFLOP/s, {fp32 / 1e9:.0f} in "
+                "fp32): training and decoding a model of 0.5 billion parameters takes about "
+                f"{speed.arm_minutes(bf16) / 60:.0f} hours an arm",
+                file=sys.stderr,
+            )

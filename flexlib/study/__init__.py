@@ -1,0 +1,1 @@
+"""What the study says: rates, statistics, the published record and the claims, tuning, costs."""

@@ -1,0 +1,1 @@
+"""What is asked: benchmarks, training sets, the pinned files they come from, and their encoding."""

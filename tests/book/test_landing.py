@@ -1,0 +1,111 @@
+"""The sentence of the landing page follows from the intervals; what is missing is said."""
+
+from __future__ import annotations
+
+import pandas as pd
+import pytest
+
+from flexlib.book import landing
+from flexlib.book.landing import Effect
+
+UP, DOWN, SAME, WIDE = (
+    Effect(0.17, 0.13, 0.2),
+    Effect(-0.12, -0.16, -0.09),
+    Effect(0.001, -0.01, 0.012),
+    Effect(0.01, -0.05, 0.07),
+)
+
+
+@pytest.mark.parametrize(
+    ("effects", "says"),
+    [
+        ((UP, DOWN, SAME), ("makes Java better, with no Fourier", "most of that gain away", "frequencies mean nothing")),
+        ((UP, Effect(-0.03, -0.05, -0.01), SAME), ("part of that gain away",)),
+        ((UP, UP, UP), ("makes Java better", "the penalty raises it", "frequencies do matter")),
+        ((DOWN, SAME, SAME), ("makes Java worse", "changes nothing")),
+        ((WIDE, WIDE, WIDE), ("nothing that these runs can show", "cannot tell; whether its frequencies matter")),
+        ((UP, None, None), ("makes Java better", "penalty was not run")),
+        ((UP, DOWN, None), ("control without frequencies was not run",)),
+        ((None, UP, SAME), ("was not run", "raises it")),
+    ],
+)  # fmt: skip
+def test_the_finding_follows_from_the_intervals(effects, says):
+    sentence = landing.finding(*effects, 0.02)
+    assert all(part in sentence for part in says), sentence
+    assert sentence.endswith(".") and sentence.count(".") == 1
+
+
+def test_scales_that_agree_are_one_sentence_and_others_two():
+    assert landing.sentence({"nano": "It helps.", "small": "It helps."}) == "It helps."
+    apart = landing.sentence({"nano": "It helps.", "small": "It hurts."})
+    assert apart == (
+        f"On {landing.SCALES['nano']}: it helps. On {landing.SCALES['small']}: it hurts."
+    )
+
+
+def test_an_arm_without_runs_is_named_and_may_have_a_stand_in():
+    everything = {
+        "base",
+        "lora",
+        "fourier-released",
+        "fourier-units",
+        "fourier-permuted",
+        "l2-matched",
+    }
+    arms, notes = landing.shown_arms(everything)
+    assert "fourier-units" in arms and "fourier-permuted" not in arms and not notes
+    arms, notes = landing.shown_arms(everything - {"fourier-units", "l2-matched"})
+    assert arms == ["base", "lora", "fourier-released", "fourier-permuted"]
+    assert notes == [
+        "Fourier, units renumbered: not run; Fourier, index permuted stands in", "L2 of matched strength: not run",
+    ]  # fmt: skip
+
+
+def verdicts(
+    profile: str, arms: dict[str, float], benchmarks=("humaneval", "multipl-e-java")
+) -> pd.DataFrame:
+    rows = [
+        {"run_id": "", "profile": profile, "arm": arm, "seed": seed, "benchmark": b, "language": language,
+         "task_id": f"t{t}", "sample": 0, "verdict": "", "passed": t < rate * 20, "detail": ""}
+        for arm, rate in arms.items() for seed in ((0,) if arm == "base" else (1, 2))
+        for b, language in zip(benchmarks, ("python", "java"), strict=True) for t in range(20)
+    ]  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def test_every_profile_with_runs_is_in_the_summary():
+    nano = verdicts("nano", {"base": 0.2, "lora": 0.8}, ("nanobench-python", "nanobench-java"))
+    both = pd.concat([nano, verdicts("small", {"base": 0.5, "lora": 0.5, "fourier-released": 0.1})])
+    summary = landing.summary(both, seed=0)
+    assert list(dict.fromkeys(summary.rates["scale"])) == [
+        landing.SCALES["nano"],
+        landing.SCALES["small"],
+    ]
+    assert set(summary.findings) == {"nano", "small"}
+    assert "makes Java better" in summary.findings["nano"] and "not run" in summary.findings["nano"]
+    at = summary.rates.set_index(["scale", "arm", "language"])["pass_at_k"]
+    assert at[landing.SCALES["small"], "Fourier, as released", "Java"] == pytest.approx(0.1)
+    assert len(summary.by_seed) == 2 * (1 + 2) + 2 * (1 + 2 + 2)
+    assert any("L2 of matched strength: not run" in note for note in summary.missing)
+
+
+def test_cards_show_what_was_run_and_name_what_was_not():
+    claims = pd.DataFrame(
+        {"id": ["L1", "C3", "X"], "statement": ["s1", "s3", "new claim"], "metric": "pass@1"}
+    )
+    claims = claims.set_index("id", drop=False)
+    state = pd.DataFrame(
+        {"difference": [0.2, -0.123, None], "low": [0.1, -0.16, None], "high": [0.3, -0.09, None], "seeds": [10, 10, None],
+         "verdict": ["yes", "not reproduced", "not run"]}, index=["L1", "C3", "X"])  # fmt: skip
+    text = landing.cards({"nano": (claims, state)}, {"L": "lora", "C3": "spectra"})
+    assert text.index("raises Java over plain LoRA") < text.index("raise Python?")  # C3 comes first
+    assert "**−12.3 points**" in text and "−16.0 to −9.0, 10 seeds" in text
+    assert "(lora.md)" in text and "new claim" not in text
+    assert landing.not_run({"nano": (claims, state)}) == "Registered and not run yet: X."
+
+
+def test_where_the_repository_is_comes_from_one_place(tmp_path):
+    (tmp_path / "CITATION.cff").write_text("title: t\n")
+    assert "data/runs" in landing.repository(tmp_path)
+    (tmp_path / "CITATION.cff").write_text("repository-code: https://example.org/r\n")
+    assert landing.repository(tmp_path).startswith("[Repository](https://example.org/r)")

@@ -1,0 +1,132 @@
+"""Figures show what the table says: what is drawn is read back from the axes."""
+
+import matplotlib
+import numpy as np
+import pandas as pd
+import pytest
+
+from flexlib import figures
+from flexlib.errors import FlexError
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+
+
+@pytest.fixture(autouse=True)
+def close_figures():
+    yield
+    plt.close("all")
+
+
+RATES = pd.DataFrame(
+    {
+        "arm": ["base", "lora", "base", "lora"],
+        "language": ["python", "python", "java", "java"],
+        "pass_at_k": [0.2, 0.4, 0.3, 0.25],
+        "low": [0.15, 0.35, 0.22, 0.2],
+        "high": [0.26, 0.44, 0.4, 0.33],
+    }
+)
+
+
+def errorbars(ax):
+    """Centre, left and right end of every interval, by series."""
+    for container in ax.containers:
+        line, _, (bars,) = container.lines
+        for x, y, segment in zip(*line.get_data(), bars.get_segments(), strict=True):
+            yield container.get_label(), y, x, segment[0][0], segment[1][0]
+
+
+def test_pass_rates_draw_every_row_at_its_place():
+    ax = figures.pass_rates(RATES, series="language")
+    drawn = {(label, round(y)): (x, low, high) for label, y, x, low, high in errorbars(ax)}
+    for row in RATES.itertuples():
+        place = (row.language, ["base", "lora"].index(row.arm))
+        assert drawn.pop(place) == pytest.approx((row.pass_at_k, row.low, row.high))
+    assert not drawn
+    assert [t.get_text() for t in ax.get_yticklabels()] == ["base", "lora"]
+    # Told apart without colour: each series has a marker of its own.
+    assert len({c.lines[0].get_marker() for c in ax.containers}) == 2
+
+
+def test_differences_mark_zero():
+    table = pd.DataFrame({"comparison": ["a"], "difference": [0.1], "low": [-0.02], "high": [0.2]})
+    ax = figures.differences(table, smallest_effect=0.02)
+    assert any(np.allclose(line.get_xdata(), 0) for line in ax.lines)
+    ((_, _, x, low, high),) = errorbars(ax)
+    assert (x, low, high) == pytest.approx((0.1, -0.02, 0.2))
+
+
+def test_convergence_is_the_mean_over_seeds_with_a_t_band():
+    training = pd.DataFrame(
+        {
+            "arm": "lora",
+            "seed": [0, 0, 0, 1, 1, 1],
+            "step": [0, 10, 20] * 2,
+            "eval_loss": [2.0, 1.0, np.nan, 4.0, 2.0, np.nan],
+        }
+    )
+    ax = figures.convergence(training)
+    (line,) = ax.lines
+    assert line.get_xdata().tolist() == [0, 10] and line.get_ydata().tolist() == [3.0, 1.5]
+    assert "2 seeds" in line.get_label()
+    # Two values a and b: mean +- t(0.975, 1) * |a - b| / 2, and t(0.975, 1) = 12.706.
+    band = ax.collections[0].get_paths()[0].vertices
+    at_zero = band[band[:, 0] == 0, 1]
+    assert (at_zero.min(), at_zero.max()) == pytest.approx((3 - 12.706, 3 + 12.706), abs=1e-2)
+
+
+def test_verdict_bars_stack_to_one():
+    table = pd.DataFrame(
+        {
+            "arm": ["base"] * 3 + ["lora"] * 2,
+            "verdict": ["pass", "wrong", "timeout", "pass", "compile_error"],
+            "share": [0.2, 0.7, 0.1, 0.6, 0.4],
+        }
+    )
+    ax = figures.verdict_composition(table)
+    ends = {}
+    for bar in ax.patches:
+        ends.setdefault(round(bar.get_y()), []).append((bar.get_x(), bar.get_width()))
+    assert [sum(w for _, w in parts) for parts in ends.values()] == pytest.approx([1, 1])
+    hatches = {c.get_label(): c.patches[0].get_hatch() for c in ax.containers}
+    assert len(set(hatches.values())) == len(hatches) == 4
+    with pytest.raises(FlexError, match="no colour for the verdicts odd"):
+        figures.verdict_composition(table.assign(verdict="odd"))
+
+
+def test_power_and_selection_draw_their_curves():
+    table = pd.DataFrame(
+        {"difference": [0.0, 0.1] * 2, "power": [0.05, 0.4, 0.05, 0.9], "design": list("aabb")}
+    )
+    ax = figures.power(table, marks=[("published", 0.079)])
+    curves = {line.get_label(): line for line in ax.lines}
+    assert curves["b"].get_ydata().tolist() == [0.05, 0.9]
+    assert curves["a"].get_linestyle() != curves["b"].get_linestyle()
+    gain = pd.DataFrame(
+        {
+            "correlation": [0.0, 0.5],
+            "median": [0.1, 0.05],
+            "low": [0.0, 0.0],
+            "high": [0.2, 0.1],
+            "search": "best of 10",
+        }
+    )
+    ax = figures.selection_gain(gain, published=0.079)
+    assert ax.lines[0].get_ydata().tolist() == [0.1, 0.05]
+
+
+def test_best_of_many_draws_the_share_of_searches_that_gain_at_least_so_much():
+    table = pd.DataFrame({"gain": [0.0, 0.1, 0.1, 0.3], "reported": "best"})
+    ax = figures.best_of_many(table, published=0.2)
+    line = next(line for line in ax.lines if line.get_label() == "best")
+    x, y = line.get_data()
+    shares = {gain: y[x >= gain - 1e-9].max() for gain in (0.0, 0.1, 0.3)}
+    assert shares == pytest.approx({0.0: 1.0, 0.1: 0.75, 0.3: 0.25})
+
+
+def test_an_empty_or_short_table_is_refused():
+    with pytest.raises(FlexError, match="lacks low"):
+        figures.pass_rates(RATES.drop(columns="low"))
+    with pytest.raises(FlexError, match="lacks rows"):
+        figures.convergence(pd.DataFrame(columns=["step", "eval_loss", "arm", "seed"]))

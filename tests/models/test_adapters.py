@@ -1,0 +1,171 @@
+"""Every kind of adapter: put on, trained, stored, taken up again, merged; and a new kind is a row."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+import tiny
+import torch
+
+from flexlib import cli, config, models
+from flexlib.config import ADAPTERS
+from flexlib.config.adapters import LowRank
+from flexlib.errors import FlexError
+from flexlib.models import adapters
+from flexlib.runs import store
+
+SMALL = {"target_modules": ("q_proj", "v_proj"), "rank": 4, "block_size": 8, "frequencies": 50}
+SMALL |= {"feedforward_modules": (), "tokens": 3}
+IDS = torch.tensor([[5, 17, 40, 9, 250, 33]])
+
+
+def settings(kind: str) -> config.Adapter:
+    cls = ADAPTERS[kind].settings
+    names = {f.name for f in dataclasses.fields(cls)}
+    return cls(kind=kind, **{k: v for k, v in SMALL.items() if k in names})
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory):
+    return tiny.make_base(tmp_path_factory.mktemp("base"))
+
+
+def plain(base):
+    return models.load_model(base, "fp32", "cpu")
+
+
+def logits(model) -> torch.Tensor:
+    """Of the last token, which also a model with virtual tokens has."""
+    with torch.no_grad():
+        return model.eval()(input_ids=IDS, attention_mask=torch.ones_like(IDS)).logits[0, -1]
+
+
+def trained(base, kind: str):
+    """A model with an adapter that has made two steps, and its start."""
+    torch.manual_seed(0)
+    model = adapters.add(plain(base), settings(kind))
+    start = adapters.start_of(model, settings(kind))
+    weights = [p for p in model.parameters() if p.requires_grad]
+    optimizer = torch.optim.SGD(weights, lr=0.5)
+    for _ in range(2):
+        model.train()(
+            input_ids=IDS, attention_mask=torch.ones_like(IDS), labels=IDS
+        ).loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    return model, start
+
+
+@pytest.mark.parametrize("kind", ADAPTERS)
+def test_a_stored_adapter_is_the_one_that_was_trained(base, tmp_path, kind):
+    model, start = trained(base, kind)
+    expected = logits(model)
+    assert (expected - logits(plain(base))).abs().max() > 1e-3
+    adapters.save(model, tmp_path / "adapter", "some/base", start=start)
+    assert str(base) not in (tmp_path / "adapter" / "adapter_config.json").read_text()
+    loaded = adapters.load(plain(base), tmp_path / "adapter", merge=False)
+    torch.testing.assert_close(logits(loaded), expected, rtol=1e-3, atol=1e-4)
+    if ADAPTERS[kind].mergeable:
+        merged = adapters.load(plain(base), tmp_path / "adapter", merge=True)
+        torch.testing.assert_close(logits(merged), expected, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "kind",
+    # FourierFT's coefficients begin at random, as its authors have it.
+    [k for k, v in ADAPTERS.items() if not v.virtual and k != "fourierft"],
+)
+def test_a_new_adapter_changes_nothing(base, kind):
+    torch.testing.assert_close(
+        logits(adapters.add(plain(base), settings(kind))), logits(plain(base)), rtol=1e-4, atol=1e-5
+    )
+
+
+@pytest.mark.parametrize("kind", ADAPTERS)
+def test_what_a_kind_says_of_itself_is_so(base, kind):
+    model, _ = trained(base, kind)
+    assert any(p.requires_grad for p in model.parameters())
+    if not ADAPTERS[kind].changes_base and hasattr(model, "unload"):
+        torch.testing.assert_close(logits(model.unload()), logits(plain(base)))
+
+
+def test_pissa_is_stored_as_a_lora_of_twice_the_rank(base, tmp_path):
+    model, start = trained(base, "pissa")
+    adapters.save(model, tmp_path / "adapter", "some/base", start=start)
+    from flexlib.analysis import spectra
+
+    factors = spectra.read_adapter(tmp_path / "adapter")
+    assert {f.A.shape[0] for f in factors} == {8} and {f.scaling for f in factors} == {16 / 4}
+
+
+def test_modules_that_are_not_there_are_refused(base):
+    wanted = dataclasses.replace(settings("ia3"), target_modules=("query",))
+    with pytest.raises(FlexError, match=r"no module 'query' to adapt.*q_proj"):
+        adapters.add(plain(base), wanted)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["adapter.kind=lorax"], "'adapter.kind' is one of lora, .*full, not 'lorax'"),
+        (["adapter.kind=ia3", "adapter.rank=4"], "unknown parameter 'adapter.rank'; adapter has"),
+        (["adapter.kind=ia3", "regularizer.form=factor"], "factors A and B.*can be lora, rslora"),
+        (["adapter.kind=pissa", "regularizer.form=l2"], "whose product is the update"),
+        (["adapter.kind=prefix", "decoding.merge_adapter=true"], "cannot be merged"),
+        (["adapter.kind=prompt", "training.packing=flatten"], "packing leaves no room"),
+        (["adapter.kind=prompt", "training.optimizer=sophia"], "curvature is not defined"),
+    ],
+)
+def test_what_does_not_go_together_is_refused_at_once(overrides, message):
+    with pytest.raises(FlexError, match=message):
+        config.load("nano", "adamw", 1, overrides=overrides)
+
+
+# --- whole runs -----------------------------------------------------------------------------------
+
+
+def run(place, base, *overrides: str) -> int:
+    chosen = [
+        *("languages=python", "decoding.max_new_tokens=8", "training.train_limit=8"),
+        *("training.max_length=64", "training.evaluations=1", "training.steps=2", *overrides),
+    ]
+    return cli.main(
+        ["run", "--arm", "adamw", "--store", str(place / "runs"), "--work-dir", str(place / "work"),
+         "--base-model", str(base), "--limit", "2", "--quiet",
+         *(a for o in chosen for a in ("--set", o))]
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", ["ia3", "pissa", "prompt", "prefix", "full"])
+def test_a_run_with_another_kind(base, tmp_path, capsys, kind):
+    """Trained and decoded; the base that the next run gets is as it was saved."""
+    small = ["adapter.tokens=3"] if ADAPTERS[kind].virtual else []
+    assert run(tmp_path, base, f"adapter.kind={kind}", *small) == 0
+    said = capsys.readouterr().out
+    assert ("spectra: not defined" in said) == (kind != "pissa")
+    [folder] = store.run_folders(tmp_path / "runs")
+    assert config.adapter_of(store.read_config(folder))["kind"] == kind
+    assert len(store.training(tmp_path / "runs")) == 3  # two steps, and step 0
+
+
+@pytest.fixture
+def toy(monkeypatch):
+    """A kind that flexlib does not have: LoRA with a bias."""
+    arguments = ADAPTERS["lora"].arguments
+    monkeypatch.setitem(
+        ADAPTERS,
+        "toy",
+        config.AdapterKind(
+            LowRank, "LoraConfig", lambda s: {**arguments(s), "lora_bias": True}, factors=True
+        ),
+    )
+
+
+def test_a_toy_kind_is_a_row(base, tmp_path, toy):
+    assert run(tmp_path, base, "adapter.kind=toy", "adapter.rank=2", "regularizer.form=l2") == 0
+    [folder] = store.run_folders(tmp_path / "runs")
+    stored = config.adapter_of(store.read_config(folder))
+    assert (stored["kind"], stored["rank"]) == ("toy", 2)
+    loaded = adapters.load(plain(base), folder / "adapter", merge=False)
+    assert any("lora_B" in n and n.endswith("bias") for n, _ in loaded.named_parameters())

@@ -1,0 +1,181 @@
+"""What is said to fit, fits: the estimates against what autograd and the cache really hold."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+import tiny
+import torch
+from transformers import (
+    AutoModelForCausalLM,
+    LlamaConfig,
+    LlamaForCausalLM,
+    PreTrainedConfig,
+    Qwen2Config,
+)
+
+from flexlib import config, models
+from flexlib.errors import FlexError
+from flexlib.generation.cache import growing_cache
+from flexlib.models import adapters, memory
+from flexlib.training.loss import chunk_loss
+
+GB = memory.GB
+PAPER = config.load("paper", "lora", 1)
+
+
+@pytest.fixture(scope="module")
+def code_llama() -> memory.Shape:
+    """Code Llama 7B, from the sizes in its configuration."""
+    settings = LlamaConfig(
+        vocab_size=32016, hidden_size=4096, intermediate_size=11008, num_hidden_layers=32,
+        num_attention_heads=32, tie_word_embeddings=False,
+    )  # fmt: skip
+    with torch.device("meta"):
+        return memory.shape_of(LlamaForCausalLM(settings))
+
+
+def test_sizes_of_code_llama(code_llama):
+    assert code_llama.parameters == 6_738_546_688  # of "7B"
+    assert code_llama.key_value * code_llama.layers * 2 == 512 * 1024  # bytes a token in bf16
+    assert code_llama.linear["down_proj"] == (11008, 4096)
+    assert len(code_llama.linear) == 7
+
+
+LLAMA = LlamaConfig(
+    vocab_size=64, hidden_size=128, intermediate_size=344, num_attention_heads=4
+)  # fmt: skip
+QWEN = Qwen2Config(  # its proportions: 2 of 14 heads are keys', a feed-forward 5.4 times as wide
+    vocab_size=64, hidden_size=224, intermediate_size=1216, num_attention_heads=14,
+    num_key_value_heads=2,
+)  # fmt: skip
+
+
+def saved_bytes(
+    settings: PreTrainedConfig, layers: int, targets: str, tokens: int = 64
+) -> tuple[int, memory.Shape]:
+    """What autograd keeps of one forward pass, parameters aside, and the sizes of the model."""
+    torch.manual_seed(0)
+    settings.num_hidden_layers = layers
+    model = AutoModelForCausalLM.from_config(settings).to(torch.bfloat16)
+    shape = memory.shape_of(model)
+    chunk_loss(model)
+    lora = config.load("paper", "lora", 1, overrides=[f"adapter.target_modules={targets}"]).adapter
+    model = adapters.add(model, lora).train()
+    parameters = {p.untyped_storage().data_ptr() for p in model.parameters()}
+    kept: dict[int, torch.Tensor] = {}
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        if tensor.untyped_storage().data_ptr() not in parameters:
+            kept[tensor.untyped_storage().data_ptr()] = tensor
+        return tensor
+
+    ids = torch.randint(0, 64, (1, tokens))
+    with (
+        torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor),
+        torch.autocast("cpu", torch.bfloat16),
+    ):
+        model(input_ids=ids, labels=ids)
+    return sum(tensor.untyped_storage().nbytes() for tensor in kept.values()), shape
+
+
+@pytest.mark.parametrize("settings", [LLAMA, QWEN], ids=["llama", "qwen"])
+@pytest.mark.parametrize(
+    "targets", ["q_proj,v_proj", "q_proj,k_proj,v_proj,o_proj,gate_proj,up_proj,down_proj"]
+)
+def test_activations_are_estimated_within_a_fifth(targets, settings):
+    three, _ = saved_bytes(settings, 3, targets)
+    one, shape = saved_bytes(settings, 1, targets)
+    measured = (three - one) / 2
+    shape = dataclasses.replace(shape, parameters=0, vocabulary=0)
+    wanted = config.load(
+        "paper",
+        "lora",
+        1,
+        overrides=["training.max_length=64", f"adapter.target_modules={targets}"],
+    )
+    without = dataclasses.replace(wanted.adapter, target_modules=())
+    zero = dataclasses.replace(shape, linear={})
+    assert memory.training_bytes(
+        zero, wanted.training, without, sequences=0, checkpointing=False
+    ) == int(memory._OVERHEAD)
+    got = [
+        memory.training_bytes(
+            shape, wanted.training, wanted.adapter, sequences=n, checkpointing=False
+        )
+        for n in (0, 1)
+    ]
+    assert got[1] - got[0] == pytest.approx(measured, rel=0.2)
+
+
+def test_the_cache_is_as_large_as_said(tmp_path):
+    model = models.load_model(tiny.make_base(tmp_path), "fp32", "cpu")
+    shape = memory.shape_of(model)
+    cache = growing_cache(model.config)
+    with torch.no_grad():
+        model(input_ids=torch.ones(3, 10, dtype=torch.long), past_key_values=cache)
+    held = sum(t.nbytes for layer in cache.layers for t in (layer.keys, layer.values))
+    assert held == 3 * 10 * shape.layers * shape.key_value * 4
+
+
+def plan(shape, memory_gb: float, **kwargs):
+    return memory.plan_training(
+        shape,
+        PAPER.training,
+        PAPER.adapter,
+        memory=int(memory_gb * GB),
+        **{"sequences": 4, **kwargs},
+    )
+
+
+def test_gradients_are_checkpointed_only_where_memory_needs_it(code_llama):
+    assert plan(code_llama, 140) is False
+    assert plan(code_llama, 20) is True
+    assert plan(code_llama, 140, checkpointing=True) is True
+
+
+@pytest.mark.parametrize(
+    ("memory_gb", "kwargs", "message"),
+    [
+        (12, {}, r"needs about 1\d GB of memory and 12 GB are free: use a larger GPU"),
+        (20, {"checkpointing": False}, "leave out --no-gradient-checkpointing"),
+        (20, {"sequences": 64}, "--microbatch [12] would fit"),
+    ],
+)
+def test_too_little_memory_says_how_much_and_what_would_fit(code_llama, memory_gb, kwargs, message):
+    with pytest.raises(FlexError, match=message) as error:
+        plan(code_llama, memory_gb, **kwargs)
+    assert "\n" not in str(error.value)
+
+
+def test_too_many_completions_at_once(code_llama):
+    java = next(b for b in PAPER.benchmarks if b.language == "java")
+    memory.check_generation(code_llama, [(java, 500)], 128, int(140 * GB))
+    with pytest.raises(FlexError, match="--generation-batch 16 would fit"):
+        memory.check_generation(code_llama, [(java, 500)], 128, int(24 * GB))
+    with pytest.raises(FlexError, match="use a larger GPU"):
+        memory.check_generation(code_llama, [(java, 500)], 128, int(10 * GB))
+
+
+def test_batches_of_beam_sampling_are_fixed(code_llama):
+    [settings] = config.load("paper", "base", 1, decoding="humaneval-01").benchmarks
+    needed = memory.generation_bytes(code_llama, settings, 8 * 12, 300)
+    memory.check_generation(code_llama, [(settings, 300)], 999, needed)
+    with pytest.raises(FlexError, match="use a larger GPU"):
+        memory.check_generation(code_llama, [(settings, 300)], 1, needed - 1)
+
+
+def test_a_cpu_is_refused_what_takes_days_unless_asked_for(code_llama):
+    with pytest.raises(FlexError, match=r"6.7 billion parameters takes days.*--device cpu"):
+        memory.check_device(code_llama, "cpu", asked_for=False)
+    memory.check_device(code_llama, "cpu", asked_for=True)
+    memory.check_device(code_llama, "cuda", asked_for=False)
+
+
+def test_a_wrong_estimate_ends_in_advice():
+    with (
+        pytest.raises(FlexError, match="give a smaller --microbatch"),
+        memory.enough("--microbatch"),
+    ):
+        raise torch.OutOfMemoryError("CUDA out of memory")

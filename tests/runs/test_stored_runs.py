@@ -1,0 +1,77 @@
+"""The runs that the study stands on: today's code reads them, names them and judges them as it did."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import pytest
+
+from flexlib import analysis, config
+from flexlib.formats import digest_of
+from flexlib.runs import store
+from flexlib.runs.machine import Machine
+from flexlib.runs.regrade import regrade
+
+RUNS = store.run_folders()
+CONFIGS = {run.name: json.loads((run / "config.json").read_text()) for run in RUNS}
+
+
+def test_every_id_is_the_hash_of_the_configuration():
+    assert len(RUNS) >= 88
+    assert [config.run_id(stored) for stored in CONFIGS.values()] == list(CONFIGS)
+
+
+def test_todays_configuration_of_a_stored_run_has_its_id():
+    """Given the same command, the run is found and not made again. The digests are of files, which are
+    not read here."""
+    for run_id, stored in CONFIGS.items():
+        variant = stored.get("variant", "").split()
+        decoding = [v for v in variant if "=" not in v]
+        overrides = [v for v in variant if "=" in v and not v.startswith("limit=")]
+        wanted = config.load(
+            stored["profile"],
+            stored["arm"],
+            stored["seed"],
+            decoding=decoding[0] if decoding else None,
+            overrides=overrides,
+            limit=stored.get("limit"),
+        )
+        training = wanted.training and dataclasses.replace(
+            wanted.training, digest=stored["training"]["digest"]
+        )
+        benchmarks = tuple(
+            dataclasses.replace(b, digest=stored["benchmarks"][b.name]["digest"])
+            for b in wanted.benchmarks
+        )
+        resolved = dataclasses.replace(
+            wanted, base_digest=stored["base_digest"], training=training, benchmarks=benchmarks
+        )
+        assert config.run_id(config.to_dict(resolved)) == run_id, stored["arm"]
+
+
+def test_adapters_of_stored_runs_are_told_in_todays_words():
+    table = store.runs()
+    trained = table[table["arm"] != "base"]
+    assert set(trained["adapter.kind"]) == {"lora"} and not trained["adapter.rank"].isna().any()
+    assert not [column for column in table if column.startswith("lora.")]
+
+
+def test_spectra_of_before_are_read():
+    spectra = analysis.read("spectra")
+    trained = {run_id for run_id, stored in CONFIGS.items() if "training" in stored}
+    assert set(spectra["run_id"]) == trained
+
+
+def test_two_configurations_that_differ_have_two_ids():
+    assert len({digest_of(stored) for stored in CONFIGS.values()}) == len(RUNS)
+
+
+@pytest.mark.slow
+def test_a_stored_run_is_judged_as_it_was(monkeypatch):
+    """All its programs, in both languages."""
+    nano = [r for r in RUNS if CONFIGS[r.name]["profile"] == "nano"]
+    run = min(nano, key=lambda r: CONFIGS[r.name]["arm"] != "lora")
+    results = list(regrade(Machine(progress=False), [run.name], write=False))
+    assert [r.programs for r in results] == [500, 500]
+    assert [r.changes for r in results] == [[], []]

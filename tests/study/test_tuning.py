@@ -1,0 +1,134 @@
+"""Tuning: every arm has the same budget, and the profile holds what the trials say."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import tomllib
+
+import pandas as pd
+import pytest
+import tiny
+
+from flexlib import cli, config, errors
+from flexlib.config import layers
+from flexlib.errors import FlexError
+from flexlib.runs import pipeline, preflight
+from flexlib.runs.machine import Machine
+from flexlib.study import paper, tuning
+
+PROFILE = tomllib.loads((layers.LAYERS / "profiles" / "nano.toml").read_text(encoding="utf-8"))
+
+
+# --- what is registered and what was chosen ------------------------------------------------------
+
+
+def test_every_arm_of_the_study_has_the_same_number_of_trials():
+    trials = {arm: tuning.trials(arm) for arm in tuning.plan()["trials"]}
+    assert set(trials) == {"adamw", "lion", "sophia", "sophia-corrected", "python-broad"}
+    assert {len(made) for made in trials.values()} == {8}
+    for made in trials.values():
+        assert len({config.run_id(config.to_dict(wanted)) for _, wanted in made}) == 8
+        for settings, wanted in made:
+            assert wanted.training.learning_rate == settings["training.learning_rate"]
+            assert wanted.training.final_lr_fraction == 0.0
+            if wanted.sophia:
+                assert wanted.sophia.rho == settings["sophia.rho"]
+
+
+def test_arms_differ_in_the_optimiser_alone():
+    def rest(arm):
+        data = config.to_dict(config.load("nano", arm, 1))
+        for key in ("arm", "sophia"):
+            data.pop(key, None)
+        for key in ("optimizer", "learning_rate", "betas"):
+            data["training"].pop(key)
+        return data
+
+    arms = ["lion", "sophia", "sophia-corrected", "sophia-released"]
+    assert all(rest(arm) == rest("adamw") for arm in arms)
+
+
+def test_the_profile_holds_the_best_trials_and_nothing_else():
+    chosen = tuning.best(tuning.table())
+    expected = tomllib.loads(tuning.as_toml(chosen)).get("arms", {})
+    held = {a: v for a, v in PROFILE.get("arms", {}).items() if "regularizer" not in v}
+    released = held.pop("sophia-released", None)
+    assert held == expected, "write what `flexlib tune` prints into config/profiles/nano.toml"
+    if "adamw" in chosen:
+        rate = 0.8 * chosen["adamw"]["training.learning_rate"]  # the release's rule
+        assert released["training"] == {"learning_rate": pytest.approx(rate)}
+
+
+def test_trials_used_a_seed_that_no_result_uses():
+    assert tuning.plan()["seed"] == 0
+    assert set(tuning.table()["seed"]) <= {0}
+
+
+# --- making trials -------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def small(tmp_path, monkeypatch):
+    """Two trials of two arms on the tiny model, and a folder for their tables."""
+    values = {"training.learning_rate": [1e-3, 1e-6], "training.train_limit": [8]}
+    trials = {"adamw": values, "sophia": values}
+    monkeypatch.setattr(tuning, "plan", lambda: {"profile": "nano", "seed": 0, "trials": trials})
+    base = tiny.make_base(tmp_path / "base")
+    return Machine(base_model=base, work_dir=tmp_path / "work", progress=False), tmp_path
+
+
+def test_trials_are_made_once_and_the_best_is_that_of_the_lowest_loss(small):
+    machine, folder = small
+    made = list(tuning.tune("adamw", machine, folder))
+    assert [new for _, _, new in made] == [True, True]
+    assert made[0][1] < made[1][1]  # 6 steps of 1e-6 teach nothing
+    assert list(machine.work_dir.iterdir()) == []
+    assert [new for _, _, new in tuning.tune("adamw", machine, folder)] == [False, False]
+    table = tuning.table(folder)
+    assert table["eval_loss"].tolist() == [loss for _, loss, _ in made]
+    assert set(table["steps"]) == {6}
+    chosen = tuning.best(table)
+    assert chosen == {"adamw": {"training.learning_rate": 1e-3, "training.train_limit": 8}}
+    assert tomllib.loads(tuning.as_toml(chosen)) == {
+        "arms": {"adamw": {"training": {"learning_rate": 1e-3, "train_limit": 8}}}
+    }
+
+
+def test_a_trial_under_way_is_left_alone(small):
+    machine, folder = small
+    _, wanted = tuning.trials("adamw")[0]
+    tuning_run = tuning.tune("adamw", machine, folder)
+    wanted, _ = preflight.resolve(dataclasses.replace(wanted, benchmarks=()), machine)
+    name = f"tuning-{config.run_id(config.to_dict(wanted))}"
+    with pipeline.locked(machine.work_dir, name), pytest.raises(errors.Busy):
+        next(tuning_run)
+
+
+def row(arm: str, rate: float, loss: float, base: str = "b") -> dict:
+    settings = json.dumps({"training.learning_rate": rate, "training.train_limit": 8})
+    return {"arm": arm, "settings": settings, "eval_loss": loss, "base_digest": base}
+
+
+def test_diverged_trials_are_not_chosen_and_bases_are_not_mixed(small):
+    nan = float("nan")
+    chosen = tuning.best(pd.DataFrame([row("sophia", 1e-3, nan), row("sophia", 1e-6, 2.0)]))
+    assert chosen["sophia"]["training.learning_rate"] == 1e-6
+    assert tuning.best(pd.DataFrame([row("sophia", 1e-3, 1.0)])) == {}  # not complete
+    with pytest.raises(FlexError, match="every trial of sophia diverged"):
+        tuning.best(pd.DataFrame([row("sophia", 1e-3, nan), row("sophia", 1e-6, nan)]))
+    with pytest.raises(FlexError, match="different base models"):
+        tuning.best(pd.DataFrame([row("sophia", 1e-3, 1.0), row("sophia", 1e-6, 2.0, "c")]))
+
+
+def test_unequal_budgets_are_refused(monkeypatch):
+    registered = paper.registration()
+    registered["tuning"]["trials"]["lion"]["training.learning_rate"].pop()
+    monkeypatch.setattr(paper, "registration", lambda: registered)
+    with pytest.raises(FlexError, match=r"unequal numbers of trials.*'lion': 7"):
+        tuning.plan()
+
+
+def test_an_arm_without_a_plan_is_refused(capsys):
+    assert cli.main(["tune", "--arm", "l2-matched", "--quiet"]) == 2
+    assert "arm 'l2-matched' is not tuned" in capsys.readouterr().err
