@@ -80,7 +80,8 @@ _ALIASES = {
     "as released": "fourier-released", "as the text describes": "fourier-described",
     "permuted basis": "fourier-permuted",
     "orthogonal basis": "fourier-orthogonal", "on the update": "fourier-delta", "L2": "l2-matched",
-    "format only": "format-only", "shuffled answers": "shuffled", **{name: arm for arm, name in ARM_NAMES.items()},
+    "format only": "format-only", "shuffled answers": "shuffled",
+    **{name: arm for arm, name in ARM_NAMES.items()},
 }  # fmt: skip
 
 
