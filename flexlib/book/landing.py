@@ -89,7 +89,7 @@ class Summary:
 
 
 def summary(verdicts: pd.DataFrame, seed: int, states: Mapping[str, pd.DataFrame]) -> Summary:
-    """The summary of everything stored, every profile that has runs of its base or of plain LoRA.
+    """The summary of every profile that has runs of plain LoRA; where none has, of those with a base.
 
     ``states`` has what became of the claims of a profile (:func:`flexlib.study.claims.state`).
 
@@ -97,9 +97,10 @@ def summary(verdicts: pd.DataFrame, seed: int, states: Mapping[str, pd.DataFrame
         FlexError: there is none.
     """
     rates, by_seed, missing, findings = [], [], [], {}
+    needed = "lora" if (verdicts["arm"] == "lora").any() else "base"
     for profile, scale in SCALES.items():
         stored = verdicts[verdicts["profile"] == profile]
-        if not {"base", "lora"} & set(stored["arm"]):
+        if needed not in set(stored["arm"]):
             continue
         arms, notes = shown_arms(set(stored["arm"]))
         missing += [(scale, note) for note in notes]

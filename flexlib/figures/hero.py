@@ -36,8 +36,9 @@ def pass_by_scale(rates: pd.DataFrame, by_seed: pd.DataFrame) -> np.ndarray:
         ax.set_xlim(left=0)
         ax.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
         if len(scales) > 1:
-            ax.set_title(scale, loc="left", fontsize=11)
-            if ax is not axes[0, 0]:
+            first = ax is axes[0, 0]  # whose legend stands between its title and the axes
+            ax.set_title(scale, loc="left", fontsize=11, pad=28 if first else None)
+            if not first:
                 ax.get_legend().remove()
         chart = vega.dots(of, "pass_at_k", "arm", "language", LABEL, by_seed=seeds)
         charts.append(
