@@ -146,11 +146,11 @@ def test_who_waits_to_be_alone_is_alone_and_goes_first():
 
 
 @pytest.fixture
-def hub(monkeypatch):
-    """A hub, which runs inside the sandbox, that has started nothing."""
+def supervisor(monkeypatch):
+    """A supervisor, which runs inside the sandbox, that has started nothing."""
     monkeypatch.syspath_prepend(sandbox.INSIDE)
-    Hub = importlib.import_module("hub").Hub
-    bare = Hub.__new__(Hub)
+    Supervisor = importlib.import_module("supervisor").Supervisor
+    bare = Supervisor.__new__(Supervisor)
     bare.unsafe = False
     return bare
 
@@ -165,26 +165,26 @@ def hub(monkeypatch):
         (0.5, 3.0, False, 102.0),  # others run beside it: it is tried again alone
     ],
 )
-def test_a_program_alone_is_not_charged_for_what_it_waited(hub, used, starved, alone, end):
-    hub._processor_time = lambda: (used, starved)
+def test_a_program_alone_is_not_charged_for_what_it_waited(supervisor, used, starved, alone, end):
+    supervisor._processor_time = lambda: (used, starved)
     job = {"timeout": 2.0, "alone": alone}
-    assert hub._extended(None, 100.0, job, 102.0) == end
+    assert supervisor._extended(None, 100.0, job, 102.0) == end
 
 
-def test_the_kernel_says_how_long_a_program_ran_and_waited(hub):
+def test_the_kernel_says_how_long_a_program_ran_and_waited(supervisor):
     """Two that never rest, on one processor: each runs while the other waits."""
     cpu = min(os.sched_getaffinity(0))
     endless = f"import os\nos.sched_setaffinity(0, {{{cpu}}})\nwhile True: pass"
     children = [subprocess.Popen([sys.executable, "-c", endless]) for _ in range(2)]
     try:
-        hub._untrusted = lambda: [str(child.pid) for child in children]
-        while min(hub._processor_time()) < 0.2:
+        supervisor._untrusted = lambda: [str(child.pid) for child in children]
+        while min(supervisor._processor_time()) < 0.2:
             assert all(child.poll() is None for child in children)
     finally:
         for child in children:
             child.kill()
             child.wait()
-    assert hub._processor_time() == (0, 0)  # both have ended
+    assert supervisor._processor_time() == (0, 0)  # both have ended
 
 
 def test_a_timeout_names_its_limit():

@@ -31,7 +31,7 @@ def test_todays_configuration_of_a_stored_run_has_its_id():
         overrides = [v for v in variant if "=" in v and not v.startswith("limit=")]
         wanted = config.load(
             stored["profile"],
-            stored["arm"],
+            config.arm_of(stored),
             stored["seed"],
             decoding=decoding[0] if decoding else None,
             overrides=overrides,
