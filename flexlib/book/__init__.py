@@ -71,7 +71,8 @@ class _WithSource:
         source = {
             "csv": None if self.table is None else self.table.to_csv(index=False),
             "vega": self.chart,
-            "cell": shell.execution_count if shell else None,
+            # The list of inputs ends with this cell's; IPython's own counter may be at the next.
+            "cell": len(shell.user_ns["In"]) - 1 if shell else None,
         }
         return data, metadata | {SOURCE: source}
 

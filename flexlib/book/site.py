@@ -136,7 +136,11 @@ def drop_unused_formulas(
     has one, and all pages stand below the first."""
     if not app.env.domaindata["math"]["has_equations"].get(page):
         scripts = context.get("script_files", [])
-        scripts[:] = [s for s in scripts if getattr(s, "filename", s) != app.config.mathjax_path]
+        scripts[:] = [
+            s
+            for s in scripts
+            if not str(getattr(s, "filename", s)).endswith(app.config.mathjax_path)
+        ]
 
 
 # What others write, and what it has to be for a screen reader.

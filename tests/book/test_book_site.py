@@ -229,7 +229,7 @@ def test_data_and_code_are_one_click_away(site, page):
     )
     if code := next((link for link in links if link.startswith("#")), None):
         browser.click(f'.figure-links a[href="{code}"]')
-        seen = f"(e => e.checkVisibility() && e.innerText.length > 20)(document.querySelector({code!r}))"
+        seen = f"(e => e.checkVisibility() && e.innerText.includes('glue'))(document.querySelector({code!r}))"
         assert browser.wait_for(seen)
 
 
