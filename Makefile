@@ -1,6 +1,6 @@
 # make book   build the study into _build/html           make test   run the test suite
-# make serve  open the built site on localhost           make clean  remove what these made
-# make release  an archive with everything, in dist/
+# make serve  open the built site on localhost           make lint   check style and types
+# make release  an archive with everything, in dist/    make clean  remove what these made
 # Every target sets up what it needs (.venv and system tools) and is safe to run twice.
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
@@ -13,7 +13,7 @@ HTML := _build/html
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: book test serve release clean constraints system-tools
+.PHONY: book test lint serve release clean constraints system-tools
 .DELETE_ON_ERROR:
 
 book: $(READY) | system-tools
@@ -22,6 +22,11 @@ book: $(READY) | system-tools
 
 test: $(READY) | system-tools
 	$(VENV)/bin/python -m pytest -q -n $(WORKERS)
+
+lint: $(READY)
+	$(VENV)/bin/ruff check
+	$(VENV)/bin/ruff format --check
+	$(VENV)/bin/mypy
 
 serve:
 	@test -f $(HTML)/index.html || { echo "No site yet. Run: make book" >&2; exit 1; }
@@ -34,7 +39,7 @@ release: book
 	$(VENV)/bin/python -m flexlib.book.release
 
 clean:
-	rm -rf $(VENV) _build dist .pytest_cache .ruff_cache .hypothesis *.egg-info
+	rm -rf $(VENV) _build dist .pytest_cache .ruff_cache .mypy_cache .hypothesis *.egg-info
 
 system-tools:
 	@PYTHON=$(PYTHON) tools/system-tools

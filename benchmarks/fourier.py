@@ -1,6 +1,6 @@
 """What the penalty costs at the size of Code Llama 7B, beside the dense transform of each update.
 
-    python benchmarks/fourier.py [--device cuda] [--threads 1] [--rounds 5] [--out data/benchmarks/fourier.csv]
+    python benchmarks/fourier.py [--device cuda] [--threads 1] [--rounds 5] [--out FILE]
 
 64 adapters of 4096 x 4096 with rank 8, as FLeX has on q_proj and v_proj; float32. Every way computes
 the penalty and its gradient with respect to all factors, in one process, round by round in turn; the

@@ -41,7 +41,7 @@ from flexlib.generation.packing import packed
 from flexlib.tasks import benchmarks
 from flexlib.tasks.benchmarks import Problem
 
-DEFAULT_OUT = paths.ROOT / "data" / "benchmarks" / "generation.csv"
+DEFAULT_OUT = paths.MEASURED / "generation.csv"
 BENCHMARKS = ("humaneval", "multipl-e-java")
 BATCH = 64  # rows, flexlib's default
 

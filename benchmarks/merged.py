@@ -105,7 +105,9 @@ def main() -> None:
         for name, stored in config["benchmarks"].items():
             problems = benchmarks.load_benchmark(name, args.data_dir, args.limit)
             for precision in ("fp32", "bf16", "fp16"):
-                identity = dict(zip(FIELDS, (args.profile, args.arm, seed, name, precision)))
+                identity = dict(
+                    zip(FIELDS[:5], (args.profile, args.arm, seed, name, precision), strict=True)
+                )
                 if key(identity) in done:
                     continue
                 settings = BenchmarkSettings(

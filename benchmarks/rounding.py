@@ -207,7 +207,9 @@ def main() -> None:
             settings.name, args.data_dir, args.limit
         )
         for precision in args.precision or ("fp32", "bf16"):
-            identity = dict(zip(KEY, (subject.name, settings.name, precision, None, where)))
+            identity = dict(
+                zip(KEY, (subject.name, settings.name, precision, None, where), strict=True)
+            )
             there = {tuple(row[k] for k in KEY) for row in done}
             todo = [
                 change

@@ -27,6 +27,7 @@ import statistics
 import tempfile
 import time
 from collections import defaultdict
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,7 @@ from flexlib.training.loss import chunk_loss
 from flexlib.training.optimizers import optimizer_class
 from flexlib.training.trainer import FlexTrainer, training_arguments
 
-DEFAULT_OUT = paths.ROOT / "data" / "benchmarks" / "training.csv"
+DEFAULT_OUT = paths.MEASURED / "training.csv"
 FIELDS = ("kind", "way", "rounds", "ms_per_token", "ratio", "ratio_low", "ratio_high")
 OLD_BATCH = 32
 
@@ -49,7 +50,13 @@ OLD_BATCH = 32
 class Rounds(transformers.TrainerCallback):
     """Seconds and tokens of each way, a list of rounds each, taken between the steps of a Trainer."""
 
-    def __init__(self, examples: dict[str, list[encoding.Example]], pad_token_id: int) -> None:
+    def __init__(
+        self,
+        examples: dict[str, list[encoding.Example]],
+        pad_token_id: int,
+        clock: Callable[[], float],
+    ) -> None:
+        self.clock = clock
         self.padded, self.one_row = encoding.collator(pad_token_id), encoding.collator(0, "flatten")
         self.validation = sorted(examples["validation"], key=lambda e: len(e["input_ids"]))
         self.old = examples["validation"][:OLD_BATCH]
@@ -68,13 +75,13 @@ class Rounds(transformers.TrainerCallback):
         trainer.add_callback(self)
 
     def on_train_begin(self, args, state, control, **kwargs):
-        self.start = time.perf_counter()
+        self.start = self.clock()
 
     def on_log(self, args, state, control, logs=None, **kwargs):
         """The end of a step: the Trainer logs each."""
         if "loss" not in (logs or {}):
             return
-        seconds = time.perf_counter() - self.start
+        seconds = self.clock() - self.start
         batch = [e for inputs in self.seen for e in sequences(inputs)]
         tokens = sum(len(e["input_ids"]) for e in batch)
         self.note("training", "bare", self.bare(self.seen)[0], tokens)
@@ -84,24 +91,24 @@ class Rounds(transformers.TrainerCallback):
         self.note("validation", "forward", self.bare(self.seen)[1], tokens)
         self.validate(state.global_step)
         self.seen = []
-        self.start = time.perf_counter()
+        self.start = self.clock()
 
     def validate(self, number: int) -> None:
         trainer, inner = self.trainer, self.trainer.model.get_base_model()
         part = self.validation[number % 6 :: 6]
         trainer.eval_dataset = part
         tokens = sum(len(e["input_ids"]) for e in part)
-        start = time.perf_counter()
+        start = self.clock()
         log, trainer.log = trainer.log, lambda *_: None  # no step of the training
         trainer.evaluate()
-        self.note("validation", "flexlib", time.perf_counter() - start, tokens)
+        self.note("validation", "flexlib", self.clock() - start, tokens)
         trainer.log = log
         row = self.one_row(self.old)
-        start = time.perf_counter()
+        start = self.clock()
         with torch.no_grad(), trainer.compute_loss_context_manager():
             inner(**row)
         tokens = row["input_ids"].numel()
-        self.note("validation", f"one row of {OLD_BATCH}", time.perf_counter() - start, tokens)
+        self.note("validation", f"one row of {OLD_BATCH}", self.clock() - start, tokens)
         trainer.model.train()
 
     def bare(self, batches: list[dict[str, Any]]) -> tuple[float, float]:
@@ -109,14 +116,14 @@ class Rounds(transformers.TrainerCallback):
         model = self.trainer.model
         chunked = vars(model.get_base_model()).pop("forward")
         forward = 0.0
-        begin = time.perf_counter()
+        begin = self.clock()
         for batch in batches:
-            start = time.perf_counter()
+            start = self.clock()
             with self.trainer.compute_loss_context_manager():
                 loss = model(**batch).loss
-            forward += time.perf_counter() - start
+            forward += self.clock() - start
             loss.backward()
-        seconds = time.perf_counter() - begin
+        seconds = self.clock() - begin
         model.zero_grad()
         model.get_base_model().forward = chunked
         return seconds, forward
@@ -151,6 +158,9 @@ def main() -> None:
     parser.add_argument("--data-dir", type=Path, help="local copy of MBPP")
     parser.add_argument("--rounds", type=int, default=5, help="the first warms up")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument(
+        "--cpu-time", action="store_true", help="processor time: on a busy machine, with one thread"
+    )
     parser.add_argument("--out", type=Path, default=DEFAULT_OUT)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
@@ -173,7 +183,9 @@ def main() -> None:
     chunk_loss(model)
     model = adapters.add(model, wanted.adapter)
     model.config.use_cache = False
-    rounds = Rounds(examples, tokenizer.pad_token_id)
+    clock = time.process_time if args.cpu_time else time.perf_counter
+    facts["clock"] = clock.__name__
+    rounds = Rounds(examples, tokenizer.pad_token_id, clock)
     with tempfile.TemporaryDirectory() as folder:
         arguments = training_arguments(settings, Path(folder), wanted.seed)
         arguments.max_steps, arguments.save_strategy = args.rounds, "no"

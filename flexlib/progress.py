@@ -72,6 +72,6 @@ class Lines:
             elapsed=self._printed - self._start,
             postfix=self._postfix,
             bar_format=_LINE if self._look["total"] else None,
-            **self._look,
+            **self._look,  # type: ignore[arg-type]  # several types in one table
         )
         print(text, file=sys.stderr, flush=True)

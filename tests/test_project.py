@@ -32,7 +32,10 @@ NOT_IMPORTED = {
     "ipykernel": "runs the notebooks",
     "jupyter-book": "builds the site",
     "pytest-xdist": "make test runs in two processes",
+    "mypy": "checks the types",
     "ruff": "checks the style",
+    "types-pyyaml": "mypy needs it",
+    "types-tqdm": "mypy needs it",
     "papermill": "runs one notebook; finds our reader by its entry point",
     "sphinx-book-theme": "the theme",
     "tabulate": "pandas.DataFrame.to_markdown needs it",
@@ -73,8 +76,9 @@ def test_pins_admit_the_oldest_python(pins):
             installed = metadata(name)
         except PackageNotFoundError:
             continue
-        if Version(installed["Version"]) == pin and installed["Requires-Python"]:
-            assert SpecifierSet(installed["Requires-Python"]).contains(OLDEST_PYTHON), name
+        python = installed.get("Requires-Python")
+        if Version(installed["Version"]) == pin and python:
+            assert SpecifierSet(python).contains(OLDEST_PYTHON), name
 
 
 def test_pins_leave_the_build_of_torch_to_the_machine(pins):
@@ -186,6 +190,28 @@ def test_version_is_the_same_everywhere(project):
     newest, date = re.search(r"^## (\S+) \((.*)\)$", changes, re.MULTILINE).groups()
     assert project["version"] == flexlib.__version__ == str(citation["version"]) == newest
     assert str(citation["date-released"]) == date
+
+
+def test_lint_is_the_same_everywhere():
+    """What `make lint` runs is what runs before a commit, on every push and in the CI script."""
+    lint = re.search(r"^lint:.*\n((?:\t.*\n)+)", (ROOT / "Makefile").read_text(), re.MULTILINE)[1]
+    wanted = {line.split("/bin/")[1] for line in lint.splitlines()}
+    hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"]
+    assert [repo["repo"] for repo in hooks] == ["local"]
+    entries = {h["entry"].removeprefix(".venv/bin/") for repo in hooks for h in repo["hooks"]}
+    assert {entry.replace(" --force-exclude", "") for entry in entries} == wanted
+    assert "make lint" in (ROOT / ".ci/run").read_text()
+
+
+def test_the_workflow_runs_the_commands_and_takes_known_actions():
+    workflow = yaml.safe_load((ROOT / ".github/workflows/book.yml").read_text())
+    steps = [step for job in workflow["jobs"].values() for step in job["steps"]]
+    assert {"make lint", "make book", "make test"} <= {step.get("run") for step in steps}
+    actions = {step["uses"].partition("@")[0] for step in steps if "uses" in step}
+    assert actions == {
+        *("actions/checkout", "actions/setup-python"),
+        *("actions/upload-pages-artifact", "actions/deploy-pages"),
+    }
 
 
 def test_no_package_index_is_named():

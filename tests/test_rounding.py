@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 import tiny
 
-from flexlib import run
 from flexlib.config import BenchmarkSettings
-from flexlib.nanobench.benchmark import problems
+from flexlib.runs.machine import Machine
+from flexlib.tasks.benchmarks import nanobench_problems as problems
 
 SCRIPT = Path(__file__).parents[1] / "benchmarks" / "rounding.py"
 
@@ -33,19 +33,19 @@ def test_what_is_counted(script, monkeypatch, tmp_path):
     def decode(subject, settings, problems, choice, device):
         return [
             {"task_id": p.task_id, "completion": t}
-            for p, t in zip(problems, texts[choice.attention])
+            for p, t in zip(problems, texts[choice.attention], strict=True)
         ]
 
-    def grade(problems, completions, machine):
+    def grade(problems, completions, settings, **options):
         graded.append(len(completions))
         return [{"verdict": "pass" if c["completion"] == "right" else "wrong"} for c in completions]
 
     rows = script["rows"]
     monkeypatch.setitem(rows.__globals__, "decode", decode)
-    monkeypatch.setattr(run, "grade_completions", grade)
+    monkeypatch.setitem(rows.__globals__, "grade_completions", grade)
     subject = script["Subject"]("it", tmp_path, None, [])
     settings = BenchmarkSettings("nanobench-python", "python")
-    again, eager = rows(subject, settings, of, ["again", "eager attention"], run.Machine())
+    again, eager = rows(subject, settings, of, ["again", "eager attention"], Machine())
     assert graded == [5, 0, 2]
     same = {"programs": 5, "passed_reference": 2}
     assert again == same | {

@@ -43,7 +43,7 @@ def test_the_last_line_says_how_many_were_skipped_and_why(tmp_path):
     missing = tmp_path / "nothing"
     names = {
         "test_training_sets.py": ["test_mbpp_splits_are_the_official_ones"],
-        "test_transforms.py": ["test_format_only_on_mbpp"],
+        "test_transforms.py": ["test_alike_on_mbpp"],
         "test_known_truth.py": ["test_humaneval"],
     }
     tests = [f"{next(TESTS.rglob(f))}::{name}" for f, of in names.items() for name in of]

@@ -122,7 +122,7 @@ def write(path: Path, fields: Sequence[str], rows: Sequence[Mapping[str, Any]]) 
         writer.writerows(
             {k: f"{v:.6g}" if isinstance(v, float) else v for k, v in row.items()} for row in rows
         )
-    print({k: v for k, v in rows[-1].items()}, flush=True)
+    print(rows[-1], flush=True)
 
 
 def write_machine(args: argparse.Namespace) -> dict[str, Any]:

@@ -1,8 +1,8 @@
 """Training steps at the true 7B shape, with the released loop beside ours.
 
 Every setting goes through flexlib's Trainer, on sequences as long as MBPP's. Written to
-``training.csv`` (see flexlib.study.scale) and ``overheads.csv``, the cost of penalty and curvature in per cent
-of a step. Takes some minutes:
+``training.csv`` (see flexlib.study.scale) and ``overheads.csv``, the cost of penalty and curvature
+in per cent of a step. Takes some minutes:
 
     python benchmarks/gpu/training.py --out data/benchmarks/gpu
 """

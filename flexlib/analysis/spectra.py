@@ -27,6 +27,8 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from flexlib import paths
+from flexlib.analysis import stored
 from flexlib.errors import FlexError
 from flexlib.training import fourier
 from flexlib.training.fourier import Factors
@@ -58,6 +60,8 @@ def of_factors(
     update ``scaling * B @ A``. ``quantity`` and ``x`` are
 
     - ``share``, of a factor's energy in the band of frequencies that ends at x (1 is Nyquist);
+    - ``rank_share``, of the energy of B at frequency x of the DFT over the rank index, conjugates
+      together (see :mod:`flexlib.training.layout`);
     - ``row_share``, ``column_share``: of the update's energy by frequency along outputs and inputs;
     - ``radial_share``: by hypot of both, in rings that end at x (the last one is the corners);
     - ``singular_value``: the x-th, 1 is the largest, in units of the update's norm;
@@ -91,10 +95,15 @@ def read_adapter(folder: Path) -> list[Factors]:
     """The factors of a stored adapter, in PEFT's format, in the order of layers.
 
     Raises:
-        FlexError: it is no LoRA of linear layers.
+        FlexError: there is none, as in a run that was stored compactly, or it is no LoRA of linear
+            layers.
     """
     from safetensors.torch import load_file
 
+    if not folder.is_dir():
+        raise FlexError(
+            f"run {folder.parent.name} has no adapter; it was stored compactly or untrained"
+        )
     config = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
     weights = load_file(folder / "adapter_model.safetensors")
     if config["peft_type"] != "LORA" or config.get("alpha_pattern"):
@@ -164,6 +173,43 @@ def ratios(table: pd.DataFrame, null: str = "permuted", z: float = 1.96) -> pd.D
     return found[mean.notna() & (mean > 0)]
 
 
+def sizes(table: pd.DataFrame) -> pd.DataFrame:
+    """How large the update of each run is: ``run_id, profile, arm, seed``, ``norm`` (Frobenius, of all
+    modules together) and ``effective_rank`` (mean over modules).
+
+    Args:
+        table: of the analysis ``spectra``.
+    """
+    keys = ["run_id", "profile", "arm", "seed"]
+    delta = table[table["part"] == "delta"]
+    norms, ranks = (delta[delta["quantity"] == q] for q in ("norm", "effective_rank"))
+    squares = norms.assign(norm=norms["value"] ** 2).groupby(keys, sort=False)["norm"].sum()
+    means = ranks.groupby(keys, sort=False)["value"].mean()
+    return pd.concat([np.sqrt(squares), means.rename("effective_rank")], axis=1).reset_index()
+
+
+def rank_shares(folder: Path | None = None, *, profile: str | None = None) -> pd.DataFrame:
+    """Energy of B by rank frequency in each stored run: ``run_id, profile, arm, seed, x, value``, the
+    mean over modules of the ``rank_share`` of :func:`of_factors`.
+
+    Runs that were stored before it was a part of their spectra have it computed from their adapters.
+
+    Raises:
+        FlexError: a run is corrupt.
+    """
+    keys = ["run_id", "profile", "arm", "seed"]
+    table = stored.read("spectra", folder, profile=profile)
+    known = table[table["quantity"] == "rank_share"]
+    frames = [known.groupby([*keys, "x"], sort=False)["value"].mean().reset_index()]
+    older = table[~table["run_id"].isin(known["run_id"])]
+    for run in older[keys].drop_duplicates().to_dict("records"):
+        modules = read_adapter(Path(folder or paths.RUNS) / run["run_id"] / "adapter")
+        profiles = [_rank_profile(f.B[None].double()) for f in modules if f.B.any()]
+        shares = pd.DataFrame({x: float(v[0]) for (_, x), v in p.items()} for p in profiles).mean()
+        frames.append(pd.DataFrame({**run, "x": shares.index, "value": shares.to_numpy()}))
+    return pd.concat(frames, ignore_index=True)
+
+
 # --- one module ---------------------------------------------------------------------------------
 
 
@@ -175,8 +221,16 @@ def _of_module(
         yield part, "norm", None, float(w.norm()), {}
         if w.any():
             permuted = w[0, _permutations(w.shape[-1], draws, rng)]
-            random = torch.randn(permuted.shape, generator=rng, dtype=w.dtype)
-            yield from _with_nulls(part, _factor_profile, (w,), (permuted,), (random,))
+            drawn = torch.randn(permuted.shape, generator=rng, dtype=w.dtype)
+            yield from _with_nulls(part, _factor_profile, (w,), (permuted,), (drawn,))
+            if part == "B":
+                yield from _with_nulls(
+                    part,
+                    _rank_profile,
+                    (B[None],),
+                    (permuted.reshape(-1, *B.shape),),
+                    (drawn.reshape(-1, *B.shape),),
+                )
     norm = float(scaling * fourier.energy(B.mT, A).sqrt())
     yield "delta", "norm", None, norm, {}
     if norm == 0:
@@ -203,7 +257,7 @@ def _with_nulls(
     found = profile(*actual)
     nulls = {"permuted": profile(*permuted) if permuted else {}, "random": profile(*random)}
     for (quantity, x), value in found.items():
-        spread = {}
+        spread: dict[str, float] = {}
         for null, values in nulls.items():
             if (quantity, x) in values:
                 draws = values[quantity, x]
@@ -221,6 +275,14 @@ def _factor_profile(w: Tensor) -> dict[Profile, Tensor]:
     one = torch.ones(len(w), 1, 1, dtype=w.dtype)
     energy = fourier.band_energy(w[:, None], one, _BOUNDS)[..., 0]  # the one row's frequency is 0
     return _shares("share", [*_BOUNDS, 1.0], energy)
+
+
+def _rank_profile(B: Tensor) -> dict[Profile, Tensor]:
+    """Shares of energy by frequency along the last axis: (draws, m, rank)."""
+    energy = torch.view_as_real(torch.fft.rfft(B, norm="ortho")).square().sum((-1, -3))
+    rank = B.shape[-1]
+    energy[..., 1 : (rank + 1) // 2] *= 2  # those that stand for a conjugate too
+    return _shares("rank_share", fourier.frequencies(rank)[: rank // 2 + 1].tolist(), energy)
 
 
 def _delta_profile(rows: Tensor, columns: Tensor) -> dict[Profile, Tensor]:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 def permute_residual(model: nn.Module, order: Sequence[int]) -> None:
     """Renumber the residual stream (``order``: hidden_size). The function stays the same."""
     llama = _llama(model)
-    order = torch.as_tensor(order)
+    index = torch.as_tensor(order)
     columns = [llama.model.embed_tokens]
     if llama.lm_head.weight is not llama.model.embed_tokens.weight:
         columns.append(llama.lm_head)
@@ -28,11 +28,11 @@ def permute_residual(model: nn.Module, order: Sequence[int]) -> None:
         columns += [attention.q_proj, attention.k_proj, attention.v_proj]
         columns += [mlp.gate_proj, mlp.up_proj]
         for module in (attention.o_proj, mlp.down_proj):
-            _permute_rows(module, order)
+            _permute_rows(module, index)
     for norm in norms:
-        _index(norm.weight, order, 0)
+        _index(norm.weight, index, 0)
     for module in columns:
-        _permute_columns(module, order)
+        _permute_columns(module, index)
 
 
 def permute_values(model: nn.Module, order: Sequence[int]) -> None:
@@ -47,11 +47,11 @@ def permute_values(model: nn.Module, order: Sequence[int]) -> None:
 def permute_hidden(model: nn.Module, order: Sequence[int]) -> None:
     """Renumber the hidden units of the MLPs (``order``: intermediate_size). The function stays the
     same."""
-    order = torch.as_tensor(order)
+    index = torch.as_tensor(order)
     for layer in _llama(model).model.layers:
-        _permute_rows(layer.mlp.gate_proj, order)
-        _permute_rows(layer.mlp.up_proj, order)
-        _permute_columns(layer.mlp.down_proj, order)
+        _permute_rows(layer.mlp.gate_proj, index)
+        _permute_rows(layer.mlp.up_proj, index)
+        _permute_columns(layer.mlp.down_proj, index)
 
 
 def permute_queries(model: nn.Module, order: Sequence[int]) -> None:
@@ -62,7 +62,7 @@ def permute_queries(model: nn.Module, order: Sequence[int]) -> None:
             _permute_rows(module, _within_heads(module.weight.shape[0], order))
 
 
-def _llama(model: nn.Module) -> Any:
+def _llama(model: Any) -> Any:
     return model.get_base_model() if hasattr(model, "get_base_model") else model
 
 

@@ -32,7 +32,8 @@ from myst_nb import glue
 
 from flexlib.figures import style
 
-# In an output's metadata: {"csv": text or None, "vega": specification or None, "cell": its execution count or None}.
+# In an output's metadata: {"csv": text or None, "vega": specification or None, "cell": its execution
+# count or None}.
 SOURCE = "flexlib"
 
 __all__ = ["glue_figure", "glue_table", "glue_value", "span", "use_book_style", "verdict_badge"]

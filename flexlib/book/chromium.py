@@ -15,7 +15,7 @@ import subprocess
 import tempfile
 import time
 from dataclasses import dataclass, field
-from typing import Self
+from typing import Any, Self
 
 PROGRAM = shutil.which("chromium") or shutil.which("chromium-browser")
 
@@ -59,7 +59,7 @@ class Chromium:
             os.dup2(writer, 4)
 
         self._process = subprocess.Popen(
-            [PROGRAM, *FLAGS, f"--user-data-dir={self._profile.name}"],
+            [PROGRAM or "chromium", *FLAGS, f"--user-data-dir={self._profile.name}"],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -68,7 +68,9 @@ class Chromium:
         )
         os.close(to_browser)
         os.close(from_browser)
-        self._buffer, self._events, self._last_id, self._session = b"", [], 0, None
+        self._buffer, self._last_id = b"", 0
+        self._events: list[dict[str, Any]] = []
+        self._session: str | None = None
         target = self.call("Target.createTarget", url="about:blank")["targetId"]
         attached = self.call("Target.attachToTarget", targetId=target, flatten=True)
         self._session = attached["sessionId"]
@@ -132,7 +134,7 @@ class Chromium:
                 entry = params["entry"]
                 seen.errors.append(f"{entry['text']} {entry.get('url', '')}")
 
-    def evaluate(self, script: str) -> object:
+    def evaluate(self, script: str) -> Any:
         """The value of a JavaScript expression in the page, once it is there if it is a promise.
 
         Raises:
@@ -165,7 +167,12 @@ class Chromium:
 
     def press(self, key: str, code: int = 0, text: str = "") -> None:
         """Press and release a key: its DOM name, its virtual key code, the text that it types."""
-        key_of = {"key": key, "code": key, "windowsVirtualKeyCode": code, "text": text}
+        key_of: dict[str, Any] = {
+            "key": key,
+            "code": key,
+            "windowsVirtualKeyCode": code,
+            "text": text,
+        }
         self.call("Input.dispatchKeyEvent", type="keyDown", **key_of)
         self.call("Input.dispatchKeyEvent", type="keyUp", **key_of)
 

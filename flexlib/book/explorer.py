@@ -3,7 +3,8 @@
 A page opened from disk may not fetch, but it may load scripts. So every benchmark of a profile becomes
 ``_data/programs/PROFILE-BENCHMARK.js``, gzipped and in base64, loaded when it is asked for::
 
-    {"tasks": [{"id", "prompt" or null, "programs": [text, ...]}], "verdicts": [name, ...], "details": [text, ...],
+    {"tasks": [{"id", "prompt" or null, "programs": [text, ...]}],
+     "verdicts": [name, ...], "details": [text, ...],
      "runs": [{"arm", "seed", "id", "answers": [[program, verdict, detail] for each task]}]}
 
 Most programs of a task are equal, so each is kept once. ``index.js`` says which files there are. Of several
@@ -41,19 +42,20 @@ FAMILIES = {
     "multipl-e-mbpp": "MBPP",
     "mbpp": "MBPP",
 }
+_MULTIPL_E = (
+    "Prompts: MultiPL-E, Cassano et al. 2022, BSD 3-Clause with a clause against training on it"
+)
 NOTICES = {
     "nanobench": "NanoBench is part of this study (MIT).",
     "humaneval": "Prompts: HumanEval, Chen et al. 2021, MIT.",
-    "multipl-e": "Prompts: MultiPL-E, Cassano et al. 2022, BSD 3-Clause with a clause against training on it; translated "
-    "from HumanEval, Chen et al. 2021, MIT.",
-    "multipl-e-mbpp": "Prompts: MultiPL-E, Cassano et al. 2022, BSD 3-Clause with a clause against training on it; adapted "
-    "from MBPP, Austin et al. 2021, CC BY 4.0.",
+    "multipl-e": f"{_MULTIPL_E}; translated from HumanEval, Chen et al. 2021, MIT.",
+    "multipl-e-mbpp": f"{_MULTIPL_E}; adapted from MBPP, Austin et al. 2021, CC BY 4.0.",
     "mbpp": "Prompts: MBPP, Austin et al. 2021, CC BY 4.0; laid out as docstrings.",
 }
 
 WITHHELD = (
-    "The prompts of {} are not part of this repository and were not at hand when this site was built: only the programs "
-    "are shown."
+    "The prompts of {} are not part of this repository and were not at hand when this site was built: "
+    "only the programs are shown."
 )
 
 _log = logging.getLogger(__name__)
@@ -109,8 +111,8 @@ def collect(runs: Iterable[Path], benchmark: str, texts: dict[str, str] | None) 
         arm = " ".join(filter(None, (config["arm"], config.get("variant"))))
         shown.append({"arm": arm, "seed": config["seed"], "id": run.name, "answers": answers})
     shown.sort(key=lambda r: (r["arm"] != "base", r["arm"], r["seed"]))
-    for run in shown:
-        run["answers"] = [run["answers"].get(task) for task in tasks]
+    for row in shown:
+        row["answers"] = [row["answers"].get(task) for task in tasks]
     return {
         "tasks": [
             {"id": task, "prompt": texts.get(task) if texts else None, "programs": list(programs)}

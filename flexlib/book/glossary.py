@@ -1,7 +1,9 @@
-"""Sphinx extension: the first use of a glossary's word on a page leads to the glossary and tells what it means.
+"""Sphinx extension: the first use of a glossary's word on a page leads to the glossary and tells
+what it means.
 
-The glossary is the page ``glossary`` with Sphinx's directive of that name. Authors mark nothing: words are found
-in the running text of every other page, not in headings, tables, captions, links or code.
+The glossary is the page ``glossary`` with Sphinx's directive of that name. Authors mark nothing:
+words are found in the running text of every other page, not in headings, tables, captions, links or
+code.
 """
 
 from __future__ import annotations
@@ -69,7 +71,8 @@ def explain(doctree: nodes.document, words: dict[str, Entry], link: str) -> None
 def _term(word: str, entry: Entry, link: str) -> nodes.raw:
     tip = f"tip-{entry.anchor}"
     html = (
-        f'<span class="term"><a href="{escape(link)}#{entry.anchor}" aria-describedby="{tip}">{escape(word)}</a>'
+        f'<span class="term"><a href="{escape(link)}#{entry.anchor}" aria-describedby="{tip}">'
+        f"{escape(word)}</a>"
         f'<span role="tooltip" id="{tip}">{escape(entry.meaning)}</span></span>'
     )
     return nodes.raw("", html, format="html")

@@ -15,10 +15,11 @@ import pandas as pd
 import yaml
 
 from flexlib import paths
+from flexlib.book import claims as shown
 from flexlib.book import verdict_badge
 from flexlib.errors import FlexError
 from flexlib.figures.style import ARM_NAMES
-from flexlib.study import paper, stats
+from flexlib.study import inference, paper, stats
 
 #: Scales in the order in which they are shown, and what they are called.
 SCALES = {
@@ -43,7 +44,8 @@ ARMS = (
 
 #: A claim in about ten words, in the order of the cards. Others come after them, in their own words.
 SHORT = {
-    "C3": "The Fourier penalty, as released, raises Java over plain LoRA.",
+    "C3-lora": "The Fourier penalty, as released, raises Java over plain LoRA.",
+    "C3-base": "LoRA with the Fourier penalty raises Java over the base.",
     "S-C3-lora": "The Fourier penalty, as released, raises Java over plain LoRA.",
     "C3-described": "The Fourier penalty, as described, raises Java over plain LoRA.",
     "S-C3-described": "The Fourier penalty, as described, raises Java over plain LoRA.",
@@ -57,7 +59,9 @@ SHORT = {
     "S-C1-python": "LoRA on MBPP raises Python over the base.",
     "C1": "LoRA on few Python problems beats broad Python tuning.",
     "S-merged": "The Fourier adapter does better unmerged than merged.",
-    "C2a": "Sophia reaches AdamW's final loss in fewer steps.",
+    "C2a-reached": "Sophia reaches AdamW's final loss in most seeds.",
+    "C2a-steps": "Sophia reaches a loss in fewer steps than AdamW.",
+    "C2a-final-loss": "Sophia ends at a lower validation loss than AdamW.",
     "C2b": "Sophia and AdamW end at about the same pass@1.",
 }
 
@@ -74,8 +78,8 @@ class Effect(NamedTuple):
 class Summary:
     """What the figure and the sentence of the page are made from.
 
-    ``rates`` has ``scale, arm, language, tasks, seeds, pass_at_k, low, high``, ``by_seed`` one row a run; ``missing`` says
-    which arms were not run, ``findings`` has a sentence for each scale.
+    ``rates`` has ``scale, arm, language, tasks, seeds, pass_at_k, low, high``, ``by_seed`` one row
+    a run; ``missing`` says which arms were not run, ``findings`` has a sentence for each scale.
     """
 
     rates: pd.DataFrame
@@ -84,16 +88,19 @@ class Summary:
     findings: dict[str, str]
 
 
-def summary(verdicts: pd.DataFrame, seed: int) -> Summary:
-    """The summary of everything stored, every profile that has runs of its base or of plain LoRA.
+def summary(verdicts: pd.DataFrame, seed: int, states: Mapping[str, pd.DataFrame]) -> Summary:
+    """The summary of every profile that has runs of plain LoRA; where none has, of those with a base.
+
+    ``states`` has what became of the claims of a profile (:func:`flexlib.study.claims.state`).
 
     Raises:
         FlexError: there is none.
     """
     rates, by_seed, missing, findings = [], [], [], {}
+    needed = "lora" if (verdicts["arm"] == "lora").any() else "base"
     for profile, scale in SCALES.items():
         stored = verdicts[verdicts["profile"] == profile]
-        if not {"base", "lora"} & set(stored["arm"]):
+        if needed not in set(stored["arm"]):
             continue
         arms, notes = shown_arms(set(stored["arm"]))
         missing += [(scale, note) for note in notes]
@@ -103,27 +110,32 @@ def summary(verdicts: pd.DataFrame, seed: int) -> Summary:
         rates.append(each.assign(scale=scale, arm=each["arm"].map(ARM_NAMES)))
         runs = seed_rates(chosen)
         by_seed.append(runs.assign(scale=scale, arm=runs["arm"].map(ARM_NAMES)))
-        findings[profile] = finding(*java_effects(chosen, seed), _smallest_effect(profile))
+        findings[profile] = finding(
+            *java_effects(chosen, seed, states.get(profile)), _smallest_effect(profile)
+        )
     if not rates:
         raise FlexError(
             "the landing page shows what was found, and the store has no run: see `flexlib grid -h`"
         )
     notes = [f"{note} ({scale})" if len(rates) > 1 else note for scale, note in missing]
-    tables = (pd.concat(parts, ignore_index=True) for parts in (rates, by_seed))
-    return Summary(*tables, notes, findings)
+    whole, runs = (pd.concat(parts, ignore_index=True) for parts in (rates, by_seed))
+    return Summary(whole, runs, notes, findings)
 
 
-def java_effects(verdicts: pd.DataFrame, seed: int) -> list[Effect | None]:
+def java_effects(
+    verdicts: pd.DataFrame, seed: int, state: pd.DataFrame | None
+) -> tuple[Effect | None, Effect | None, Effect | None]:
     """In Java: plain LoRA over the base, the released penalty over plain LoRA, and over its control without
     frequencies; None for what was not run."""
     java = verdicts[verdicts["language"] == "Java"]
     control = next((arm for arm in ARMS[3] if arm in set(java["arm"])), "")
     pairs = [("lora", "base"), ("fourier-released", "lora"), ("fourier-released", control)]
-    found = [stats.contrasts(java, [pair], seed=seed) for pair in pairs]
-    return [
+    found = [inference.contrasts(java, [pair], seed=seed, state=state) for pair in pairs]
+    first, second, third = (
         None if table.empty else Effect(*table[["difference", "low", "high"]].iloc[0])
         for table in found
-    ]
+    )
+    return first, second, third
 
 
 def _smallest_effect(profile: str) -> float:
@@ -184,8 +196,7 @@ def finding(tuned: Effect | None, penalised: Effect | None, meaningless: Effect 
         first = "Training on Python alone changes Java by nothing that these runs can show"
     if penalised is None:
         return first + "; the penalty was not run."
-    opposed = tuned is not None and _sign(tuned) > 0 > _sign(penalised)
-    if opposed:
+    if tuned is not None and _sign(tuned) > 0 > _sign(penalised):
         most = abs(penalised.difference) > tuned.difference / 2
         second = f"the penalty takes {'most' if most else 'part'} of that gain away"
     elif _sign(penalised):
@@ -229,30 +240,33 @@ States = Mapping[str, tuple[pd.DataFrame, pd.DataFrame]]
 def cards(states: States, pages: Mapping[str, str]) -> str:
     """A card for every claim that was run, as Markdown of sphinx-design.
 
-    ``states`` has the claims and what became of them (:func:`flexlib.study.stats.assess`), by id, for each profile; ``pages``
-    has the page for an id's first letters.
+    ``states`` has the claims and what became of them (:func:`flexlib.study.claims.state`), by id,
+    for each profile; ``pages`` has the page for an id's first letters.
     """
-    text = ["::::{grid} 1 2 2 3", ":gutter: 2", ":class-container: claims", ""]
+    text = [":::::{grid} 1 2 2 3", ":gutter: 2", ":class-container: claims", ""]
     for profile, claim, row in _each(states):
         if row["verdict"] == "not run":
             continue
         page = next((page for start, page in pages.items() if claim.id.startswith(start)), "claims")
         text += [
-            ":::{grid-item-card}",
+            "::::{grid-item-card}",
             ":class-card: claim",
             "",
             SHORT.get(claim.id, claim.statement),
             "",
-            f"{verdict_badge(row['verdict'])} **{_number(claim.metric, row['difference'])}**",
-            f"{_number(claim.metric, row['low'], '')} to {_number(claim.metric, row['high'], '')}, {row['seeds']:.0f} seeds",
+            f"{verdict_badge(row['verdict'])} **{shown.number(claim.metric, row['difference'])}**",
+            (
+                f"{shown.number(claim.metric, row['low'], '')} to "
+                f"{shown.number(claim.metric, row['high'], '')}, {row['seeds']:.0f} seeds"
+            ),
             "",
-            "```{card-footer}",
+            ":::{card-footer}",
             f"[{claim.id}, profile {profile}]({page}.md)",
-            "```",
             ":::",
+            "::::",
             "",
         ]
-    return "\n".join([*text, "::::"])
+    return "\n".join([*text, ":::::"])
 
 
 def not_run(states: States) -> str:
@@ -268,16 +282,6 @@ def _each(states: States) -> Iterator[tuple[str, Any, pd.Series]]:
     ]
     for profile, claim, state in sorted(every, key=lambda e: places.get(e[1].id, len(places))):
         yield profile, claim, state.loc[claim.id]
-
-
-def _number(metric: str, value: float, unit: str | None = None) -> str:
-    """A difference in its unit, or in another that is given."""
-    number, own = (
-        (f"{100 * value:+.1f}", " points")
-        if metric == "pass@1"
-        else (f"{100 * value:+.0f}", " % steps")
-    )
-    return f"{number}{own if unit is None else unit}".replace("-", "\N{MINUS SIGN}")
 
 
 def citation(root: Path = paths.ROOT) -> str:

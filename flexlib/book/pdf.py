@@ -49,14 +49,13 @@ def combined(html: Path, names: Iterable[str], cover: str) -> str:
         n: BeautifulSoup((html / f"{n}.html").read_text(encoding="utf-8"), "html.parser")
         for n in names
     }
-    head = next(
-        (s.head for s in soups.values() if "mathjax" in str(s.head).lower()), soups[names[0]].head
-    )
+    heads = [_only(soup, "head", name) for name, soup in soups.items()]
+    head = next((h for h in heads if "mathjax" in str(h).lower()), heads[0])
     for script in head.find_all("script", src=lambda src: src and "book.js" in src):
         script.decompose()  # nothing sorts on paper
     chapters = [_chapter(soups[name], name, set(names)) for name in names]
     listed = "".join(
-        f'<li><a href="#{name}">{chapter.h1.get_text(strip=True)}</a></li>'
+        f'<li><a href="#{name}">{_only(chapter, "h1", name).get_text(strip=True)}</a></li>'
         for name, chapter in zip(names, chapters, strict=True)
     )
     body = "".join(map(str, chapters))
@@ -70,9 +69,7 @@ def combined(html: Path, names: Iterable[str], cover: str) -> str:
 
 def _chapter(soup: BeautifulSoup, name: str, names: set[str]) -> Tag:
     """A page's article, with anchors that are unique in the whole and links that lead to them."""
-    article = soup.select_one("article.bd-article")
-    if article is None:
-        raise FlexError(f"{name}.html has no article: is it a page of this book?")
+    article = _only(soup, "article.bd-article", name)
     for tag in article.find_all("noscript"):
         tag.unwrap()
     for tag in article.select(DROPPED):
@@ -82,13 +79,20 @@ def _chapter(soup: BeautifulSoup, name: str, names: set[str]) -> Tag:
     for tag in article.find_all(id=True):
         tag["id"] = f"{name}--{tag['id']}"
     for link in article.find_all("a", href=True):
-        page, _, anchor = link["href"].partition("#")
+        page, _, anchor = str(link["href"]).partition("#")
         page = page.removesuffix(".html") or name
         if page in names:
             link["href"] = f"#{page}--{anchor}" if anchor else f"#{page}"
     article.name = "section"
-    article["id"], article["class"] = name, ["chapter"]
+    article["id"], article["class"] = name, "chapter"
     return article
+
+
+def _only(tag: Tag, selector: str, name: str) -> Tag:
+    found = tag.select_one(selector)
+    if found is None:
+        raise FlexError(f"{name}.html has no {selector}: is it a page of this book?")
+    return found
 
 
 def write(html: Path, toc: Path, target: Path, cover: str) -> None:

@@ -10,8 +10,8 @@
         .zenodo.json              the same for Zenodo
         SHA256SUMS                of every other file: ``sha256sum -c SHA256SUMS``
 
-Unpacked, with the packages of constraints.txt, ``python -m flexlib regrade`` judges every stored program again
-without a network. Equal content gives equal bytes.
+Unpacked, with the packages of constraints.txt, ``python -m flexlib regrade`` judges every stored
+program again, without a network. Equal content gives equal bytes.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ import subprocess
 import sys
 import tarfile
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -91,10 +91,12 @@ def members(root: Path, html: Path, book_pdf: Path) -> dict[str, bytes]:
 
 
 def citation(root: Path) -> dict[str, Any]:
+    """The content of CITATION.cff."""
     return yaml.safe_load((root / "CITATION.cff").read_text(encoding="utf-8"))
 
 
 def as_json(data: Any) -> bytes:
+    """Plain data as indented JSON, keys in their order."""
     return (json.dumps(data, indent=2, ensure_ascii=False) + "\n").encode()
 
 
@@ -158,7 +160,7 @@ def zenodo(work: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def pack(
-    files: Mapping[str, bytes], folder: str, target: Path, runnable: set[str] = frozenset()
+    files: Mapping[str, bytes], folder: str, target: Path, runnable: Collection[str] = ()
 ) -> None:
     """Write a .tar.gz of the files below ``folder``; the time is no part of it."""
     with (

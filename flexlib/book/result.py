@@ -34,7 +34,9 @@ def result_figure(folder: Path | None = None) -> bytes:
         axes.set_xlim(left=0)
         axes.set_xlabel("pass@1 on NanoBench (95 % interval over tasks and seeds)")
         target = io.BytesIO()
-        axes.figure.savefig(target, format="svg", metadata={"Date": None})
+        figure = axes.get_figure(root=True)
+        assert figure
+        figure.savefig(target, format="svg", metadata={"Date": None})
     return target.getvalue()
 
 

@@ -70,7 +70,7 @@ def reread_stale_pages(
     way the two differ.
     """
     known, now = getattr(env, "flexlib_inputs", None), digest(project_of(app))
-    env.flexlib_inputs = now
+    env.flexlib_inputs = now  # type: ignore[attr-defined]  # Sphinx saves what is on it
     return [] if known == now else sorted(env.found_docs)
 
 

@@ -1,9 +1,10 @@
 """Sphinx extension: beside every figure and table its data and the code that made it.
 
-The data of a glued figure or table (:data:`flexlib.book.SOURCE`) becomes ``_data/PAGE/NAME.csv`` and, where it can
-be pointed at, ``NAME.js``. Code cells whose output stands elsewhere on the page leave no bar behind: they
-move to a folded part at the end of the page, to which the figures link. A table that only says that
-something was not run is marked, so that the style sheet leaves its caption alone.
+The data of a glued figure or table (:data:`flexlib.book.SOURCE`) becomes ``_data/PAGE/NAME.csv``
+and, where it can be pointed at, ``NAME.js``. Code cells whose output stands elsewhere on the page
+leave no bar behind: they move to a folded part at the end of the page, to which the figures link. A
+table that only says that something was not run is marked, so that the style sheet leaves its
+caption alone.
 """
 
 from __future__ import annotations

@@ -12,11 +12,21 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from flexlib import __version__
-from flexlib.cli import analyse, doctor, grade, nanobench, regrade, run, tune
+from flexlib.cli import (
+    analyse,
+    calibrate,
+    doctor,
+    grade,
+    nanobench,
+    regrade,
+    run,
+    sweep,
+    tune,
+)
 from flexlib.errors import FlexError
 
 # Each has ``add_parser(commands)``, and imports what is slow to import when its command is called.
-COMMANDS = (run, regrade, analyse, doctor, grade, nanobench, tune)
+COMMANDS = (run, regrade, analyse, doctor, grade, nanobench, tune, calibrate, sweep)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -100,7 +100,12 @@ def _options(args: argparse.Namespace) -> dict:
 # Files of rows ---------------------------------------------------------------------------------
 
 
-def _grade_rows(args, rows: list[dict], programs: list[Program], expected) -> int:
+def _grade_rows(
+    args: argparse.Namespace,
+    rows: list[dict],
+    programs: list[Program],
+    expected: set[str] | None,
+) -> int:
     """Grade programs into ``--out``, row by row; what is there already is not graded again."""
     default = "human-eval" if args.format == "human-eval" else "flexlib"
     if args.format == "multipl-e":
@@ -121,7 +126,7 @@ def _grade_rows(args, rows: list[dict], programs: list[Program], expected) -> in
             file.write(json.dumps(written) + "\n")
     journal.unlink(missing_ok=True)
     print(f"{len(verdicts)} verdicts in {out}")
-    ids = [row.get("task_id", row.get("id")) for row in rows]
+    ids = [str(row.get("task_id", row.get("id"))) for row in rows]
     return report(ids, verdicts, expected, args.k)
 
 
@@ -176,7 +181,7 @@ def _resumed(journal: Path, programs: list[Program], options: dict) -> Iterator[
         if known:
             print(f"resuming: {len(known)} verdicts are there already")
     keys = [_key(program) for program in programs]
-    todo = [program for program, key in zip(programs, keys) if key not in known]
+    todo = [program for program, key in zip(programs, keys, strict=True) if key not in known]
     fresh = grade(todo, **options)
     try:
         journal.parent.mkdir(parents=True, exist_ok=True)
@@ -186,7 +191,7 @@ def _resumed(journal: Path, programs: list[Program], options: dict) -> Iterator[
     with file:
         if file.tell():
             file.write("\n")  # in case the last line was cut off
-        for program, key in zip(programs, keys):
+        for program, key in zip(programs, keys, strict=True):
             if key in known:
                 row = known[key]
                 yield Verdict(program.id, row["verdict"], row["detail"], row["seconds"])
@@ -263,7 +268,8 @@ def report(ids: list[str], verdicts: list[Verdict], expected: set[str] | None, k
     by_task: dict[str, list[bool]] = defaultdict(list)
     for task_id, verdict in zip(ids, verdicts, strict=True):
         by_task[str(task_id)].append(verdict.passed)
-    missing = (expected or set()) - set(by_task)
+    expected = expected or set()
+    missing = expected - set(by_task)
     if missing:
         print(
             f"no rate: {len(missing)} of {len(expected)} problems have no sample (first: "
@@ -313,6 +319,7 @@ def _selfcheck(args: argparse.Namespace) -> int:
 
 
 def write_findings(path: Path, findings: Iterable[selfcheck.Finding]) -> None:
+    """Write what the selfcheck found as CSV."""
     with _whole_file(path) as file:
         rows = csv.writer(file)
         rows.writerow(["set", "programs", "passed", "surprises"])

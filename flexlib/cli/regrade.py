@@ -24,6 +24,9 @@ def _regrade(args: argparse.Namespace) -> int:
     for result in regrade.regrade(options.machine(args), args.runs, write=not args.check):
         programs += result.programs
         changed += len(result.changes)
+        if not result.programs:
+            print(f"{result.run_id} {result.benchmark}: stored compactly, without completions")
+            continue
         outcome = f"{len(result.changes)} changed" if result.changes else "unchanged"
         print(f"{result.run_id} {result.benchmark}: {result.programs} verdicts, {outcome}")
         for task_id, sample, old, new in result.changes:

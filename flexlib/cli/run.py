@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,6 +31,10 @@ def add_parser(commands: options.Commands) -> None:
         "--slurm", nargs="*", metavar="KEY=VALUE",
         help="a job a run; submitit's parameters such as slurm_partition=gpu (cluster=local: here)",
     )  # fmt: skip
+    grid.add_argument(
+        "--compact", action="store_true",
+        help="of runs made now, keep neither adapter nor completions",
+    )  # fmt: skip
     options.add_configuration(grid)
     options.add_machine(grid)
     grid.set_defaults(command=_grid)
@@ -43,17 +48,32 @@ def _run(args: argparse.Namespace) -> None:
 
 
 def _grid(args: argparse.Namespace) -> None:
-    from flexlib.runs import cluster, grid
-
     wanted = [options.load(args, arm, seed) for seed in args.seeds for arm in args.arm]
-    wanted, machine = list(dict.fromkeys(wanted)), options.machine(args)
-    if args.slurm is None:
+    make(wanted, options.machine(args), slurm=args.slurm, compact=args.compact)
+
+
+def make(
+    wanted: Sequence[config.RunConfig],
+    machine: Machine,
+    *,
+    slurm: Sequence[str] | None = None,
+    compact: bool = False,
+) -> None:
+    """Make runs, each a line or two. With ``compact``, those that the store does not have yet are left
+    without adapter and completions once they are analysed."""
+    from flexlib.runs import cluster, grid, store
+
+    wanted = list(dict.fromkeys(wanted))
+    whole = {run.name for run in store.run_folders(machine.store)}
+    if slurm is None:
         made = grid.grid(wanted, machine)
     else:
-        where, parameters = cluster.parse(args.slurm)
+        where, parameters = cluster.parse(slurm)
         made = cluster.grid(wanted, machine, cluster=where, parameters=parameters)
     for i, (configuration, folder) in enumerate(made, start=1):
         _report(configuration, folder, machine, f"[{i}/{len(wanted)}] ")
+        if compact and folder and folder.name not in whole:
+            store.compact(folder)
 
 
 def _report(

@@ -17,7 +17,7 @@ from pydantic import BeforeValidator, ConfigDict, TypeAdapter, ValidationError
 
 from flexlib.errors import FlexError
 
-T = TypeVar("T")
+T = TypeVar("T")  # a dataclass
 
 STRICT = ConfigDict(strict=True, extra="forbid")
 
@@ -63,8 +63,10 @@ def build(cls: type[T], table: Mapping[str, Any], section: str, **fixed: Any) ->
         return cls(**values, **fixed)
     except ValidationError as error:
         place = error.errors()[0]["loc"]
-        defaults = {f.name: f.default for f in dataclasses.fields(cls)}
-        raise FlexError(_said(error, f"{section}.{place[0]}", defaults.get(place[0]))) from None
+        defaults = {f.name: f.default for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
+        raise FlexError(
+            _said(error, f"{section}.{place[0]}", defaults.get(str(place[0])))
+        ) from None
 
 
 def value(type_: Any, value: Any, key: str) -> Any:

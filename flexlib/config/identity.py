@@ -32,17 +32,32 @@ def to_dict(config: RunConfig) -> dict[str, Any]:
     """The configuration as plain JSON data: benchmarks by name, fields that are None left out.
 
     An adapter of the kind ``lora`` is the section ``lora``, without its kind, and a training set of
-    which nothing but the answers is exchanged by ``format-only`` is ``training.answers``: so they were
-    called when there was nothing else.
+    which nothing but the answers is exchanged, by ``shuffled-alike``, has ``training.answers``
+    format-only: so they were called when there was nothing else. So was the arm of that name, which is
+    ``shuffled`` now (:func:`arm_of`).
     """
     data = _without_none(dataclasses.asdict(config))
     data["benchmarks"] = {b.pop("name"): b for b in data["benchmarks"]}
     if data.get("adapter", {}).get("kind") == "lora":
         data["lora"] = data.pop("adapter")
         del data["lora"]["kind"]
-    if data.get("data") == {"transform": "format-only"}:
-        data["training"]["answers"] = data.pop("data")["transform"]
+    if data.get("data") == {"transform": "shuffled-alike"}:
+        del data["data"]
+        data["training"]["answers"] = _SHUFFLED
+        if data["arm"] == "shuffled":
+            data["arm"] = _SHUFFLED
     return data
+
+
+# What the arm `shuffled` and its answers were called in the runs of before 2026-11-24. The arm format-only
+# of today has right answers.
+_SHUFFLED = "format-only"
+
+
+def arm_of(config: Mapping[str, Any]) -> str:
+    """The arm of a configuration as it is stored, by today's name."""
+    renamed = config.get("training", {}).get("answers") == _SHUFFLED == config["arm"]
+    return "shuffled" if renamed else config["arm"]
 
 
 def adapter_of(config: Mapping[str, Any]) -> dict[str, Any] | None:

@@ -201,7 +201,7 @@ def _check(config: RunConfig) -> None:
         raise FlexError("data.subset_seed draws data.size records; set that, too")
     if data and data.transform is None and data.share is not None:
         raise FlexError("data.share is that of the transformed records; set data.transform, too")
-    if not config.adapter:
+    if not (config.adapter and config.training):
         return
     name = config.adapter.kind
     kind = ADAPTERS[name]

@@ -78,20 +78,24 @@ class RegularizerSettings:
     The defaults are the released ones, but for ``form``, which has none.
     """
 
-    form: Literal["factor", "delta", "l2"]
+    form: Literal["factor", "delta", "l2", "rank", "nuclear"]
     strength: float = 0.01  # lambda
     matched: bool = False  # multiply by what makes it press as hard as the released penalty
     threshold: float = 0.5
     low_weight: float = 1.0
     high_weight: float = 0.1
     convention: Convention = "nyquist"
-    bands: Literal["rectangular", "radial"] = "rectangular"  # of the delta form
+    bands: Literal["rectangular", "radial"] = "rectangular"  # of two-dimensional transforms
     basis: Basis = "fourier"
     axis: Axis | None = None  # of basis=permuted: what is renumbered; None: the whole index
     layout_A: Literal["columns"] | None = (
         None  # how a factor is flattened; None: by rows, as stored
     )
     layout_B: Literal["columns"] | None = None
+    transform: Literal["last-axis", "both-axes"] | None = None  # of a factor; None: flattened
+    average: Literal["harmonic"] | None = None  # of bins, in the rank form; None: arithmetic
+    A_as: Literal["factor"] | None = None  # what A gets in the rank form; None: L2
+    equal_norm: str | None = None  # the arm whose final norm the strength is to reach: calibration
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -170,6 +174,12 @@ class RunConfig:
     def label(self) -> str:
         """The arm, with its overrides if there are any: what tables group by."""
         return f"{self.arm} {self.variant}" if self.variant else self.arm
+
+    def method(self) -> tuple[TrainingSettings, Adapter]:
+        """How an adapter is trained, and which: of an arm that trains one."""
+        if self.training is None or self.adapter is None:
+            raise ValueError(f"the arm {self.arm} trains nothing")
+        return self.training, self.adapter
 
     @property
     def is_random(self) -> bool:

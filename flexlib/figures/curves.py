@@ -77,8 +77,8 @@ def sweep(
     ax: Axes | None = None,
 ) -> Axes:
     """A quantity against one that was varied by factors, such as pass@1 (0..1) against the strength of a
-    penalty: ``x, y, low, high``, a line for each ``by``. On the page, a slider over the values of ``x``, called
-    ``slider``, tells the numbers at each."""
+    penalty: ``x, y, low, high``, a line for each ``by``. On the page, a slider over the values of
+    ``x``, called ``slider``, tells the numbers at each."""
     style.need(table, x, y, "low", "high", by)
     ax = style.axes(ax)
     for name, look in style.looks(style.in_order(table[by])).items():

@@ -18,8 +18,9 @@ LABEL = "pass@1 (95 % interval over tasks and seeds)"
 
 
 def pass_by_scale(rates: pd.DataFrame, by_seed: pd.DataFrame) -> np.ndarray:
-    """A panel for each ``scale``: ``arm`` down, ``language`` side by side, with ``pass_at_k, low, high`` (0..1)
-    and a small dot for every seed of ``by_seed`` (``scale, arm, language, seed, pass_at_k``)."""
+    """A panel for each ``scale``: ``arm`` down, ``language`` side by side, with ``pass_at_k, low,
+    high`` (0..1) and a small dot for every seed of ``by_seed`` (``scale, arm, language, seed,
+    pass_at_k``)."""
     scales = list(dict.fromkeys(rates["scale"]))
     counts = [rates.loc[rates["scale"] == scale, "arm"].nunique() for scale in scales]
     heights = [0.62 * n + 0.55 for n in counts]
@@ -35,8 +36,9 @@ def pass_by_scale(rates: pd.DataFrame, by_seed: pd.DataFrame) -> np.ndarray:
         ax.set_xlim(left=0)
         ax.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
         if len(scales) > 1:
-            ax.set_title(scale, loc="left", fontsize=11)
-            if ax is not axes[0, 0]:
+            first = ax is axes[0, 0]  # whose legend stands between its title and the axes
+            ax.set_title(scale, loc="left", fontsize=11, pad=28 if first else None)
+            if not first:
                 ax.get_legend().remove()
         chart = vega.dots(of, "pass_at_k", "arm", "language", LABEL, by_seed=seeds)
         charts.append(
@@ -48,7 +50,8 @@ def pass_by_scale(rates: pd.DataFrame, by_seed: pd.DataFrame) -> np.ndarray:
 
 
 def card(rates: pd.DataFrame, title: str, sentence: str) -> Figure:
-    """The picture of a link's preview, 1200 by 630 pixels at 100 dots an inch: title, finding, first scale."""
+    """The picture of a link's preview, 1200 by 630 pixels at 100 dots an inch: title, finding,
+    first scale."""
     figure = plt.figure(figsize=(12, 6.3), facecolor="white")
     figure.text(0.05, 0.9, title, fontsize=30, va="center")
     figure.text(0.05, 0.72, textwrap.fill(sentence, 68), fontsize=19, va="center", color="#333333")

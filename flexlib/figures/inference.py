@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -52,7 +53,7 @@ def best_of_many(
     ax = style.axes(ax)
     for i, name in enumerate(style.in_order(table["reported"])):
         gains = table.loc[table["reported"] == name, "gain"]
-        look = {"ls": style.LINES[i % 7], "color": style.COLORS[i % 7], "lw": 1.8}
+        look: dict[str, Any] = {"ls": style.LINES[i % 7], "color": style.COLORS[i % 7], "lw": 1.8}
         ax.ecdf(gains, complementary=True, label=name, **look)
     if published is not None:
         ax.axvline(published, color="0.3", lw=1.2)

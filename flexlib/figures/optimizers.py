@@ -64,13 +64,13 @@ def unclipped(training: pd.DataFrame, ax: Axes | None = None) -> Axes:
 
 
 def steps_to_target(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
-    """Steps to the control's final loss, minus the control's own, as a share of its steps:
+    """Steps to a loss that both reach, minus the control's own, as a share of its steps:
     ``arm, difference, low, high``."""
     ax = style.axes(ax, 1.3 + 0.42 * table["arm"].nunique() if "arm" in table else 4.0)
     ax.axvline(0, color="0.4", lw=1)
     style.dots(ax, table, "difference", "arm", None)
     ax.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
-    label = "steps to AdamW's final validation loss, minus AdamW's own (share of its steps)"
+    label = "steps to a loss that both reach, minus AdamW's own (share of the steps)"
     ax.set_xlabel(label)
     style.note(ax, table, vega.dots(table, "difference", "arm", None, label))
     return ax

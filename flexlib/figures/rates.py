@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.ticker import FuncFormatter, PercentFormatter
+from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 
 from flexlib.errors import FlexError
 from flexlib.figures import style, vega
@@ -40,6 +40,7 @@ def pass_rates(
     """
     ax = style.axes(ax, 1.3 + 0.42 * table[by].nunique() if by in table else 4.0)
     style.dots(ax, table, x, by, series)
+    ax.xaxis.set_major_locator(MaxNLocator(steps=[1, 2, 5, 10]))  # whole per cent
     ax.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
     ax.set_xlabel(label)
     style.note(ax, table, vega.dots(table, x, by, series, label))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -27,7 +29,7 @@ def against_null(
     ax.axhline(1, color="0.4", lw=1)
     for name, look in style.looks(style.in_order(table[by])).items():
         curve = table[table[by] == name].groupby("x")["ratio"].agg(["mean", "min", "max"])
-        drawn = {"ls": look.line, "marker": look.marker, "color": look.color}
+        drawn: dict[str, Any] = {"ls": look.line, "marker": look.marker, "color": look.color}
         ax.plot(curve.index, curve["mean"], label=name, ms=4, **drawn)
         ax.vlines(curve.index, curve["min"], curve["max"], color=look.color, lw=1)
     ax.set_ylim(bottom=0)
@@ -56,7 +58,7 @@ def singular_values(table: pd.DataFrame, by: str = "arm", ax: Axes | None = None
     ax.fill_between(null.index, low, high, color="0.5", alpha=0.25, lw=0, label="random factors")
     for name, look in style.looks(style.in_order(table[by])).items():
         curve = table[table[by] == name].groupby("x")["value"].mean()
-        drawn = {"ls": look.line, "marker": look.marker, "color": look.color}
+        drawn: dict[str, Any] = {"ls": look.line, "marker": look.marker, "color": look.color}
         ax.plot(curve.index, curve, label=name, ms=4, **drawn)
     ax.set_ylim(bottom=0)
     ax.set_xticks(np.asarray(null.index))

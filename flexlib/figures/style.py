@@ -3,14 +3,14 @@
 Series differ in colour *and* in marker, line style or hatching. The colours are those of Okabe and Ito, safe
 for colour-blind readers, two of them darkened until they stand out 3:1 from white (WCAG 2.2, 1.4.11). Arms of
 different families share colours, never marker and line as well, and no figure shows both. Dark ink on a
-transparent ground: the book's style sheet makes it legible in both themes. A figure remembers the table that it
-was drawn from, which the page offers as CSV.
+transparent ground: the book's style sheet makes it legible in both themes. A figure remembers the
+table that it was drawn from, which the page offers as CSV.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Hashable, Iterable
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import matplotlib.pyplot as plt
@@ -23,7 +23,7 @@ from flexlib.errors import FlexError
 
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#2F8FC9", "#B07A00", "#555555")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
-LINES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1)), (0, (1, 1)), (0, (8, 2)))
+LINES: tuple[Any, ...] = ("-", "--", "-.", ":", (0, (5, 1, 1, 1)), (0, (1, 1)), (0, (8, 2)))
 
 BLUE, VERMILION, GREEN, PURPLE, SKY, AMBER, GREY = COLORS
 INK = "#222222"
@@ -55,6 +55,7 @@ _BY_ARM = {
     "fourier-delta": Look(VERMILION, "D", (0, (8, 2))),
     "l2-matched": Look(AMBER, "P", (0, (8, 2))),
     "format-only": Look(GREY, "s", ":"),
+    "shuffled": Look(GREY, "v", "-."),
     "adamw": Look(INK, "s", "-"),
     "sophia": Look(GREEN, "o", "--"),
     "sophia-corrected": Look(PURPLE, "^", "-."),
@@ -76,33 +77,36 @@ _ALIASES = {
     "python": "Python", "java": "Java", "javascript": "JavaScript", "cpp": "C++",
     "nano base": "base", "LoRA on Python": "lora", "released": "fourier-released",
     "described": "fourier-described",
-    "as released": "fourier-released", "as the text describes": "fourier-described", "permuted basis": "fourier-permuted",
+    "as released": "fourier-released", "as the text describes": "fourier-described",
+    "permuted basis": "fourier-permuted",
     "orthogonal basis": "fourier-orthogonal", "on the update": "fourier-delta", "L2": "l2-matched",
-    "format only": "format-only", **{name: arm for arm, name in ARM_NAMES.items()},
+    "format only": "format-only", "shuffled answers": "shuffled",
+    **{name: arm for arm, name in ARM_NAMES.items()},
 }  # fmt: skip
 
 
-def looks(names: Iterable[Hashable]) -> dict[Hashable, Look]:
+def looks(names: Iterable[Any]) -> dict[Any, Look]:
     """The look of each series of a figure: its own if it is a language or an arm, by any name that the book
     has for it, else by its place. Names that are neither never get a colour that is taken in this figure
     while another is free."""
     names = list(names)
-    own = {name: LANGUAGES.get(_key(name)) or _BY_ARM.get(_key(name)) for name in names}
-    taken = {look.color for look in own.values() if look}
+    known = LANGUAGES | _BY_ARM
+    own = {name: known[_key(name)] for name in names if _key(name) in known}
+    taken = {look.color for look in own.values()}
     free = itertools.cycle([i for i, color in enumerate(COLORS) if color not in taken] or range(7))
-    for name, look in own.items():
-        if look is None:
-            i = next(free)
-            own[name] = Look(COLORS[i], MARKERS[i], LINES[i])
-    return own
+    found = {}
+    for name in dict.fromkeys(names):
+        i = 0 if name in own else next(free)
+        found[name] = own.get(name, Look(COLORS[i], MARKERS[i], LINES[i]))
+    return found
 
 
-def _key(name: Hashable) -> Hashable:
+def _key(name: Any) -> Any:
     return _ALIASES.get(name, name) if isinstance(name, str) else name
 
 
 # matplotlib's settings.
-STYLE = {
+STYLE: Any = {
     "figure.figsize": (7.0, 4.0),
     "figure.facecolor": "none",
     "axes.facecolor": "none",
@@ -121,16 +125,18 @@ STYLE = {
 
 
 def axes(ax: Axes | None, height: float = 4.0) -> Axes:
+    """The Axes given, or new ones of the book's width; ``height`` in inches."""
     return ax if ax is not None else plt.subplots(figsize=(7.0, height), layout="constrained")[1]
 
 
 def need(table: pd.DataFrame, *columns: str) -> None:
+    """Raises FlexError if the table lacks a column or has no rows."""
     missing = [c for c in columns if c not in table]
     if missing or table.empty:
         raise FlexError(f"nothing to draw: the table lacks {', '.join(missing) or 'rows'}")
 
 
-def in_order(values: pd.Series) -> list[Hashable]:
+def in_order(values: pd.Series) -> list[Any]:
     """Distinct values as they first occur, or in the order of a categorical."""
     if isinstance(values.dtype, pd.CategoricalDtype):
         return [c for c in values.cat.categories if (values == c).any()]
@@ -179,7 +185,7 @@ class Source(NamedTuple):
 
 def note(ax: Axes | np.ndarray, table: pd.DataFrame, chart: dict[str, Any] | None = None) -> None:
     """Remember what the figure of ``ax`` was drawn from; the last note stands."""
-    figure = np.ravel(ax)[0].figure
+    figure: Any = (ax if isinstance(ax, Axes) else np.ravel(ax)[0]).figure
     figure.flexlib_source = Source(table.copy(), chart)
 
 

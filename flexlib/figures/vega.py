@@ -91,7 +91,8 @@ def dots(
         seeds = [_row(r, x, by, series, label, form) for r in by_seed.to_dict("records")]
         layers.append({
             "data": {"values": seeds}, "transform": [_SHOWN],
-            "mark": {"type": "tick", "orient": "vertical", "size": 5, "thickness": 1.5, "yOffset": 8, "opacity": 0.6},
+            "mark": {"type": "tick", "orient": "vertical", "size": 5, "thickness": 1.5,
+                     "yOffset": 8, "opacity": 0.6},
             "encoding": {"x": across, **y, **colour, "tooltip": _tooltip(seeds)},
         })  # fmt: skip
     ends = {"x": across | {"field": "low"}, "x2": {"field": "high"}}
@@ -212,7 +213,7 @@ def _row(row: dict, x: str, by: str, series: str | None, label: str, form: Any) 
     said = {
         title: str(row[column])
         for column, title in _SAYS.items()
-        if column in row and pd.notna(row[column]) and column not in (x,)
+        if column in row and pd.notna(row[column]) and column != x
     }
     named = {c for c in _SAYS if c in row}
     for column in (series, by):
@@ -223,7 +224,7 @@ def _row(row: dict, x: str, by: str, series: str | None, label: str, form: Any) 
         "series": row[series] if series else "",
         "x": row[x],
     }
-    short = label.split(" (")[0]
+    short = label.split(" (", maxsplit=1)[0]
     mark |= said | {short: form(row[x])}
     if "low" in row and pd.notna(row["low"]):
         mark |= {"low": float(row["low"]), "high": float(row["high"])}
@@ -259,7 +260,8 @@ def _shape(names: list) -> dict[str, Any]:
 
 
 def _dash(look: Look) -> list[float]:
-    return list(look.line[1]) if isinstance(look.line, tuple) else _DASHES[look.line]
+    dash = look.line[1] if isinstance(look.line, tuple) else _DASHES[look.line]
+    return [float(part) for part in dash]
 
 
 def _legend(names: list) -> list[dict[str, Any]]:

@@ -9,6 +9,8 @@ others join.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from transformers import PreTrainedConfig
 from transformers.cache_utils import Cache, DynamicLayer
@@ -19,8 +21,11 @@ _BLOCK = 128  # tokens a layer grows by
 class GrowingLayer(DynamicLayer):
     """Keys and values, (batch, heads, tokens, head_dim), as views of buffers with room to spare."""
 
+    keys: torch.Tensor
+    values: torch.Tensor
+
     def update(
-        self, key_states: torch.Tensor, value_states: torch.Tensor, *args, **kwargs
+        self, key_states: torch.Tensor, value_states: torch.Tensor, *args: Any, **kwargs: Any
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Append the new entries; returns all keys and values."""
         if not self.is_initialized:
@@ -63,6 +68,11 @@ def growing_cache(config: PreTrainedConfig) -> Cache | None:
     if set(kinds) != {"full_attention"}:
         return None
     return Cache(layer_class_to_replicate=GrowingLayer)
+
+
+def layers(cache: Cache) -> list[GrowingLayer]:
+    """The layers of a cache that :func:`growing_cache` made."""
+    return [layer for layer in cache.layers if isinstance(layer, GrowingLayer)]
 
 
 def _whole_blocks(tokens: int) -> int:

@@ -40,7 +40,7 @@ from transformers.cache_utils import Cache
 
 from flexlib.config import BEAM_SAMPLING_BATCH, BenchmarkSettings
 from flexlib.errors import FlexError
-from flexlib.generation.cache import growing_cache
+from flexlib.generation.cache import growing_cache, layers
 from flexlib.generation.packing import packed
 from flexlib.progress import bar as progress_bar
 from flexlib.tasks.benchmarks import Problem
@@ -220,8 +220,9 @@ def _joined(batch: _Batch | None, others: _Batch | None) -> _Batch | None:
         [batch.rows[i] for i in live], batch.cache, batch.lengths[index], batch.tokens[index]
     )
     width = int(kept.lengths.max())
-    for i, layer in enumerate(kept.cache.layers):
-        layer.rejoin(index, width, others.cache.layers[i] if others else None)
+    entering = layers(others.cache) if others else [None] * len(kept.cache.layers)
+    for layer, other in zip(layers(kept.cache), entering, strict=True):
+        layer.rejoin(index, width, other)
     if others:
         kept.rows += others.rows
         kept.lengths = torch.cat([kept.lengths, others.lengths])
@@ -235,6 +236,7 @@ class _Decoder:
     def __init__(self, model: PreTrainedModel, tokenizer: Any, settings: BenchmarkSettings) -> None:
         self.model, self.tokenizer, self.settings = model, tokenizer, settings
         self.ends = end_tokens(model, tokenizer)
+        self.sdpa = model.config._attn_implementation == "sdpa"
 
     def start(self, rows: list[_Row]) -> tuple[_Batch, list[Completion]]:
         """Pass the prompts of new rows, those that several have once, and take their first tokens."""
@@ -243,12 +245,13 @@ class _Decoder:
         padded = [[self.tokenizer.pad_token_id] * (width - len(ids)) + ids for ids in prompts]
         lengths = torch.tensor([len(ids) for ids in prompts], device=self.model.device)
         cache = growing_cache(self.model.config)
+        assert cache is not None  # see _rows_can_leave
         tokens = torch.tensor(padded, device=self.model.device)
         logits = self._pass(tokens, lengths, cache)
         if len(prompts) < len(rows):
             index = torch.tensor([prompts.index(row.prompt) for row in rows]).to(lengths.device)
             lengths, logits = lengths[index], logits[index]
-            for layer in cache.layers:
+            for layer in layers(cache):
                 layer.rejoin(index, width)
         batch = _Batch(rows, cache, lengths, lengths)
         return batch, self._extend(batch, logits)
@@ -265,9 +268,14 @@ class _Decoder:
         new = tokens.shape[1]
         column = torch.arange(cache.get_seq_length() + new, device=tokens.device)
         position = column - (len(column) - lengths[:, None])  # negative: padding
+        mask = position >= 0
+        if new == 1 and mask.device.type == "cpu" and self.sdpa:
+            # In this shape it is taken as it is. Else transformers leaves out a mask that hides nothing,
+            # and grouped queries without a mask are ten times as slow on a CPU.
+            mask = mask[:, None, None]
         return self.model(
             input_ids=tokens,
-            attention_mask=(position >= 0).long(),
+            attention_mask=mask,
             position_ids=position[:, -new:].clamp(min=0),
             past_key_values=cache,
             use_cache=True,
@@ -298,12 +306,13 @@ class _Decoder:
             texts = [row.prompt + row.new for row in rows]
             width = max(map(len, texts))
             padding = [width - len(text) for text in texts]
-            ids = [[0] * n + text for n, text in zip(padding, texts, strict=True)]
-            ids = torch.tensor(ids, device=logits.device)
+            padded = [[0] * n + text for n, text in zip(padding, texts, strict=True)]
+            ids: Any = torch.tensor(padded, device=logits.device)
             logits = RepetitionPenalty(settings.repetition_penalty, padding)(ids, logits.float())
         if settings.temperature == 0:
             return logits.max(dim=-1).indices  # argmax, but quick in bf16 on a CPU, too
-        u = torch.stack([row.uniforms[-1 if row.ended else len(row.new)] for row in rows])
+        drawn = [(row.uniforms, -1 if row.ended else len(row.new)) for row in rows]
+        u = torch.stack([numbers[i] for numbers, i in drawn if numbers is not None])
         return draw(logits, u.to(logits.device), settings)
 
     def _ends(self, row: _Row) -> bool:
@@ -339,7 +348,7 @@ def _in_batches(
             yield complete_batch(model, tokenizer, batch, ids, settings, seed, static_cache)
 
 
-def _rows_can_leave(model: PreTrainedModel) -> bool:
+def _rows_can_leave(model: Any) -> bool:
     """Whether the model takes what :class:`_Decoder` gives it."""
     if getattr(model, "active_peft_config", None) and model.active_peft_config.is_prompt_learning:
         return False  # PEFT puts the virtual tokens before whatever the model is called with
@@ -352,7 +361,7 @@ def _rows_can_leave(model: PreTrainedModel) -> bool:
 
 @torch.inference_mode()
 def complete_batch(
-    model: PreTrainedModel,
+    model: Any,
     tokenizer: Any,
     batch: Sequence[tuple[Problem, int]],
     prompts: Sequence[list[int]],
@@ -529,6 +538,7 @@ class Sample(LogitsProcessor):
 
 
 def check(settings: BenchmarkSettings) -> None:
+    """Refuse settings that do not go together. Raises: FlexError."""
     beams = settings.num_beams
     if beams is not None and beams < 2:
         raise FlexError("num_beams is 2 or more; leave it out to decode without beams")
@@ -567,7 +577,8 @@ def _processors(
     processors = _repetition(settings, padding)
     if settings.temperature == 0:
         return processors
-    uniforms = torch.stack([_uniforms(p, sample, settings, seed) for p, sample in batch])
+    drawn = [_uniforms(p, sample, settings, seed) for p, sample in batch]
+    uniforms = torch.stack([numbers for numbers in drawn if numbers is not None])
     return [*processors, Sample(uniforms.to(device), width, settings)]
 
 

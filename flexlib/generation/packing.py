@@ -42,7 +42,7 @@ def packed(model: nn.Module) -> Iterator[None]:
     try:
         for module in linear:
             weight = torch.ops.mkldnn._reorder_linear_weight(module.weight.detach(), _ROWS)
-            module.forward = functools.partial(_multiply, weight, module.bias)
+            vars(module)["forward"] = functools.partial(_multiply, weight, module.bias)
         yield
     finally:
         for module in linear:

@@ -15,6 +15,7 @@ import json
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import IO
 
 from flexlib import disk
 from flexlib.errors import FlexError
@@ -115,9 +116,10 @@ def human_eval_row(row: dict, verdict: Verdict) -> dict:
     return kept | {"result": result, "passed": verdict.passed}
 
 
-def _open(path: Path, mode: str):
-    opener = gzip.open if path.suffix == ".gz" else open
-    return opener(path, mode + "t", encoding="utf-8")
+def _open(path: Path) -> IO[str]:
+    if path.suffix == ".gz":
+        return gzip.open(path, "rt", encoding="utf-8")
+    return path.open(encoding="utf-8")
 
 
 def _stem(path: Path) -> str:
@@ -138,7 +140,7 @@ def completion_files(folder: Path) -> list[Path]:
 def read_completions(path: Path) -> tuple[dict, list[Program]]:
     """A MultiPL-E problem's metadata and its completions as programs. Raises FlexError."""
     try:
-        with _open(path, "r") as file:
+        with _open(path) as file:
             problem = json.load(file)
         completions = problem.pop("completions", None)
         if completions is None:
@@ -169,6 +171,7 @@ def _cut(program: str, problem: dict) -> str | None:
 
 
 def results_path(completions: Path, folder: Path) -> Path:
+    """Where the results of a file of MultiPL-E's completions go."""
     ending = f"{RESULTS}.json.gz" if completions.suffix == ".gz" else f"{RESULTS}.json"
     return folder / (_stem(completions).removesuffix(RESULTS) + ending)
 
@@ -198,7 +201,7 @@ def _result(program: Program, verdict: Verdict) -> dict:
 def read_results(path: Path) -> Iterator[tuple[str, int, bool]]:
     """Name, sample number and whether it passed, from a MultiPL-E results file."""
     try:
-        with _open(path, "r") as file:
+        with _open(path) as file:
             problem = json.load(file)
         for sample, result in enumerate(problem["results"]):
             yield problem["name"], sample, result["status"] == "OK" and result["exit_code"] == 0

@@ -60,8 +60,13 @@ class Worker(threading.Thread):
     """One sandbox a language, opened when first needed, and the programs that go through it."""
 
     def __init__(
-        self, todo: queue.Queue, done: queue.Queue, lock: SharedLock, timeout, unsafe: bool
-    ):
+        self,
+        todo: queue.Queue,
+        done: queue.Queue,
+        lock: SharedLock,
+        timeout: float | None,
+        unsafe: bool,
+    ) -> None:
         super().__init__(daemon=True)
         self.stopping = False
         self.todo, self.done, self.lock = todo, done, lock
@@ -158,7 +163,9 @@ def grade(
     return _grade(iter(programs), workers, timeout, unsafe_no_sandbox, progress)
 
 
-def _grade(programs, workers, timeout, unsafe, progress) -> Iterator[Verdict]:
+def _grade(
+    programs: Iterator[Program], workers: int, timeout: float | None, unsafe: bool, progress: bool
+) -> Iterator[Verdict]:
     from flexlib.progress import bar as progress_bar
 
     todo: queue.Queue = queue.Queue()

@@ -68,6 +68,7 @@ def cache_folder(name: str, make: Callable[[Path], object]) -> Path:
 
 
 def digest(*parts: str | bytes) -> str:
+    """A short name of contents, for folders of the cache."""
     whole = hashlib.sha256()
     for part in parts:
         part = part.encode() if isinstance(part, str) else part
@@ -182,6 +183,7 @@ class Sandbox:
                 hidden.append(f"/flex/python/{packages}")
         hidden = [folder for folder in hidden if python.startswith("/flex/")]
         config = tools.config | {"unsafe": unsafe}
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
         if unsafe:  # what the sandbox would show elsewhere is where it is
             shown = json.dumps(config)
             for source, target in binds.items():
@@ -191,10 +193,10 @@ class Sandbox:
             config["folder"] = self._folder.name
             prefix = []
         else:
-            start, self._folder = "/flex/code/supervisor.py", None
+            start = "/flex/code/supervisor.py"
             prefix = sandbox_command(binds, hidden)
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed by close()
-        self._process = subprocess.Popen(
+        self._process = process = subprocess.Popen(
             [*prefix, python, "-s", "-S", "-B", start, json.dumps(config)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -202,6 +204,8 @@ class Sandbox:
             env=environment() if unsafe else {"PATH": os.environ.get("PATH", "/usr/bin:/bin")},
             start_new_session=True,  # Ctrl-C is for the grader, which then ends the sandbox
         )
+        assert process.stdin and process.stdout  # both are pipes
+        self._commands, self._answers = process.stdin, process.stdout
         self._lock = threading.Lock()
         try:
             trouble = self._answer(START_SECONDS).get("error")
@@ -221,7 +225,7 @@ class Sandbox:
         return " ".join(text.split())[-300:] or "it ended without a word"
 
     def _answer(self, seconds: float) -> dict:
-        descriptor = self._process.stdout.fileno()
+        descriptor = self._answers.fileno()
         if not select.select([descriptor], [], [], seconds)[0]:
             raise wire.Gone
         return wire.receive(descriptor)
@@ -232,7 +236,7 @@ class Sandbox:
         Raises wire.Gone when the supervisor has ended or does not answer; the sandbox is then of no use.
         """
         with self._lock:
-            wire.send(self._process.stdin.fileno(), job)
+            wire.send(self._commands.fileno(), job)
             return self._answer(patience)
 
     def kill(self) -> None:
@@ -244,7 +248,7 @@ class Sandbox:
         """End the sandbox, wait for its end, and free what it held here."""
         self.kill()
         self._process.wait()
-        for stream in (self._process.stdin, self._process.stdout, self._errors):
+        for stream in (self._commands, self._answers, self._errors):
             stream.close()
         if self._folder is not None:
             self._folder.cleanup()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from flexlib.errors import FlexError
 from flexlib.grading.hostile import CASES
@@ -60,6 +61,7 @@ class Finding:
 
 
 def humaneval_references(data_dir: str | Path) -> Known:
+    """HumanEval's canonical solutions, which must pass."""
     rows = {row["task_id"]: row for row in read_rows("humaneval", data_dir)}
     programs = [
         Program(p.task_id, p.language, p.prompt, rows[p.task_id]["canonical_solution"], p.tests)
@@ -69,6 +71,7 @@ def humaneval_references(data_dir: str | Path) -> Known:
 
 
 def mbpp_references(data_dir: str | Path) -> Known:
+    """MBPP's reference code, which must pass."""
     rows = {str(row["task_id"]): row for row in read_rows("mbpp", data_dir)}
     programs = [
         Program(p.task_id, p.language, p.prompt, rows[p.task_id]["code"], p.tests)
@@ -86,12 +89,13 @@ def mbjp_references(data_dir: str | Path) -> Known:
         for row in read_jsonl(path)
         if row.get("canonical_solution")
     ]
-    right = {p.id: ("pass",) for p in programs}
+    right: dict[str, tuple[str, ...]] = {p.id: ("pass",) for p in programs}
     right |= {name: ("compile_error", "runtime_error") for name in MBJP_WRONG if name in right}
     return Known("MBJP references", programs, right)
 
 
 def nanobench_references(language: str, limit: int | None = None) -> Known:
+    """NanoBench's references in a language, which must pass: ``limit`` of them, or all."""
     from flexlib.nanobench import benchmark
 
     rows = {row["task_id"]: row for row in benchmark.load_split("test")}
@@ -103,6 +107,7 @@ def nanobench_references(language: str, limit: int | None = None) -> Known:
 
 
 def hostile_programs(language: str) -> Known:
+    """The hostile programs of a language, with the verdicts that are right."""
     cases = [case for case in CASES if case.language == language]
     right = {case.program.id: case.allowed for case in cases}
     return Known(f"hostile programs, {language}", [case.program for case in cases], right)
@@ -144,7 +149,7 @@ def known_truth(data_dir: str | Path | None) -> Iterator[Known]:
             yield mbjp_references(data_dir)
 
 
-def check(known: Known, **options) -> Finding:
+def check(known: Known, **options: Any) -> Finding:
     """Grade a set; ``options`` are those of ``grade``."""
     passed, surprises = 0, []
     for verdict in grade(known.programs, **options):

@@ -7,9 +7,9 @@ from flexlib.models.bases import (
     load_tokenizer,
     locate,
     pick_device,
-    quiet,
     skeleton,
 )
+from flexlib.models.files import quiet
 
 __all__ = [
     "BaseModels",

@@ -7,6 +7,7 @@ Fully trained weights have the same two files, with ``peft_type`` FULL.
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,22 +24,16 @@ if TYPE_CHECKING:
 _CONFIG, _WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 
 
-def check(model: PreTrainedModel, settings: Adapter) -> None:
-    """See that the model, which needs no weights for it, has the modules that are to be adapted.
+def check(skeleton: PreTrainedModel, settings: Adapter) -> None:
+    """See that the adapter goes on the model, by putting it on its skeleton (on the meta device).
 
     Raises:
-        FlexError: no linear layer of the model has one of the names.
+        FlexError: as :func:`add`.
     """
-    from torch.nn import Linear
+    import torch
 
-    modules = model.named_modules()
-    linear = {name.rpartition(".")[2] for name, m in modules if isinstance(m, Linear)}
-    for target in getattr(settings, "target_modules", ()):
-        if target not in linear:
-            raise FlexError(
-                f"this {model.config.model_type} model has no module {target!r} to adapt; "
-                f"adapter.target_modules can be {', '.join(sorted(linear))}"
-            )
+    with torch.device("meta"):
+        add(skeleton, settings)
 
 
 def add(model: PreTrainedModel, settings: Adapter) -> Any:
@@ -51,7 +46,7 @@ def add(model: PreTrainedModel, settings: Adapter) -> Any:
     """
     import peft
 
-    check(model, settings)
+    _check_targets(model, settings)
     kind = ADAPTERS[settings.kind]
     if kind.peft is None:
         return model.float().requires_grad_(
@@ -60,8 +55,10 @@ def add(model: PreTrainedModel, settings: Adapter) -> Any:
     arguments = {"task_type": "CAUSAL_LM", **kind.arguments(settings)}
     try:
         with quiet():
+            # PEFT takes another block size than asked for, with a warning: the stored one would lie.
+            warnings.filterwarnings("error", message="Invalid `oft_block_size`")
             return peft.get_peft_model(model, getattr(peft, kind.peft)(**arguments))
-    except (ValueError, NotImplementedError, RuntimeError) as error:
+    except (ValueError, NotImplementedError, RuntimeError, UserWarning) as error:
         raise FlexError(
             f"an adapter of the kind {settings.kind!r} does not go on this model: {one_line(error)}"
         ) from error
@@ -75,6 +72,12 @@ def start_of(model: Any, settings: Adapter) -> dict[str, Tensor] | None:
         return None
     weights = get_peft_model_state_dict(model, save_embedding_layers=False)
     return {name: w.detach().clone() for name, w in weights.items()}
+
+
+def remove(model: Any) -> None:
+    """Take the adapter off a model, where PEFT put it into its layers."""
+    if hasattr(model, "unload"):
+        model.unload()
 
 
 def save(
@@ -120,6 +123,20 @@ def load(model: PreTrainedModel, folder: Path, *, merge: bool) -> Any:
     with quiet():
         adapted = PeftModel.from_pretrained(model, folder).eval()
         return adapted.merge_and_unload() if merge else adapted
+
+
+def _check_targets(model: PreTrainedModel, settings: Adapter) -> None:
+    """Raises: FlexError, if no linear layer of the model has one of the names."""
+    from torch.nn import Linear
+
+    modules = model.named_modules()
+    linear = {name.rpartition(".")[2] for name, m in modules if isinstance(m, Linear)}
+    for target in getattr(settings, "target_modules", ()):
+        if target not in linear:
+            raise FlexError(
+                f"this {model.config.model_type} model has no module {target!r} to adapt; "
+                f"adapter.target_modules can be {', '.join(sorted(linear))}"
+            )
 
 
 def _contents(

@@ -49,7 +49,7 @@ def locate(
 
     Raises:
         FlexError: there is no such folder, it holds no model, or the hub is out of reach; as
-            :func:`flexlib.gguf.dequantised`.
+            :func:`flexlib.models.gguf.dequantised`.
     """
     candidates = [folder] if folder else [Path(base_model), paths.ROOT / base_model]
     for candidate in candidates:
@@ -130,7 +130,7 @@ def load_model(
     dtype = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
     try:
         with quiet():
-            model = AutoModelForCausalLM.from_pretrained(
+            model: Any = AutoModelForCausalLM.from_pretrained(
                 folder, dtype=dtype, attn_implementation=attention
             )
     except torch.OutOfMemoryError:
@@ -193,6 +193,7 @@ class BaseModels:
         """Keep the model that was taken last, without the adapter that it may have got."""
         base = model.unload() if hasattr(model, "unload") else model
         base.config.use_cache = True
+        assert self._lent is not None  # what was not taken cannot be given back
         self._kept, self._lent = (self._lent, base.eval()), None
 
 

@@ -177,8 +177,9 @@ def check_generation(
         FlexError: they do not; says how many would.
     """
     for settings, prompt in benchmarks:
-        fixed = bool(settings.num_beams) and settings.temperature > 0
-        together = BEAM_SAMPLING_BATCH * settings.num_beams if fixed else rows
+        beams = settings.num_beams or 0
+        fixed = beams > 0 and settings.temperature > 0
+        together = BEAM_SAMPLING_BATCH * beams if fixed else rows
         needed = generation_bytes(shape, settings, together, prompt)
         if needed <= memory:
             continue

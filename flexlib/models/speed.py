@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import time
 
-# An arm of the profile small on a CPU: three epochs of 62,742 tokens forward and backward (with the base frozen,
-# twice what forward takes), seven validations of 15,089 tokens and some 590 programs of 110 tokens beside
-# their prompts, at two operations a parameter and token.
+# An arm of the profile small on a CPU: three epochs of 62,742 tokens forward and backward (with the
+# base frozen, twice what forward takes), seven validations of 15,089 tokens and some 590 programs
+# of 110 tokens beside their prompts, at two operations a parameter and token.
 ARM_OPERATIONS = 6.3e14
 _SHARE = 0.55  # of the rate of a large product that an arm reached where it was measured
 

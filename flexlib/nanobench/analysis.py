@@ -27,7 +27,7 @@ def task_table(split: str = "test", folder: Path = FOLDER) -> pd.DataFrame:
             "frame": [r["composition"].split("|")[0] for r in records],
             "operations": [len(r["operations"]) for r in records],
             "group": [AMBIGUOUS if r["ambiguous"] else KNOWN for r in records],
-            "returns": [re.search(r"-> (.*):\n", r["code"])[1] for r in records],
+            "returns": [r["code"].split("\n", 1)[0].split("-> ")[1].rstrip(":") for r in records],
         }
     )
 

@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections import Counter
-from collections.abc import Iterator
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 from random import Random
+from typing import Any
 
 from flexlib import paths
 from flexlib.errors import FlexError
@@ -37,6 +38,7 @@ from flexlib.nanobench.tasks import Task, sample_task
 SEED = 20260406
 SIZES = {"train": 374, "validation": 90, "test": 500}
 REPEATS = 3  # training tasks of one composition, at most; the other splits repeat none
+PLAIN_REPEATS = 10  # the same among training tasks without an ambiguous word
 FOLDER = paths.NANOBENCH
 
 
@@ -71,7 +73,7 @@ def reference(task: Task, language: str) -> str:
     return body + "}\n" if language == "javascript" else body
 
 
-def tests_text(task: Task, language: str, cases: list[tuple[list, object]]) -> str:
+def tests_text(task: Task, language: str, cases: list[tuple[list, Any]]) -> str:
     """The text after the completion: HumanEval's `check` or MultiPL-E's `main`."""
     renderer = Renderer(language)
     calls = [
@@ -113,7 +115,7 @@ def description(task: Task) -> str:
 # Tests -----------------------------------------------------------------------------------------
 
 
-def _constants(node) -> Iterator[int]:
+def _constants(node: Any) -> Iterator[int]:
     """Every integer literal in a tree."""
     if isinstance(node, Lit) and isinstance(node.value, int):
         yield int(node.value)
@@ -125,7 +127,7 @@ def _constants(node) -> Iterator[int]:
             yield from _constants(getattr(node, name))
 
 
-def random_input(rng: Random, type_: str, near: list[int], sign: bool):
+def random_input(rng: Random, type_: str, near: list[int], sign: bool) -> Any:
     """A random argument; integers are often at or beside a constant of the program."""
     low = -20 if sign else 0
     if type_ == INT:
@@ -148,7 +150,7 @@ def random_input(rng: Random, type_: str, near: list[int], sign: bool):
     return "".join(rng.choice(letters) for _ in range(rng.choice((0, 1, 3, 4, 5, 6, 8))))
 
 
-def _outcome(function, args: list):
+def _outcome(function: Callable[..., Any], args: list) -> Any:
     """The returned value, or the name of what was raised."""
     try:
         return function(*[list(arg) if isinstance(arg, list) else arg for arg in args])
@@ -193,11 +195,11 @@ def make_tests(task: Task, rng: Random) -> tuple[list, list] | None:
     return _choose(task, cases, killed, rng)
 
 
-def _choose(task: Task, cases: list, killed: list[set], rng: Random):
+def _choose(task: Task, cases: list, killed: list[set], rng: Random) -> tuple[list, list] | None:
     """Greedy cover of the killable mutants, then random cases up to ten, then visible ones."""
     left = set().union(*killed)
     rest = list(range(len(cases)))
-    hidden = []
+    hidden: list[int] = []
     while left or len(hidden) < 10:
         best = max(rest, key=lambda i: len(killed[i] & left)) if left else rng.choice(rest)
         hidden.append(best)
@@ -242,8 +244,55 @@ def build(seed: int = SEED) -> dict[str, list[dict]]:
     return splits
 
 
+def build_plain(train: list[dict], seed: int = SEED) -> list[dict]:
+    """For each training task that has an ambiguous word, one that has none: of the same frame and with as
+    many operations, its composition one that only the training split may hold.
+
+    Some frames have few such compositions, so one may occur ``PLAIN_REPEATS`` times, with other
+    constants, names and words. The records have no hidden tests: they are for training alone.
+    """
+    rng = Random(seed)
+    kind = lambda composition, operations: (composition.partition("|")[0], len(operations))
+    wanted = defaultdict(list)
+    for record in train:
+        if record["ambiguous"]:
+            wanted[kind(record["composition"], record["operations"])].append(record["task_id"])
+    seen = Counter(r["composition"] for r in train if not r["ambiguous"])
+    texts = {r["text"] for r in train}
+    made = {}
+    while any(wanted.values()):
+        task = sample_task(rng)
+        waiting = wanted[kind(task.composition, task.operations)]
+        plain = not AMBIGUOUS & set(task.operations)
+        if not (waiting and plain and split_of(task.composition) == "train"):
+            continue
+        if seen[task.composition] == PLAIN_REPEATS or description(task) in texts:
+            continue
+        tests = make_tests(task, rng)
+        if tests is None:
+            continue
+        seen[task.composition] += 1
+        texts.add(description(task))
+        replaced = waiting.pop(0)
+        made[replaced] = {
+            **_summary(task, replaced.replace("train", "plain"), tests[1]),
+            "replaces": replaced,
+        }
+    return [made[record["task_id"]] for record in train if record["ambiguous"]]
+
+
 def _record(task: Task, task_id: str, hidden: list, visible: list) -> dict:
-    record = {
+    record = {**_summary(task, task_id, visible), "hidden_tests": len(hidden)}
+    for language in LANGUAGES:
+        record[f"prompt_{language}"] = prompt(task, language)
+        record[f"reference_{language}"] = reference(task, language)
+        record[f"tests_{language}"] = tests_text(task, language, hidden)
+    return record
+
+
+def _summary(task: Task, task_id: str, visible: list) -> dict:
+    """What training needs of a task, and what it is made of."""
+    return {
         "task_id": task_id,
         "composition": task.composition,
         "operations": list(task.operations),
@@ -252,19 +301,14 @@ def _record(task: Task, task_id: str, hidden: list, visible: list) -> dict:
         "text": description(task),
         "code": python_function(task.function),
         "test_list": [assert_line(task, case) for case in visible],
-        "hidden_tests": len(hidden),
     }
-    for language in LANGUAGES:
-        record[f"prompt_{language}"] = prompt(task, language)
-        record[f"reference_{language}"] = reference(task, language)
-        record[f"tests_{language}"] = tests_text(task, language, hidden)
-    return record
 
 
 def write(folder: Path = FOLDER, seed: int = SEED) -> None:
-    """Write the splits as `<folder>/<split>.jsonl`."""
+    """Write the splits as `<folder>/<split>.jsonl`, and the tasks of `build_plain` as `plain.jsonl`."""
     folder.mkdir(parents=True, exist_ok=True)
-    for split, records in build(seed).items():
+    splits = build(seed)
+    for split, records in {**splits, "plain": build_plain(splits["train"], seed)}.items():
         text = "".join(json.dumps(record) + "\n" for record in records)
         (folder / f"{split}.jsonl").write_text(text)
 
@@ -274,9 +318,13 @@ def _read(path: Path) -> tuple[dict, ...]:
     try:
         return tuple(json.loads(line) for line in path.read_text().splitlines())
     except OSError as error:
-        raise FlexError(f"cannot read {path} ({error.strerror}); make it with `flexlib nanobench`")
+        raise FlexError(
+            f"cannot read {path} ({error.strerror}); make it with `flexlib nanobench`"
+        ) from None
     except ValueError:
-        raise FlexError(f"{path} is no JSON lines file; make it anew with `flexlib nanobench`")
+        raise FlexError(
+            f"{path} is no JSON lines file; make it anew with `flexlib nanobench`"
+        ) from None
 
 
 def load_split(split: str, folder: Path = FOLDER) -> list[dict]:
@@ -288,3 +336,14 @@ def load_split(split: str, folder: Path = FOLDER) -> list[dict]:
     if split not in SIZES:
         raise FlexError(f"unknown NanoBench split {split!r}; choose from {', '.join(SIZES)}")
     return list(_read(folder / f"{split}.jsonl"))
+
+
+def load_plain(folder: Path = FOLDER) -> list[dict]:
+    """The training split without an ambiguous word: the tasks that have none, and in the place of each
+    other the one that `build_plain` made for it.
+
+    Raises:
+        FlexError: a file is missing or broken.
+    """
+    made = {record["replaces"]: record for record in _read(folder / "plain.jsonl")}
+    return [made.get(record["task_id"], record) for record in load_split("train", folder)]

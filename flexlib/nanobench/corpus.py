@@ -9,6 +9,8 @@ change its mind. No composition of the benchmark's splits occurs, neither in wor
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cache
+from itertools import islice
 from random import Random
 
 from flexlib.nanobench.benchmark import (
@@ -26,6 +28,8 @@ from flexlib.nanobench.tasks import Task, sample_task
 LANGUAGE_SHARES = {"python": 0.52, "java": 0.28, "javascript": 0.10, "cpp": 0.10}
 DOCUMENTED = 0.45
 PLANS = 0.04
+# Seeds and sizes of the broad Python corpus (`broad_python`).
+BROAD = {"train": (20261124, 24_000), "validation": (20261125, 500)}
 USUAL_SENSE = 0.7  # how often ambiguous words do not mean here what they mean in the benchmark
 
 
@@ -42,20 +46,42 @@ def pretraining_task(rng: Random, documented: bool) -> Task:
 
 def documents(seed: int) -> Iterator[str]:
     """An endless stream of documents, the same for the same seed."""
-    rng = Random(seed)
+    return (text for _, text in _documents(Random(seed)))
+
+
+def _documents(rng: Random) -> Iterator[tuple[str, str]]:
+    """Each with its language."""
     while True:
         language = rng.choices(tuple(LANGUAGE_SHARES), tuple(LANGUAGE_SHARES.values()))[0]
         if rng.random() < PLANS:
-            yield _plans(rng, language)
+            yield language, _plans(rng, language)
             continue
         documented = rng.random() < DOCUMENTED
         task = pretraining_task(rng, documented)
         if not documented:
-            yield _bare(task, language)
+            yield language, _bare(task, language)
         elif language == "python" and rng.random() < 0.3:
-            yield _exercise(task, rng)
+            yield language, _exercise(task, rng)
         else:
-            yield prompt(task, language) + reference(task, language) + _CLOSE[language]
+            yield language, prompt(task, language) + reference(task, language) + _CLOSE[language]
+
+
+@cache
+def broad_python(split: str) -> list[dict]:
+    """Records of a broad Python corpus, to tune the base on all of it: a document each, as its ``code``.
+
+    They are further Python documents of the kind that the base was pretrained on, as many for
+    training as a fifth of its corpus (Code Llama - Python saw about as many tokens of Python after
+    its pretraining on code, Roziere et al. 2023): with a description or without, ambiguous words
+    mostly in their usual sense, and no composition of the benchmark's splits. A document can have the
+    same composition as one of the pretraining corpus, never its seed.
+    """
+    seed, size = BROAD[split]
+    python = (text for language, text in _documents(Random(seed)) if language == "python")
+    return [
+        {"task_id": f"NanoBench/broad/{split}/{i}", "text": "", "code": text, "test_list": []}
+        for i, text in enumerate(islice(python, size))
+    ]
 
 
 _CLOSE = {"python": "", "java": "    }\n}\n", "javascript": "", "cpp": "}\n"}
@@ -72,7 +98,7 @@ def _bare(task: Task, language: str) -> str:
 def _exercise(task: Task, rng: Random) -> str:
     """Description, asserts and code: the shape of MBPP's training text."""
     function = compile_checked(task.function)
-    lines = []
+    lines: list[str] = []
     for _ in range(20):
         if len(lines) == 3:
             break

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import fields, replace
+from typing import Any
 
 from flexlib.nanobench.syntax import Bin, Call, Do, Function, If, Lit, Not
 
@@ -47,7 +48,7 @@ def _in_items(items: tuple) -> Iterator[tuple]:
             yield (*items[:index], other, *items[index + 1 :])
 
 
-def _mutate(node) -> Iterator:
+def _mutate(node: Any) -> Iterator[Any]:
     """Yield `node` with one mutation, here or below."""
     match node:
         case Bin(op, left, right):
@@ -71,7 +72,7 @@ def _mutate(node) -> Iterator:
     for item in fields(node):
         child = getattr(node, item.name)
         if isinstance(child, tuple):
-            children = _in_items(child)
+            children: Iterator[Any] = _in_items(child)
         elif hasattr(child, "__dataclass_fields__"):
             children = _mutate(child)
         else:

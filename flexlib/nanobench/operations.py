@@ -2,14 +2,16 @@
 
 An operation belongs to one kind, which fixes where in a sentence and in a program it can stand.
 Every wording is a phrase that fits every sentence of its kind ("numbers that are *even*", "each
-*doubled*", "the *sum* of"). The words of an ambiguous operation have two senses in the pretraining corpus: usually they stand for
-another operation there (`usual`), and seldom for this one, which is what they mean in the benchmark.
+*doubled*", "the *sum* of"). The words of an ambiguous operation have two senses in the pretraining
+corpus: usually they stand for another operation there (`usual`), and seldom for this one, which is
+what they mean in the benchmark.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from flexlib.nanobench.syntax import Bin, Call, Expr, Lit, Not
 
@@ -30,12 +32,18 @@ class Operation:
 
     name: str
     wordings: tuple[str, ...]
-    build: Callable[..., Expr] | None = None
+    build: Callable[..., Any] | None = None  # to an expression, or the pieces of a character
     constants: tuple[tuple[int, int], ...] = ()
     usual: str | None = None
 
 
-def _op(name, *wordings, build=None, k=(), usual=None) -> Operation:
+def _op(
+    name: str,
+    *wordings: str,
+    build: Callable[..., Any] | None = None,
+    k: tuple[Any, ...] = (),
+    usual: str | None = None,
+) -> Operation:
     constants = (k,) if k and isinstance(k[0], int) else tuple(k)
     return Operation(name, wordings, build, constants, usual)
 

@@ -8,7 +8,9 @@ Python raises `Divergence`, so that such inputs never become tests.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any, TypeGuard, TypeVar
 
 INT, BOOL, STR, LIST, CHAR = "int", "bool", "str", "list", "char"
 
@@ -22,6 +24,8 @@ class Divergence(Exception):
 
 @dataclass(frozen=True)
 class Var:
+    """A name in use."""
+
     name: str
 
 
@@ -43,6 +47,8 @@ class Bin:
 
 @dataclass(frozen=True)
 class Not:
+    """The negation of a condition."""
+
     arg: Expr
 
 
@@ -80,6 +86,8 @@ class Set:
 
 @dataclass(frozen=True)
 class Push:
+    """Append a value to a list."""
+
     name: str
     value: Expr
 
@@ -95,6 +103,8 @@ class Do:
 
 @dataclass(frozen=True)
 class If:
+    """A condition with its two branches."""
+
     test: Expr
     then: tuple[Stmt, ...]
     orelse: tuple[Stmt, ...] = ()
@@ -132,12 +142,16 @@ class ForRange:
 
 @dataclass(frozen=True)
 class While:
+    """A loop as long as a condition holds."""
+
     test: Expr
     body: tuple[Stmt, ...]
 
 
 @dataclass(frozen=True)
 class Return:
+    """The end of the function, with its value."""
+
     value: Expr
 
 
@@ -278,6 +292,8 @@ TYPES = {
         CHAR: "char",
     },
 }
+
+T = TypeVar("T")
 
 LANGUAGES = ("python", "java", "javascript", "cpp")  # that a program is rendered to
 
@@ -423,7 +439,9 @@ class Renderer:
             return [f"{pad}{head}:", *inner]
         return [f"{pad}{head} {{", *inner, pad + "}"]
 
-    def conditional(self, test: Expr, then, orelse, depth: int) -> list[str]:
+    def conditional(
+        self, test: Expr, then: tuple[Stmt, ...], orelse: tuple[Stmt, ...], depth: int
+    ) -> list[str]:
         lines = self.compound(f"if {self.condition(test)}", then, depth)
         if not orelse:
             return lines
@@ -503,7 +521,7 @@ def python_function(function: Function, checked: bool = False) -> str:
     return renderer.signature(function) + "\n" + renderer.body(function)
 
 
-def compile_checked(function: Function):
+def compile_checked(function: Function) -> Callable[..., Any]:
     """The function as a Python callable.
 
     It raises `Divergence` where the languages would differ, and when its while loops run for more
@@ -516,12 +534,12 @@ def compile_checked(function: Function):
             raise Divergence
         return True
 
-    namespace = {"_div": _div, "_mod": _mod, "_int": _int, "_tick": tick}
-    exec(python_function(function, checked=True), namespace)  # noqa: S102 - our own rendering
+    namespace: dict[str, Any] = {"_div": _div, "_mod": _mod, "_int": _int, "_tick": tick}
+    exec(python_function(function, checked=True), namespace)
     return namespace[function.name]
 
 
-def _is_remainder(node: Expr) -> bool:
+def _is_remainder(node: Expr) -> TypeGuard[Bin]:
     return isinstance(node, Bin) and node.op == "%"
 
 
@@ -537,7 +555,7 @@ def _mod(a: int, b: int) -> int:
     return a % b
 
 
-def _int(value):
+def _int(value: T) -> T:
     if isinstance(value, int) and abs(value) > 10**9:
         raise Divergence
     return value

@@ -7,9 +7,10 @@ problem in other words.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from random import Random
+from typing import Any
 
 from flexlib.nanobench.operations import (
     CHAR_MAPS,
@@ -120,7 +121,7 @@ class _Slot:
         self.constants = tuple(rng.randint(low, high) + shift for low, high in op.constants)
         k, j = (*self.constants, 0, 0)[:2]
         self.words = rng.choice(op.wordings).format(k=k, j=j)
-        self._build = meant.build
+        self._build: Any = meant.build  # None where a frame writes the code itself
 
     def __call__(self, *operands: Expr) -> Expr:
         return self._build(*operands, *self.constants)
@@ -161,7 +162,13 @@ class _Sampler:
     def parameter(self, type_: str) -> str:
         return self.rng.choice(PARAMETER_NAMES[type_])
 
-    def task(self, sentence: str, params, returns: str, body) -> Task:
+    def task(
+        self,
+        sentence: str,
+        params: Iterable[tuple[str, str]],
+        returns: str,
+        body: Iterable[Any],  # statements
+    ) -> Task:
         name = f"{self.rng.choice(_VERBS)}_{self.rng.choice(_NOUNS)}"
         function = Function(name, tuple(params), returns, tuple(body))
         said, coded = ("|".join(part) for part in zip(*self.key, strict=True))
@@ -236,7 +243,9 @@ def _filtered(test: _Slot | None, item: Var, core: tuple[Stmt, ...]) -> tuple[St
     return (If(test(item), core),) if test else core
 
 
-def _reduction_code(name: str, value: Expr):
+def _reduction_code(
+    name: str, value: Expr
+) -> tuple[tuple[Stmt, ...], tuple[Stmt, ...], tuple[Stmt, ...], Expr]:
     """(statements before the loop, core of the loop, statements after it, result)."""
     total, count, result = Var("total"), Var("count"), Var("result")
     start, add = Let("total", INT, Lit(0)), Set("total", "+=", value)
@@ -327,8 +336,8 @@ def _transform_code(slot: _Slot, name: str) -> tuple[list[Stmt], str]:
         case "differences":
             here = Call("at", (listed, Var("j")))
             before = Call("at", (listed, Bin("-", Var("j"), Lit(1))))
-            loop = ForIndex("j", 1, 1, (name,), (Push("gaps", Bin("-", here, before)),))
-            return [Let("gaps", LIST), loop], "gaps"
+            steps = ForIndex("j", 1, 1, (name,), (Push("gaps", Bin("-", here, before)),))
+            return [Let("gaps", LIST), steps], "gaps"
     raise ValueError(slot.name)
 
 
@@ -408,7 +417,7 @@ def _branch(draw: _Sampler) -> Task:
         draw.mark("branch")
         test = draw.slot("predicate", PREDICATES)
         yes, no = draw.slot("map", MAPS), draw.slot("map", MAPS)
-        body = [If(test(number), (Return(yes(number)),)), Return(no(number))]
+        body: list[Stmt] = [If(test(number), (Return(yes(number)),)), Return(no(number))]
         sentence = f"Return {n} {yes.words} if it is {test.words}, and {n} {no.words} otherwise."
         return draw.task(sentence, ((n, INT),), INT, body)
     draw.mark("nested")
@@ -556,12 +565,12 @@ def _tally(draw: _Sampler) -> Task:
         name = draw.rng.choice(tuple(_QUANTIFIERS))
         draw.mark(name)
         test = draw.slot("char_predicate", CHAR_PREDICATES)
-        core, after = _quantifier_core(name, test(Var("c")))
+        each, after = _quantifier_core(name, test(Var("c")))
         verb = draw.rng.choice(("Check", "Return"))
         sentence = (
             f"{verb} whether {_QUANTIFIERS[name].format(f'the characters of {s}')} {test.words}."
         )
-        body = [ForEach("c", CHAR, s, (core,)), Return(Lit(after))]
+        body: list[Stmt] = [ForEach("c", CHAR, s, (each,)), Return(Lit(after))]
         return draw.task(sentence, ((s, STR),), BOOL, body)
     draw.mark("tally")
     test = draw.slot("char_predicate", CHAR_PREDICATES)

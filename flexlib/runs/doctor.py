@@ -85,7 +85,7 @@ def check_packages() -> Iterator[Check]:
         PROFILES,
     )
     wrong = []
-    requirements = [Requirement(text) for text in declared.get_all("Requires-Dist")]
+    requirements = [Requirement(text) for text in declared.get_all("Requires-Dist") or []]
     requirements = [r for r in requirements if r.marker is None or r.marker.evaluate()]  # no extras
     for requirement in requirements:
         try:
@@ -110,9 +110,10 @@ def check_language(language: str, *, unsafe_no_sandbox: bool = False) -> Check:
     name, remedy = f"grade {language}", f"apt install {known.package}"
     needed_for = tuple(p for p in PROFILES if language in _languages_of(p))
     probe = Program("probe", language, *known.probe)
-    options = {"workers": 1, "unsafe_no_sandbox": unsafe_no_sandbox, "progress": False}
     try:
-        [verdict] = grading.grade([probe], **options)
+        [verdict] = grading.grade(
+            [probe], workers=1, unsafe_no_sandbox=unsafe_no_sandbox, progress=False
+        )
     except FlexError as error:
         return Check(name, False, str(error), remedy, needed_for)
     if not verdict.passed:
@@ -156,7 +157,8 @@ def check_small_model(hub_answers: bool) -> Check:
 
     base = config.load("small", "base", 0)
     name = "small base model"
-    if gguf.origin(gguf.folder_of(base.base_sha256, paths.cache_folder())):
+    cache = paths.cache_folder()
+    if base.base_sha256 and gguf.origin(gguf.folder_of(base.base_sha256, cache)):
         return Check(name, True, f"{base.base_file}, dequantised", needed_for=("small",))
     if importlib.util.find_spec("gguf") is None:
         return Check(
@@ -177,7 +179,8 @@ def check_speed() -> Check:
     if torch.cuda.is_available():
         return Check("speed", True, "an arm of small takes a minute or two on a GPU")
     bf16, fp32 = speed.matmul_rate("bf16"), speed.matmul_rate("fp32")
-    detail = f"bf16 at {bf16 / 1e9:.0f} GFLOP/s: an arm of small takes about {speed.arm_minutes(bf16):.0f} minutes"
+    minutes = speed.arm_minutes(bf16)
+    detail = f"bf16 at {bf16 / 1e9:.0f} GFLOP/s: an arm of small takes about {minutes:.0f} minutes"
     if bf16 < fp32:
         detail += f" (fp32 at {fp32 / 1e9:.0f}: this CPU has no fast bf16)"
     return Check("speed", True, detail)

@@ -115,8 +115,8 @@ def train(job: Job) -> None:
     from flexlib.models import memory
     from flexlib.training import trainer
 
-    settings, machine = job.config.training, job.machine
-    spoils = configs.ADAPTERS[job.config.adapter.kind].changes_base
+    (settings, adapter), machine = job.config.method(), job.machine
+    spoils = configs.ADAPTERS[adapter.kind].changes_base
     checkpointing = preflight.checkpointing(job.config, job.inputs, machine)
     base, attention = job.inputs.base, machine.attention
     with (
@@ -177,7 +177,7 @@ def _adopt(twin: Path, job: Job) -> None:
         shutil.copytree(twin / "adapter", folder, dirs_exist_ok=True)
 
 
-def _weights(settings: configs.BenchmarkSettings) -> tuple[str, bool]:
+def _weights(settings: configs.BenchmarkSettings) -> tuple[configs.Precision, bool]:
     return settings.precision, settings.merge_adapter
 
 

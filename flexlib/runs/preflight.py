@@ -75,7 +75,8 @@ def resolve(config: RunConfig, machine: Machine) -> tuple[RunConfig, Inputs]:
 
 def _records(config: RunConfig, machine: Machine) -> dict[str, list[Record]]:
     """The training set, by split, after what the configuration says is to become of it."""
-    training, data = config.training, config.data or DataSettings()
+    training, _ = config.method()
+    data = config.data or DataSettings()
     train, validation = (
         training_sets.load_records(training.dataset, split, machine.data_dir)
         for split in ("train", "validation")
@@ -96,8 +97,11 @@ def check(config: RunConfig, inputs: Inputs, machine: Machine) -> None:
 
     Raises:
         FlexError: a language cannot be graded here, the model cannot be asked in the way that the
-            configuration says, or the memory does not suffice.
+            configuration says, the batch cannot be cut as the machine wants it, a package is
+            missing, or the memory does not suffice.
     """
+    if config.training:
+        _check_training(config, machine)
     for language in sorted({b.language for b in config.benchmarks}):
         found = doctor.check_language(language, unsafe_no_sandbox=machine.unsafe_no_sandbox)
         if not found.ok:
@@ -131,15 +135,28 @@ def checkpointing(config: RunConfig, inputs: Inputs, machine: Machine) -> bool:
 
     if models.pick_device(machine.device) != "cuda" or distributed.is_sharded():
         return bool(machine.gradient_checkpointing)
-    share = max(1, config.training.batch_size // distributed.processes())
+    training, adapter = config.method()
+    share = max(1, training.batch_size // distributed.processes())
     return memory.plan_training(
         memory.shape_of(models.skeleton(inputs.base)),
-        config.training,
-        config.adapter,
+        training,
+        adapter,
         sequences=min(machine.microbatch or share, share),
         memory=memory.available(),
         checkpointing=machine.gradient_checkpointing,
     )
+
+
+def _check_training(config: RunConfig, machine: Machine) -> None:
+    """That the settings of training go with each other and with the machine."""
+    from flexlib.training import fourier, trainer
+    from flexlib.training.optimizers import optimizer_class
+
+    training, _ = config.method()
+    trainer.microbatches(training, models.pick_device(machine.device), machine.microbatch)
+    optimizer_class(config)
+    if config.regularizer:
+        fourier.check(config.regularizer)
 
 
 def _check_memory(
@@ -166,10 +183,10 @@ def _check_model(config: RunConfig, machine: Machine, folder: Path) -> None:
     from flexlib.models import memory, speed
 
     model = models.skeleton(folder)
+    shape = memory.shape_of(model)
     if config.adapter:
         adapters.check(model, config.adapter)
     device = models.pick_device(machine.device)
-    shape = memory.shape_of(model)
     memory.check_device(shape, device, asked_for=machine.device is not None)
     in_bf16 = [s.precision == "bf16" for s in (config.training, *config.benchmarks) if s]
     if device == "cpu" and any(in_bf16) and shape.parameters > _WORTH_A_WARNING:

@@ -17,7 +17,10 @@ from flexlib.tasks.benchmarks import Problem
 
 @dataclass(frozen=True)
 class Regraded:
-    """What regrading one benchmark of one run changed: (task_id, sample, old verdict, new verdict)."""
+    """What regrading one benchmark of one run changed: (task_id, sample, old verdict, new verdict).
+
+    No ``programs``: the run is a compact one, and there is nothing to grade.
+    """
 
     run_id: str
     benchmark: str
@@ -31,14 +34,18 @@ def regrade(
     """Grade the stored completions of runs (all without ``run_ids``) anew.
 
     With ``write``, the new verdicts replace those of a run in which any changed or whose file was
-    damaged.
+    damaged. Compact runs are passed over, unless they are asked for.
 
     Raises:
-        FlexError: no such run; its completions are corrupt; the benchmark is not the one it was run on;
-            a program that has a verdict cannot be judged now.
+        FlexError: no such run; it has no completions, or they are corrupt; the benchmark is not the one it
+            was run on; a program that has a verdict cannot be judged now.
     """
     for run in store.select(machine.store, run_ids):
-        yield from _regrade_run(run, machine, write)
+        if not run_ids and store.is_compact(run):
+            names = store.read_config(run)["benchmarks"]
+            yield from (Regraded(run.name, name, 0, []) for name in names)
+        else:
+            yield from _regrade_run(run, machine, write)
 
 
 def problems_of(run: Path, benchmark: str, machine: Machine) -> list[Problem]:

@@ -11,6 +11,9 @@
         completions-<benchmark>.jsonl.gz   one line a program: task_id, sample, completion, tokens, truncated
         verdicts-<benchmark>.csv           one line a program: task_id, sample, verdict, passed, detail
 
+A run that was made compact, as those of a sweep are, has neither adapter nor completions; their sha256 are
+in ``dropped`` of its provenance.
+
 A folder appears by one rename, when everything in it is on disk. Names that begin with a dot are
 work in progress and never read.
 """
@@ -85,6 +88,26 @@ def attach(run: Path, analysis: str, content: bytes, note: Mapping[str, Any]) ->
     """
     with _changing(run, {f"{analysis}.csv.gz": content}) as provenance:
         provenance.setdefault("analyses", {})[analysis] = dict(note)
+
+
+def compact(run: Path) -> None:
+    """Drop adapter and completions of a stored run; verdicts, curve and analyses stay, and in its
+    provenance the sha256 of what is dropped.
+
+    A process killed before the files are gone leaves some, which are not read; the next call removes
+    them.
+    """
+    bulk = [*run.glob("adapter/*"), *run.glob("completions-*")]
+    with _changing(run, {}) as provenance:
+        dropped = provenance.setdefault("dropped", {})
+        for path in bulk:
+            name = path.relative_to(run).as_posix()
+            if name in provenance["files"]:
+                dropped[name] = provenance["files"].pop(name)
+    for path in bulk:
+        path.unlink()
+    if (run / "adapter").is_dir():
+        (run / "adapter").rmdir()
 
 
 @contextlib.contextmanager
@@ -168,10 +191,16 @@ def read_config(run: Path) -> dict[str, Any]:
     expected += (
         ["training.csv", "adapter/adapter_model.safetensors"] if "training" in config else []
     )
-    for name in expected:
+    dropped = provenance.get("dropped", {})
+    for name in (n for n in expected if n not in dropped):
         if name not in provenance.get("files", {}) or not (run / name).is_file():
             raise _corrupt(run, f"{name} is missing")
     return config
+
+
+def is_compact(run: Path) -> bool:
+    """Whether a stored run has been made compact."""
+    return "dropped" in read_provenance(run)
 
 
 def read_provenance(run: Path) -> dict[str, Any]:
@@ -220,7 +249,7 @@ def runs(store: Path | None = None, *, profile: str | None = None) -> pd.DataFra
         {
             **keys,
             **_flat(_today(config), skip=_KEYS),
-            **_flat(read_provenance(run), skip=["files", "analyses"]),
+            **_flat(read_provenance(run), skip=["files", "analyses", "dropped"]),
         }
         for run, keys, config in _identified(store, profile)
     ]
@@ -316,7 +345,7 @@ def _identified(store: Path | None, profile: str | None) -> Iterator[_Identified
 
 
 def _keys_of(run: Path, config: Mapping[str, Any]) -> dict[str, Any]:
-    arm = " ".join(filter(None, (config["arm"], config.get("variant"))))
+    arm = " ".join(filter(None, (configs.arm_of(config), config.get("variant"))))
     return {"run_id": run.name, "profile": config["profile"], "arm": arm, "seed": config["seed"]}
 
 
@@ -359,6 +388,11 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 def _verified(run: Path, name: str) -> bytes:
     """A file's content, once it agrees with the digest in the provenance."""
+    if name in read_provenance(run).get("dropped", {}):
+        raise FlexError(
+            f"run {run.name} was stored compactly, without {name}; to have it, remove {run} and make "
+            "the run again without --compact"
+        )
     try:
         content = (run / name).read_bytes()
     except OSError:

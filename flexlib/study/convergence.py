@@ -10,7 +10,9 @@ import pandas as pd
 
 from flexlib import paths
 from flexlib.errors import FlexError
-from flexlib.study.stats import Bootstrap, paired_bootstrap
+from flexlib.study import inference
+from flexlib.study.inference import Effect
+from flexlib.study.stats import paired_bootstrap
 
 # Share of the coordinates that the clip is to leave alone, by which Sophia's authors choose rho.
 HEALTHY = (0.1, 0.5)
@@ -60,14 +62,13 @@ def steps_to_target(curves: pd.DataFrame, control: str = "adamw") -> pd.DataFram
     """How soon each run has the control's *final* validation loss of the same seed.
 
     Returns ``arm, seed, target, reached`` (bool) and ``share``, the step as a share of the control's
-    steps. A run that never gets there has a share of 1, the least that it can be: an advantage of the
-    arm is overstated, never understated. The control's own share is below 1 where its loss rose again.
+    steps. A run that never gets there is censored at 1, so the mean over seeds is the restricted mean
+    up to the control's steps. The control's own share is below 1 where its loss rose again.
 
     Raises:
         FlexError: a seed has no run of the control.
     """
-    curves = curves.sort_values("step")
-    by_run = {key: rows for key, rows in curves.groupby(["arm", "seed"], observed=True)}
+    by_run = _by_run(curves)
     result = []
     for (arm, seed), rows in by_run.items():
         if (control, seed) not in by_run:
@@ -81,41 +82,88 @@ def steps_to_target(curves: pd.DataFrame, control: str = "adamw") -> pd.DataFram
     return pd.DataFrame(result, columns=["arm", "seed", "target", "reached", "share"])
 
 
-def share_difference(
-    shares: pd.DataFrame, treatment: str, control: str = "adamw", *, seed: int
-) -> Bootstrap:
-    """Bootstrap over seeds of the difference in ``share``, treatment minus control, paired by seed.
+def by_seed(curves: pd.DataFrame, treatment: str, control: str = "adamw") -> pd.DataFrame:
+    """Two arms over the seeds that both have, a row a seed, each difference treatment minus control:
+
+    - ``reached``: whether the treatment ever has the control's final validation loss;
+    - ``steps``: steps to the higher of the two final losses, as a share of the control's steps. Each arm
+      has that loss by its end, so none is censored, and exchanging the arms changes the sign alone;
+    - ``final_loss``: final validation loss, nats a token;
+    - ``share``: steps to the control's final loss, as `steps_to_target` has them, which does favour the
+      treatment: the control can have touched its own final loss early.
 
     Raises:
         FlexError: the arms have no seed in common.
     """
-    table = shares.pivot(index="seed", columns="arm", values="share")
-    if not {treatment, control} <= set(table) or table[[treatment, control]].dropna().empty:
+    by_run = _by_run(curves[curves["arm"].isin([treatment, control])])
+    seeds = [seed for arm, seed in by_run if arm == treatment and (control, seed) in by_run]
+    if not seeds:
         raise FlexError(f"{treatment} and {control} have no seed in common; run both")
-    both = table[[treatment, control]].dropna()
-    return paired_bootstrap(
-        both[[treatment]].to_numpy().T,
-        both[[control]].to_numpy().T,
-        seed=seed,
-        paired_seeds=True,
-    )
+    rows = []
+    for seed in seeds:
+        runs = by_run[treatment, seed], by_run[control, seed]
+        ends = [run["eval_loss"].iloc[-1] for run in runs]
+        total = runs[1]["step"].iloc[-1]
+
+        def share(run: pd.DataFrame, loss: float, total: float = total) -> float:
+            step = step_reached(run["step"].to_numpy(), run["eval_loss"].to_numpy(), loss)
+            return min(step / total, 1.0)
+
+        rows.append(
+            {
+                "seed": seed,
+                "reached": bool((runs[0]["eval_loss"] <= ends[1]).any()),
+                "steps": share(runs[0], max(ends)) - share(runs[1], max(ends)),
+                "final_loss": ends[0] - ends[1],
+                "share": share(runs[0], ends[1]) - share(runs[1], ends[1]),
+            }
+        )
+    return pd.DataFrame(rows)
 
 
-def share_by_claim(
-    claims: pd.DataFrame, training: pd.DataFrame, *, seed: int
-) -> dict[str, Bootstrap]:
-    """The results, by id, of the registered ``claims`` on steps to a target, for ``stats.assess``;
-    those without runs of both arms are left out."""
+def versus(
+    curves: pd.DataFrame, treatment: str, control: str = "adamw", *, seed: int
+) -> dict[str, Effect]:
+    """The columns of `by_seed` as effects over seeds: an exact binomial for ``reached`` (the share of seeds,
+    minus a half), bootstraps for the others.
+
+    Raises:
+        FlexError: the arms have no seed in common.
+    """
+    table = by_seed(curves, treatment, control)
+    effects: dict[str, Effect] = {"reached": inference.seeds_that(table["reached"])}
+    for name in ("steps", "final_loss", "share"):
+        effects[name] = paired_bootstrap(table[[name]].to_numpy().T, seed=seed)
+    return effects
+
+
+#: The metrics of data/claims.yml that come from validation losses, as columns of `by_seed`.
+METRICS = {
+    "reached-target": "reached",
+    "steps-to-common-loss": "steps",
+    "validation-loss": "final_loss",
+    "steps-to-target (share of AdamW's steps)": "share",
+}
+
+
+def by_claim(claims: pd.DataFrame, training: pd.DataFrame, *, seed: int) -> dict[str, Effect]:
+    """The results, by id, of the registered ``claims`` on ``METRICS``, for ``inference.assess``; those
+    without a seed of both arms are left out."""
     results = {}
-    for claim in claims[claims["metric"].str.startswith("steps-to-target")].itertuples():
-        arms = [claim.treatment, claim.control]
-        rows = training[training["arm"].isin(arms)]
-        seeds = [set(rows[rows["arm"] == arm]["seed"]) for arm in arms]
-        rows = rows[rows["seed"].isin(set.intersection(*seeds))]
-        if len(rows):
-            shares = steps_to_target(curves(rows), claim.control)
-            results[claim.id] = share_difference(shares, *arms, seed=seed)
+    curve = curves(training)
+    for claim in claims[claims["metric"].isin(METRICS)].itertuples():
+        seeds = [
+            set(curve[curve["arm"] == arm]["seed"]) for arm in (claim.treatment, claim.control)
+        ]
+        if set.intersection(*seeds):
+            effects = versus(curve, claim.treatment, claim.control, seed=seed)
+            results[claim.id] = effects[METRICS[claim.metric]]
     return results
+
+
+def _by_run(curves: pd.DataFrame) -> dict[tuple[str, int], pd.DataFrame]:
+    curves = curves.sort_values("step")
+    return dict(iter(curves.groupby(["arm", "seed"], observed=True)))
 
 
 def warmth(updates: np.ndarray, beta2: float = 0.99) -> np.ndarray:

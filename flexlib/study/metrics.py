@@ -76,7 +76,7 @@ def clopper_pearson_interval(
     return np.asarray(low), np.asarray(high)
 
 
-def _counts(successes, trials) -> tuple[np.ndarray, np.ndarray]:
+def _counts(successes: ArrayLike, trials: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
     successes, trials = np.asarray(successes, dtype=float), np.asarray(trials, dtype=float)
     if (trials <= 0).any() or (successes < 0).any() or (successes > trials).any():
         raise FlexError("an interval needs 0 <= successes <= trials and at least one trial")
@@ -114,7 +114,8 @@ def judged(verdicts: pd.DataFrame) -> pd.DataFrame:
     A harness error says nothing about the program. Its problem is left out for every run of the
     table, so that all are compared on the same ones.
 
-    Raises FlexError if that were more than ``grading.programs.UNJUDGED`` of a benchmark's problems, and more than one.
+    Raises FlexError if that were more than ``grading.programs.UNJUDGED`` of a benchmark's problems,
+    and more than one.
     """
     broken = verdicts[verdicts["verdict"] == "harness_error"]
     for benchmark, rows in broken.groupby("benchmark", observed=True):

@@ -28,14 +28,14 @@ CLAIM_FIELDS: dict[str, type] = {
 CLAIM_OPTIONAL: dict[str, tuple[type, Any]] = {
     "profile": (str, "nano"),
     "registered": (date, None),  # the date of the file
-    "published": (
-        list,
-        [],
-    ),  # ids of data/paper/published.csv: the same contrast, treatment and control
+    "published": (list, []),  # ids of data/paper: treatment and control, or one difference
+    "superseded_by": (str, ""),  # the id that has taken its place
+    "reason": (str, ""),  # why
+    "after_runs": (bool, False),  # whether runs of its arms had been seen when it was registered
 }
 CLAIM_CHOICES = {
-    "kind": ("claim", "question"),
-    "test": ("paired-bootstrap",),
+    "kind": ("claim", "question", "prediction"),
+    "test": ("paired-bootstrap", "exact-binomial"),
     "direction": ("greater", "less", "two-sided", "equivalent"),
 }
 
@@ -75,26 +75,29 @@ def as_counts(percent: float, n: int, decimals: int = 1) -> list[int]:
     return k[np.abs(100 * k / n - percent) <= 0.5 * 10.0**-decimals + 1e-9].tolist()
 
 
-def claims(profile: str = "nano", data: Path = DATA) -> pd.DataFrame:
-    """The pre-registered claims of a profile, indexed by ``id``, in the order of the file.
+def claims(profile: str = "nano", data: Path = DATA, *, superseded: bool = False) -> pd.DataFrame:
+    """The registered claims of a profile, indexed by ``id``, in the order of the file; without those that
+    another id has taken the place of, or with ``superseded`` these alone.
 
     Raises FlexError if the file does not have the form that its head describes.
     """
-    chosen = [c for c in registration(data)["claims"] if c["profile"] == profile]
+    of_profile = [c for c in registration(data)["claims"] if c["profile"] == profile]
+    chosen = [c for c in of_profile if bool(c["superseded_by"]) == superseded]
     columns = [*CLAIM_FIELDS, *CLAIM_OPTIONAL]
     return pd.DataFrame(chosen, columns=columns).set_index("id", drop=False)
 
 
 def registration(data: Path = DATA) -> dict[str, Any]:
     """data/claims.yml, checked: ``registered`` (date), ``design_rule``, the list ``claims``, ``tuning``, the
-    plan that :mod:`flexlib.study.tuning` reads, and ``small``, what was fixed of the study at that scale."""
+    plan that :mod:`flexlib.study.tuning` reads, ``sweep``, that of :mod:`flexlib.study.sweep`, and
+    ``small``, what was fixed of the study at that scale."""
     path = data / "claims.yml"
     if not path.is_file():
         raise FlexError(
             f"no registration {path}; install flexlib from a checkout: pip install -e ."
         )
     content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    parts = {"registered", "design_rule", "claims", "tuning", "small"}
+    parts = {"registered", "design_rule", "claims", "tuning", "sweep", "small"}
     if not isinstance(content, dict) or set(content) != parts:
         raise FlexError(f"{path}: needs exactly {', '.join(sorted(parts))}")
     if not content["claims"]:
@@ -106,6 +109,9 @@ def registration(data: Path = DATA) -> dict[str, Any]:
     ids = [claim["id"] for claim in content["claims"]]
     if len(set(ids)) < len(ids):
         raise FlexError(f"{path}: the ids of claims are not unique")
+    for claim in content["claims"]:
+        if claim["superseded_by"] and claim["superseded_by"] not in set(ids) - {claim["id"]}:
+            raise FlexError(f"{path}: claim {claim['id']} is superseded by an id that is not there")
     return content
 
 
@@ -114,6 +120,8 @@ def _check_claim(claim: dict[str, Any], path: Path) -> None:
     if set(claim) - set(CLAIM_OPTIONAL) != set(CLAIM_FIELDS):
         wrong = ", ".join(sorted(set(claim) - set(CLAIM_OPTIONAL) ^ set(CLAIM_FIELDS)))
         raise FlexError(f"{where}: missing or unknown fields: {wrong}")
+    if ("superseded_by" in claim) != ("reason" in claim):
+        raise FlexError(f"{where}: superseded_by and reason go together")
     kinds = CLAIM_FIELDS | {
         name: kind for name, (kind, _) in CLAIM_OPTIONAL.items() if name in claim
     }

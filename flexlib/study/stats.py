@@ -2,14 +2,14 @@
 
 Two designs occur. The published figures are single proportions on a small benchmark, so they get
 two-proportion and power calculations. Our own runs are *tasks x seeds* matrices of pass rates, so
-differences between arms are paired by task and by seed (`difference` has the rule) and
-bootstrapped over both, since both are samples of what might have been drawn.
+differences between arms are bootstrapped over both, since both are samples of what might have been
+drawn. How arms are paired and claims decided is in :mod:`flexlib.study.inference`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -101,7 +101,10 @@ def mcnemar_exact(first: ArrayLike, second: ArrayLike, confidence: float = 0.95)
 
 @dataclass(frozen=True)
 class Bootstrap:
-    """A bootstrapped mean or difference of means; ``draws`` holds the replicates for plotting."""
+    """A bootstrapped mean or difference of means; ``draws`` holds the replicates, sorted.
+
+    ``seeds`` is the number of each arm's, ``bases`` that of base models.
+    """
 
     estimate: float
     low: float
@@ -110,6 +113,40 @@ class Bootstrap:
     tasks: int
     seeds: tuple[int, ...]
     draws: np.ndarray
+    bases: int = 1
+
+    @property
+    def se(self) -> float:
+        """Standard error; by the quartiles, since few seeds give the draws heavy tails."""
+        return float(np.subtract(*np.quantile(self.draws, (0.75, 0.25))) / _QUARTILES)
+
+    @property
+    def floor(self) -> float:
+        """The smallest one-sided p-value that so many replicates can give."""
+        return 1 / (len(self.draws) + 1)
+
+    def tail(self, null: float, side: int) -> float:
+        """One-sided p-value of "the effect is at most ``null``" (side 1) or "at least" (side -1)."""
+        beyond = np.sum(side * self.draws <= side * null)
+        return float((beyond + 1) / (len(self.draws) + 1))
+
+    def bound(self, level: float, side: int) -> float:
+        """The lower (side 1) or upper (side -1) confidence bound: it lies beyond a null if, and only if,
+        the null's `tail` is at most ``level``.
+
+        Raises FlexError if there are too few replicates for the level.
+        """
+        place = int(level * (len(self.draws) + 1) * (1 + 1e-12))
+        if place < 1:
+            raise FlexError(
+                f"{len(self.draws)} replicates have no bound at level {level:.2g}; use more"
+            )
+        return float(self.draws[place - 1] if side > 0 else self.draws[-place])
+
+
+_QUARTILES = 2 * norm.ppf(
+    0.75
+)  # between the quartiles of a normal distribution, in standard errors
 
 
 def paired_bootstrap(
@@ -120,86 +157,73 @@ def paired_bootstrap(
     paired_seeds: bool = False,
     n_resamples: int = 10_000,
     confidence: float = 0.95,
-    method: str = "percentile",
 ) -> Bootstrap:
-    """Bootstrap of mean(treatment) - mean(control) over tasks and seeds at once.
+    """Bootstrap of mean(treatment) - mean(control) over tasks, seeds and base models at once.
 
-    ``treatment`` and ``control`` are pass rates of shape (tasks, seeds), rows in the same task
-    order; a vector counts as one seed. A base model, decoded greedily, has one column. Without a
-    control the mean of ``treatment`` itself is bootstrapped.
+    ``treatment`` and ``control`` are pass rates of shape (tasks, seeds) or (tasks, seeds, bases), rows in
+    the same task order; a vector counts as one seed. A base model, decoded greedily, has one seed.
+    Without a control the mean of ``treatment`` itself is bootstrapped.
 
-    Every replicate draws tasks with replacement, the same for both arms, and training seeds with
-    replacement: the same for both if ``paired_seeds``, else independently. Tasks and seeds are
+    Every replicate draws tasks and bases with replacement, the same for both arms, and training seeds
+    with replacement: the same for both if ``paired_seeds``, else independently. The factors are
     crossed, so this is the pigeonhole bootstrap (Owen 2007), which errs towards wide intervals.
-    Resampling S seeds shrinks their variance by (S - 1)/S, a fifth for five seeds; deviations
-    between seeds are therefore stretched by sqrt(S/(S - 1)) (Rao and Wu 1988). As with every bootstrap,
-    few of them cost coverage: where seeds alone vary, a 95 % interval of ten covers 92 %, of six 89 %.
 
-    ``method`` is 'percentile' or 'bca' (bias-corrected and accelerated; the acceleration comes from
-    jackknives over tasks and over seeds). ``p_value`` is two-sided: twice the smaller share of
-    replicates on either side of 0, the observed one included, hence never 0.
+    Drawing n levels of a factor with replacement makes their deviations from the mean smaller by
+    sqrt((n - 1)/n) (Rao and Wu 1988), and the interval that of a known variance: of ten seeds, a bound
+    at the level 0.003 is missed four times as often as it should be. In each replicate the deviations
+    are therefore stretched by sqrt(n/c), c a draw of chi-square with n - 1 degrees of freedom, which
+    gives the mean of n levels the tails of Student's t (Hesterberg 2015 stretches by the same two
+    factors, at one level). For hundreds of tasks it makes no difference.
 
-    Raises FlexError on shapes that do not pair, missing values, or an unknown method.
+    The interval is of percentiles. ``p_value`` is two-sided: twice the smaller share of replicates
+    on either side of 0, the observed one included, hence never 0.
+
+    Raises FlexError on shapes that do not pair or missing values.
     """
     a = _tasks_by_seeds(treatment)
-    b = np.zeros((len(a), 1)) if control is None else _tasks_by_seeds(control)
-    if len(a) != len(b):
-        raise FlexError(f"arms do not pair: {len(a)} and {len(b)} tasks")
+    b = np.zeros((len(a), 1, a.shape[2])) if control is None else _tasks_by_seeds(control)
+    if len(a) != len(b) or a.shape[2] != b.shape[2]:
+        raise FlexError(
+            f"arms do not pair: {len(a)} and {len(b)} tasks, {a.shape[2]} and {b.shape[2]} bases"
+        )
     if paired_seeds and a.shape != b.shape:
         raise FlexError(f"seeds do not pair: {a.shape[1]} and {b.shape[1]}")
-    if method not in ("percentile", "bca"):
-        raise FlexError(f"unknown bootstrap method '{method}'; use percentile or bca")
     blocks = [a - b] if paired_seeds else [a, -b]
 
     rng = np.random.default_rng(seed)
-    n_tasks = len(a)
-    tasks = rng.multinomial(n_tasks, np.full(n_tasks, 1 / n_tasks), n_resamples) / n_tasks
+    tasks, bases = (_weights(rng, n, n_resamples) for n in (len(a), a.shape[2]))
     draws = np.zeros(n_resamples)
     for block in blocks:
-        n_seeds = block.shape[1]
-        centre = block.mean(axis=1, keepdims=True)
-        block = centre + (block - centre) * np.sqrt(n_seeds / max(n_seeds - 1, 1))
-        seeds = rng.multinomial(n_seeds, np.full(n_seeds, 1 / n_seeds), n_resamples) / n_seeds
-        draws += np.einsum("rs,rs->r", tasks @ block, seeds)
-
+        seeds = _weights(rng, block.shape[1], n_resamples)
+        by_seed = (tasks @ block.reshape(len(block), -1)).reshape(n_resamples, *block.shape[1:])
+        draws += np.einsum("rsb,rs,rb->r", by_seed, seeds, bases)
+    draws.sort()
+    sizes = tuple(m.shape[1] for m in ((a,) if control is None else (a, b)))
     estimate = float(sum(block.mean() for block in blocks))
-    tail = (1 - confidence) / 2
-    levels = np.array([tail, 1 - tail])
-    if method == "bca":
-        levels = _bca_levels(levels, draws, estimate, blocks)
-    low, high = np.quantile(draws, levels)
-    side = min((draws <= 0).sum(), (draws >= 0).sum())
-    p_value = min(1.0, 2 * (side + 1) / (n_resamples + 1))
-    seeds = tuple(m.shape[1] for m in ((a,) if control is None else (a, b)))
-    return Bootstrap(estimate, float(low), float(high), float(p_value), n_tasks, seeds, draws)
+    made = Bootstrap(estimate, np.nan, np.nan, np.nan, len(a), sizes, draws, a.shape[2])
+    low, high = (made.bound((1 - confidence) / 2, side) for side in (1, -1))
+    p_value = min(1.0, 2 * min(made.tail(0, 1), made.tail(0, -1)))
+    return replace(made, low=low, high=high, p_value=p_value)
+
+
+def _weights(rng: np.random.Generator, n: int, n_resamples: int) -> np.ndarray:
+    """Weights of the n levels of a factor, a row a replicate; each row adds up to 1."""
+    if n == 1:
+        return np.ones((n_resamples, 1))
+    drawn = rng.multinomial(n, np.full(n, 1 / n), n_resamples) / n
+    stretch = np.sqrt(n / rng.chisquare(n - 1, n_resamples))
+    return 1 / n + (drawn - 1 / n) * stretch[:, None]
 
 
 def _tasks_by_seeds(rates: ArrayLike) -> np.ndarray:
-    matrix = np.asarray(rates, dtype=float)
-    matrix = matrix[:, None] if matrix.ndim == 1 else matrix
-    if matrix.ndim != 2 or matrix.size == 0:
-        raise FlexError("the bootstrap needs a non-empty table of tasks x seeds")
-    if not np.isfinite(matrix).all():
+    """As (tasks, seeds, bases)."""
+    array = np.asarray(rates, dtype=float)
+    array = array.reshape(*array.shape, *[1] * (3 - array.ndim)) if array.ndim else array
+    if array.ndim != 3 or array.size == 0:
+        raise FlexError("the bootstrap needs a non-empty table of tasks x seeds (x bases)")
+    if not np.isfinite(array).all():
         raise FlexError("the bootstrap found missing values; every seed must cover every task")
-    return matrix
-
-
-def _bca_levels(levels, draws, estimate, blocks):
-    """Quantile levels of the BCa interval (Efron 1987), several resampled factors pooled."""
-    below = np.mean(draws < estimate) + 0.5 * np.mean(draws == estimate)
-    if not 0 < below < 1:
-        return levels
-    z0 = norm.ppf(below)
-    cubes = squares = 0.0
-    task_means = sum(block.mean(axis=1) for block in blocks)
-    for values in [task_means] + [block.mean(axis=0) for block in blocks]:
-        if len(values) > 1:
-            influence = (values - values.mean()) / (len(values) - 1)
-            cubes += (influence**3).sum()
-            squares += (influence**2).sum()
-    acceleration = cubes / (6 * squares**1.5) if squares else 0.0
-    z = z0 + norm.ppf(levels)
-    return norm.cdf(z0 + z / (1 - acceleration * z))
+    return array
 
 
 def holm(p_values: Mapping[str, float]) -> dict[str, float]:
@@ -210,7 +234,9 @@ def holm(p_values: Mapping[str, float]) -> dict[str, float]:
     return {name: float(p) for name, p in zip(p_values, adjusted, strict=True)}
 
 
-def power_unpaired(p_control: float, difference: ArrayLike, n: int, alpha: float = 0.05):
+def power_unpaired(
+    p_control: float, difference: ArrayLike, n: int, alpha: float = 0.05
+) -> np.ndarray:
     """Power of the two-sided two-proportion z test, n problems an arm (normal approximation)."""
     p1 = np.asarray(difference, dtype=float) + p_control
     if ((p1 <= 0) | (p1 >= 1)).any() or not 0 < p_control < 1:
@@ -221,7 +247,9 @@ def power_unpaired(p_control: float, difference: ArrayLike, n: int, alpha: float
     return _two_sided_power(p1 - p_control, null_sd, true_sd, alpha)
 
 
-def power_paired(difference: ArrayLike, discordant: float, n: int, alpha: float = 0.05):
+def power_paired(
+    difference: ArrayLike, discordant: float, n: int, alpha: float = 0.05
+) -> np.ndarray:
     """Power of the two-sided McNemar test on n problems (Miettinen 1968, normal approximation).
 
     ``discordant`` is the share of problems on which the two runs differ; it is at least
@@ -235,7 +263,9 @@ def power_paired(difference: ArrayLike, discordant: float, n: int, alpha: float 
     return _two_sided_power(d, null_sd, true_sd, alpha)
 
 
-def _two_sided_power(difference, null_sd, true_sd, alpha):
+def _two_sided_power(
+    difference: np.ndarray, null_sd: np.ndarray, true_sd: np.ndarray, alpha: float
+) -> np.ndarray:
     critical = norm.ppf(1 - alpha / 2) * null_sd
     with np.errstate(divide="ignore"):
         upper = norm.sf((critical - difference) / true_sd)
@@ -254,7 +284,7 @@ def detectable_paired(discordant: float, n: int, power: float = 0.8, alpha: floa
     return _smallest(lambda d: power_paired(d, discordant, n, alpha), discordant - 1e-9, power)
 
 
-def _smallest(power_of, largest, power):
+def _smallest(power_of: Callable[[float], np.ndarray], largest: float, power: float) -> float:
     if power_of(largest) < power:
         raise FlexError("no difference reaches this power with so few problems; use more")
     return float(brentq(lambda d: power_of(d) - power, 0.0, largest))
@@ -309,9 +339,6 @@ def best_of_many(
     return pd.DataFrame(rows, columns=["baseline", "typical", "best"])
 
 
-_ANSWERS = {"claim": ("reproduced", "not reproduced"), "question": ("yes", "no")}
-
-
 def arm_rates(verdicts: pd.DataFrame, *, seed: int, n_resamples: int = 10_000) -> pd.DataFrame:
     """pass@1 of every arm on every benchmark, its interval over tasks and seeds at once.
 
@@ -323,196 +350,6 @@ def arm_rates(verdicts: pd.DataFrame, *, seed: int, n_resamples: int = 10_000) -
     for (arm, benchmark, language), _ in verdicts.groupby(keys, sort=False, observed=True):
         matrix = solve_matrix(verdicts, arm, benchmark)
         result = paired_bootstrap(matrix, seed=seed, n_resamples=n_resamples)
-        rows.append((arm, benchmark, language, *matrix.shape, *_interval(result)))
+        interval = (result.estimate, result.low, result.high)
+        rows.append((arm, benchmark, language, *matrix.shape, *interval))
     return pd.DataFrame(rows, columns=[*keys, "tasks", "seeds", "pass_at_k", "low", "high"])
-
-
-def difference(
-    verdicts: pd.DataFrame,
-    treatment: str,
-    control: str,
-    benchmark: str,
-    *,
-    seed: int,
-    tasks: Collection[str] | None = None,
-    n_resamples: int = 10_000,
-) -> Bootstrap:
-    """pass@1 of one arm minus that of another, by the one rule of pairing of this study.
-
-    Arms are paired by task, and by seed where both have it: only those seeds count. An arm that has
-    one run, as a base decoded greedily has, is paired with every seed of the other. Arms without a
-    common seed are paired by task alone. ``tasks``: these only.
-
-    Raises:
-        FlexError: an arm has no verdicts there, or they were graded on different problems.
-    """
-    first, second = (solve_matrix(verdicts, arm, benchmark) for arm in (treatment, control))
-    if not first.index.equals(second.index):
-        raise FlexError(
-            f"{treatment} and {control} were graded on different problems of {benchmark}; regrade one"
-        )
-    if tasks is not None:
-        first, second = (rates[rates.index.isin(tasks)] for rates in (first, second))
-    common = first.columns.intersection(second.columns)
-    paired = len(common) > 0 and min(first.shape[1], second.shape[1]) > 1
-    if paired:
-        first, second = first[common], second[common]
-    return paired_bootstrap(first, second, seed=seed, paired_seeds=paired, n_resamples=n_resamples)
-
-
-def contrasts(
-    verdicts: pd.DataFrame,
-    pairs: Sequence[tuple[str, str]],
-    *,
-    seed: int,
-    n_resamples: int = 10_000,
-) -> pd.DataFrame:
-    """Differences in pass@1, first arm minus second, of pairs of arms on every benchmark.
-
-    ``verdicts`` comes from `flexlib.runs.store.verdicts`. Returns ``treatment, control, benchmark, language,
-    tasks, seeds, difference, low, high`` (0..1, 95 % intervals; ``seeds`` of the treatment that
-    count), without the pairs of which an arm was not run.
-
-    Raises:
-        FlexError: as `difference`.
-    """
-    rows, keys = [], ["benchmark", "language"]
-    for treatment, control in pairs:
-        for (benchmark, language), of in verdicts.groupby(keys, sort=False, observed=True):
-            if {treatment, control} <= set(of["arm"]):
-                result = difference(
-                    of, treatment, control, benchmark, seed=seed, n_resamples=n_resamples
-                )
-                size = (result.tasks, result.seeds[0])
-                rows.append((treatment, control, benchmark, language, *size, *_interval(result)))
-    columns = ["treatment", "control", *keys, "tasks", "seeds", "difference", "low", "high"]
-    return pd.DataFrame(rows, columns=columns)
-
-
-def gains(
-    verdicts: pd.DataFrame,
-    treatment: str,
-    control: str,
-    groups: pd.Series,
-    *,
-    seed: int,
-    n_resamples: int = 10_000,
-) -> pd.DataFrame:
-    """Paired differences, treatment minus control, on each benchmark: all tasks, then by group.
-
-    ``groups`` maps task_id (its index) to a group. Returns ``benchmark, language, group, tasks,
-    difference, low, high``; the first group is "all tasks".
-    """
-    rows = []
-    of_group = {name: tasks.index for name, tasks in groups.groupby(groups)}
-    for (benchmark, language), _ in verdicts.groupby(["benchmark", "language"], sort=False):
-        for group, tasks in {"all tasks": None, **of_group}.items():
-            result = difference(
-                verdicts,
-                treatment,
-                control,
-                benchmark,
-                seed=seed,
-                tasks=tasks,
-                n_resamples=n_resamples,
-            )
-            rows.append((benchmark, language, group, result.tasks, *_interval(result)))
-    columns = ["benchmark", "language", "group", "tasks", "difference", "low", "high"]
-    return pd.DataFrame(rows, columns=columns)
-
-
-def _interval(result: Bootstrap) -> tuple[float, float, float]:
-    return result.estimate, result.low, result.high
-
-
-def decide(
-    estimate: float, low: float, high: float, adjusted_p: float, n: int, *, claim: Mapping
-) -> str:
-    """The pre-registered verdict: 'reproduced', 'not reproduced' or 'cannot tell' of a claim,
-    'yes', 'no' or 'cannot tell' of a question.
-
-    ``claim`` is an entry of data/claims.yml; estimate and interval are in the units of its metric.
-    It holds if the adjusted p-value is at most alpha and the estimate points the claimed way
-    (either way for a two-sided claim). It fails if the interval excludes every effect of at least
-    ``smallest_effect`` the claimed way, or if the effect is significant the other way. An
-    *equivalent* claim holds if the interval lies within +-smallest_effect and fails if it lies
-    outside. Anything else, and n < ``minimum_n``, cannot be told.
-    """
-    holds, fails = _ANSWERS[claim["kind"]]
-    smallest, direction = claim["smallest_effect"], claim["direction"]
-    significant = adjusted_p <= claim["alpha"]
-    within = -smallest < low and high < smallest
-    if n < claim["minimum_n"]:
-        return "cannot tell"
-    if direction == "equivalent":
-        outside = low >= smallest or high <= -smallest
-        return holds if within else fails if outside else "cannot tell"
-    if direction == "two-sided":
-        return holds if significant else fails if within else "cannot tell"
-    if direction == "less":
-        estimate, low, high = -estimate, -high, -low
-    if significant:
-        return holds if estimate > 0 else fails
-    return fails if high < smallest else "cannot tell"
-
-
-def assess(
-    claims: pd.DataFrame,
-    verdicts: pd.DataFrame,
-    *,
-    seed: int,
-    n_resamples: int = 10_000,
-    measured: Mapping[str, Bootstrap] | None = None,
-) -> pd.DataFrame:
-    """The state of every registered claim, given what is in the store.
-
-    ``claims`` comes from `flexlib.study.paper.claims`, ``verdicts`` from `flexlib.runs.store.verdicts` for one
-    profile, ``measured`` the results of claims with another metric, by id. A claim on pass@1 is
-    tested if both arms have runs on its benchmark; p-values are adjusted by Holm's procedure over
-    the whole family, those of claims not yet run counting as 1. The pairing is that of `difference`.
-
-    Returns a row a claim: ``id, difference, low, high, p_value, adjusted_p, tasks, seeds,
-    detectable, verdict``; ``seeds`` is the smaller number of trained seeds, ``detectable`` the
-    difference that would have been seen with 80 % power, ``verdict`` 'not run' where untested.
-    """
-    results: dict[str, Bootstrap] = dict(measured or {})
-    for claim in claims.itertuples():
-        run = [
-            {claim.treatment, claim.control} <= set(verdicts["arm"][verdicts["benchmark"] == part])
-            for part in claim.benchmark.split(" + ")
-        ]
-        if claim.metric == "pass@1" and all(run):
-            results[claim.id] = difference(
-                verdicts,
-                claim.treatment,
-                claim.control,
-                claim.benchmark,
-                seed=seed,
-                n_resamples=n_resamples,
-            )
-    adjusted: dict[str, float] = {}
-    for _, family in claims.groupby("family", sort=False):
-        adjusted |= holm({i: results[i].p_value if i in results else 1.0 for i in family["id"]})
-    rows = []
-    for claim in claims.to_dict("records"):
-        result = results.get(claim["id"])
-        if result is None:
-            rows.append({"id": claim["id"], "verdict": "not run"})
-            continue
-        # A base model is decoded greedily, once: only arms that train have seeds to count.
-        seeds = result.seeds[0] if claim["control"] == "base" else min(result.seeds)
-        interval = {"difference": result.estimate, "low": result.low, "high": result.high}
-        rows.append(
-            {
-                "id": claim["id"],
-                **interval,
-                "p_value": result.p_value,
-                "adjusted_p": adjusted[claim["id"]],
-                "tasks": result.tasks,
-                "seeds": seeds,
-                "detectable": float(result.draws.std() * norm.ppf([0.975, 0.8]).sum()),
-                "verdict": decide(*interval.values(), adjusted[claim["id"]], seeds, claim=claim),
-            }
-        )
-    columns = ["id", "difference", "low", "high", "p_value", "adjusted_p", "tasks", "seeds"]
-    return pd.DataFrame(rows, columns=[*columns, "detectable", "verdict"])

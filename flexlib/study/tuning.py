@@ -7,12 +7,13 @@ values of the best are written into the profile (``[arms.NAME]``) by hand, where
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import dataclasses
 import itertools
 import json
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from flexlib.runs.machine import Machine
+    from flexlib.runs.preflight import Inputs
 
 FOLDER = paths.TUNING
 FIELDS = ("arm", "settings", "eval_loss", "seed", "steps", "base_digest", "run_id")
@@ -38,7 +40,26 @@ def plan() -> dict[str, Any]:
     """
     from flexlib.study import paper  # late, with pandas: every command line reads this module
 
-    plan = paper.registration()["tuning"]
+    return _fair(paper.registration()["tuning"])
+
+
+def _plan_of(arm: str) -> dict[str, Any]:
+    """The plan that tunes an arm: that of the optimisers, or that of the sweep's learning rates.
+
+    Raises:
+        FlexError: neither does.
+    """
+    from flexlib.study import paper
+
+    plans = [plan(), _fair(paper.registration()["sweep"]["tuning"])]
+    for registered in plans:
+        if arm in registered["trials"]:
+            return registered
+    known = ", ".join(arm for registered in plans for arm in registered["trials"])
+    raise FlexError(f"arm {arm!r} is not tuned; data/claims.yml has trials for {known}")
+
+
+def _fair(plan: dict[str, Any]) -> dict[str, Any]:
     sizes = {arm: len(list(grid(values))) for arm, values in plan["trials"].items()}
     if len(set(sizes.values())) != 1:
         raise FlexError(f"claims.yml: arms are tuned with unequal numbers of trials, {sizes}")
@@ -57,27 +78,26 @@ def trials(arm: str) -> list[tuple[dict[str, Any], RunConfig]]:
     Raises:
         FlexError: the plan has no such arm.
     """
-    registered = plan()
-    if arm not in registered["trials"]:
-        known = ", ".join(registered["trials"])
-        raise FlexError(f"arm {arm!r} is not tuned; data/claims.yml has trials for {known}")
+    registered = _plan_of(arm)
     made = []
     for settings in grid(registered["trials"][arm]):
         overrides = [f"{key}={value!r}" for key, value in settings.items()]
         wanted = configs.load(registered["profile"], arm, registered["seed"], overrides=overrides)
         # Only the last validation loss is wanted. And which overrides make a difference changes once
         # the profile holds the best; the trial does not.
-        training = dataclasses.replace(wanted.training, evaluations=1)
+        training = dataclasses.replace(wanted.method()[0], evaluations=1)
         made.append((settings, dataclasses.replace(wanted, training=training, variant=None)))
     return made
 
 
-def table(folder: Path = FOLDER) -> pd.DataFrame:
+def table(folder: Path = FOLDER, arms: Iterable[str] | None = None) -> pd.DataFrame:
     """All trials made so far: ``arm, settings`` (JSON), ``eval_loss`` (final, nats a token; NaN if it
-    diverged), ``seed, steps, base_digest, run_id``, in the order of the plan."""
+    diverged), ``seed, steps, base_digest, run_id``, in the order of the plan. ``arms``: None for those of
+    the optimiser study."""
     import pandas as pd
 
-    frames = [pd.read_csv(p) for arm in plan()["trials"] if (p := _file(arm, folder)).is_file()]
+    arms = plan()["trials"] if arms is None else arms
+    frames = [pd.read_csv(p) for arm in arms if (p := _file(arm, folder)).is_file()]
     return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=list(FIELDS))
 
 
@@ -107,10 +127,10 @@ def tune(arm: str, machine: Machine, folder: Path = FOLDER) -> Iterator[tuple[di
     Raises:
         FlexError: the plan has no such arm, or as :func:`flexlib.runs.pipeline.train`.
     """
-    from flexlib.runs import pipeline, preflight
+    from flexlib.runs import preflight
 
     path = _file(arm, folder)
-    rows = _rows(path) if path.is_file() else []
+    rows = read_rows(path)
     for settings, wanted in trials(arm):
         wanted, inputs = preflight.resolve(dataclasses.replace(wanted, benchmarks=()), machine)
         run_id = configs.run_id(configs.to_dict(wanted))
@@ -118,29 +138,57 @@ def tune(arm: str, machine: Machine, folder: Path = FOLDER) -> Iterator[tuple[di
         if known:
             yield settings, float(known[0]["eval_loss"]), False
             continue
-        work = machine.work_dir / f"tuning-{run_id}"
-        job = pipeline.Job(wanted, inputs, machine, work, models.BaseModels())
-        full_disk = disk.full_disk_is_an_error(machine.work_dir)
-        with full_disk, pipeline.locked(machine.work_dir, work.name):
-            job.result.mkdir(parents=True, exist_ok=True)
-            pipeline.train(job)
-            last = _rows(job.result / "training.csv")[-1]
-            made = {"arm": arm, "settings": json.dumps(settings), "eval_loss": last["eval_loss"]}
-            made |= {"seed": wanted.seed, "steps": last["step"]}
-            rows.append({**made, "base_digest": wanted.base_digest, "run_id": run_id})
+        with trained(wanted, inputs, machine) as result:
+            last = read_rows(result / "training.csv")[-1]
+            rows.append(
+                {
+                    "arm": arm,
+                    "settings": json.dumps(settings),
+                    "eval_loss": last["eval_loss"],
+                    "seed": str(wanted.seed),
+                    "steps": last["step"],
+                    "base_digest": str(wanted.base_digest),
+                    "run_id": run_id,
+                }
+            )
             folder.mkdir(parents=True, exist_ok=True)
             disk.write_atomically(path, formats.to_csv(FIELDS, rows))
-            shutil.rmtree(work)
         yield settings, float(last["eval_loss"]), True
 
 
-def _rows(path: Path) -> list[dict[str, str]]:
+@contextlib.contextmanager
+def trained(wanted: RunConfig, inputs: Inputs, machine: Machine) -> Iterator[Path]:
+    """Train by a resolved configuration; yields the folder of ``training.csv`` and ``adapter``, and
+    removes it when the block has written its numbers elsewhere. Killed before, it goes on from a
+    checkpoint.
+
+    Raises:
+        Busy: another process is at it.
+        FlexError: as :func:`flexlib.runs.pipeline.train`.
+    """
+    from flexlib.runs import pipeline
+
+    work = machine.work_dir / f"tuning-{configs.run_id(configs.to_dict(wanted))}"
+    job = pipeline.Job(wanted, inputs, machine, work, models.BaseModels())
+    full_disk = disk.full_disk_is_an_error(machine.work_dir)
+    with full_disk, pipeline.locked(machine.work_dir, work.name):
+        job.result.mkdir(parents=True, exist_ok=True)
+        if not (job.result / "adapter").exists():
+            pipeline.train(job)
+        yield job.result
+        shutil.rmtree(work)
+
+
+def read_rows(path: Path) -> list[dict[str, str]]:
+    """The rows of a CSV file as text; none if there is no file."""
+    if not path.is_file():
+        return []
     with path.open(newline="", encoding="utf-8") as file:
         return list(csv.DictReader(file))
 
 
 def _file(arm: str, folder: Path = FOLDER) -> Path:
-    return folder / f"{plan()['profile']}-{arm}.csv"
+    return folder / f"{_plan_of(arm)['profile']}-{arm}.csv"
 
 
 def as_toml(chosen: Mapping[str, Mapping[str, Any]]) -> str:

@@ -77,13 +77,14 @@ def read(source: Source, data_dir: str | Path | None = None) -> list[Row]:
     for number, row in enumerate(rows, 1):
         if missing := [c for c in source.columns if c not in row]:
             raise FlexError(f"{where}, row {number}: no column {', '.join(missing)}")
-    if is_checked(source) and (found := digest(source, rows)) != source.sha256:
+    pinned = source.sha256 if is_checked(source) else None
+    if pinned and (found := digest(source, rows)) != pinned:
         way_out = (
             "fetch that" if data_dir else f"name a folder with that {source.path} by --data-dir"
         )
         raise FlexError(
             f"{where} is not the pinned {source.name} (content {found[:12]} instead of "
-            f"{source.sha256[:12]}): {way_out}, or set {ANY_DATA}=1 to take it as it is"
+            f"{pinned[:12]}): {way_out}, or set {ANY_DATA}=1 to take it as it is"
         )
     return rows
 
@@ -112,7 +113,7 @@ def read_jsonl(path: Path) -> Iterator[Row]:
     number = 0
     try:
         with opener(path, "rt", encoding="utf-8") as file:
-            for number, line in enumerate(file, 1):
+            for number, line in enumerate(file, 1):  # noqa: B007 - for the message below
                 if line.strip():
                     row = json.loads(line)
                     if not isinstance(row, dict):

@@ -18,13 +18,14 @@ from typing import Any
 
 from flexlib.errors import FlexError
 from flexlib.formats import digest_of
-from flexlib.nanobench.benchmark import load_split
+from flexlib.nanobench.benchmark import load_plain, load_split
+from flexlib.nanobench.corpus import broad_python
 from flexlib.tasks import corpora
 from flexlib.tasks.benchmarks import MBPP_SPLITS, read_rows
 
 Record = dict[str, Any]  # at least task_id, text, code, test_list
 
-DATASETS = ("nanobench", "mbpp", "apps", "codesearchnet")
+DATASETS = ("nanobench", "nanobench-plain", "nanobench-broad", "mbpp", "apps", "codesearchnet")
 
 
 def load_records(dataset: str, split: str, data_dir: Path | None = None) -> list[Record]:
@@ -39,8 +40,12 @@ def load_records(dataset: str, split: str, data_dir: Path | None = None) -> list
     Raises:
         FlexError: unknown dataset; files missing or incomplete; hub out of reach.
     """
-    if dataset == "nanobench":
+    if dataset == "nanobench-plain" and split == "train":
+        return load_plain()
+    if dataset in ("nanobench", "nanobench-plain"):
         return load_split(split)
+    if dataset == "nanobench-broad":
+        return broad_python(split)
     if dataset == "mbpp":
         return _mbpp_split(read_rows("mbpp", data_dir), split)
     if dataset in ("apps", "codesearchnet"):
@@ -49,9 +54,13 @@ def load_records(dataset: str, split: str, data_dir: Path | None = None) -> list
 
 
 def training_text(record: Record) -> tuple[str, str]:
-    """Prompt and code of a record; their concatenation is the training text, without EOS."""
+    """Prompt and code of a record; their concatenation is the training text, without EOS. A record
+    without a text is its code alone."""
     asserts = [f"# {line}" for test in record["test_list"] for line in test.splitlines()]
-    parts = [record["text"], *(["\n".join(asserts)] if record["test_list"] else [])]
+    parts = [
+        *([record["text"]] if record["text"] else []),
+        *(["\n".join(asserts)] if asserts else []),
+    ]
     return "".join(f"{part}\n\n" for part in parts), record["code"]
 
 

@@ -67,8 +67,8 @@ def without_asserts(records: Sequence[Record], seed: int) -> list[Record]:
     return [{**record, "test_list": []} for record in records]
 
 
-def format_only(records: Sequence[Record], seed: int) -> list[Record]:
-    """The same records with answers that have the format but not the meaning.
+def shuffled_alike(records: Sequence[Record], seed: int) -> list[Record]:
+    """The same records with answers that have the format of a right one and nothing to do with the task.
 
     Each keeps its prompt and gets the code of another one: of the same types of parameters and result
     where there are two such records with different tasks, else of as many parameters, else of any.
@@ -97,7 +97,7 @@ def format_only(records: Sequence[Record], seed: int) -> list[Record]:
                 left += members
     if left:
         raise FlexError(
-            f"format-only answers need other tasks to take code from, and {len(left)} records have "
+            f"shuffled answers need other tasks to take code from, and {len(left)} records have "
             "none; raise training.train_limit"
         )
     return [
@@ -170,7 +170,7 @@ def _renamed(code: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
 Transform = Callable[[Sequence[Record], int], list[Record]]
 
 TRANSFORMS: dict[str, Transform] = {
-    "format-only": format_only,
+    "shuffled-alike": shuffled_alike,
     "shuffled": shuffled,
     "without-asserts": without_asserts,
 }

@@ -12,6 +12,11 @@ weights rho(f) = ``low_weight`` if f <= ``threshold`` else ``high_weight``:
     and a column band V hold tr(G_U H_V), with G_U = sum_u b_u b_u^H and H_V = sum_v a_v a_v^H of
     rank x rank numbers. It sees B and A through their product alone, so it is the same for
     (B R, R^-1 A), which the factor form is not.
+``rank``
+    The factor form without its transform: the quadratic form on the rank index of B that it comes to
+    where units have no order, and L2 on A (:mod:`flexlib.training.layout` derives the weights).
+``nuclear``
+    The sum of the singular values of the update s B A.
 ``l2``
     R(w) = |w|^2 of each factor: by Parseval's theorem the factor form with equal weights.
 
@@ -60,6 +65,7 @@ from torch.utils.checkpoint import checkpoint
 
 from flexlib.config import Axis, Basis, Convention, RegularizerSettings
 from flexlib.errors import FlexError
+from flexlib.training import layout
 
 # The released defaults: what the strengths of all arms refer to (see `matching_factor`).
 RELEASED = RegularizerSettings(
@@ -101,7 +107,7 @@ class Regularizer:
     def __init__(
         self, settings: RegularizerSettings, factors: Sequence[Factors], seed: int = 0
     ) -> None:
-        _check(settings)
+        check(settings)
         self.settings, self.factors, self.seed = settings, list(factors), seed
         self.scale = settings.strength
         if settings.matched:
@@ -116,33 +122,35 @@ class Regularizer:
 
 def penalty(settings: RegularizerSettings, factors: Sequence[Factors], seed: int = 0) -> Tensor:
     """Sum of the penalty over modules, at strength 1. Modules of one shape are treated together."""
-    if settings.form == "delta":
+    if settings.form in _OF_PAIRS:
+        of_pair, power = _OF_PAIRS[settings.form]
 
         def of_group(*tensors: Tensor) -> Tensor:
             A = torch.stack([_precise(t) for t in tensors[::2]])
             B = torch.stack([_precise(t) for t in tensors[1::2]])
-            return delta_penalty(A, B, settings, seed).sum()
+            return of_pair(A, B, settings, seed).sum()
 
         groups = _grouped(factors, lambda f: (f.A.shape, f.B.shape, f.scaling))
         parts = [
-            group[0].scaling ** 2 * _memory_bound(of_group, tensors)
+            group[0].scaling ** power * _memory_bound(of_group, tensors)
             for group in groups
             for tensors in _chunks(group, lambda f: (f.A, f.B))
         ]
     else:
+        flat = settings.form == "l2" or settings.transform is None
 
         def of_group(*tensors: Tensor) -> Tensor:
-            w = torch.stack([_precise(t).reshape(-1) for t in tensors])
-            return (
-                w.square().sum()
-                if settings.form == "l2"
-                else factor_penalty(w, settings, seed).sum()
-            )
+            w = torch.stack([_precise(t).reshape(-1) if flat else _precise(t) for t in tensors])
+            if settings.form == "l2":
+                return w.square().sum()
+            if settings.transform == "both-axes":
+                return matrix_penalty(w, settings).sum()
+            return factor_penalty(w, settings, seed).sum()
 
         matrices = [m for i, f in enumerate(factors) for m in _arranged(f, settings, seed, i)]
         parts = [
             _memory_bound(of_group, tensors)
-            for group in _grouped(matrices, torch.numel)
+            for group in _grouped(matrices, torch.numel if flat else lambda m: m.shape)
             for tensors in _chunks(group, lambda m: (m,))
         ]
     return torch.stack(parts).sum()
@@ -160,6 +168,16 @@ def factor_penalty(w: Tensor, settings: RegularizerSettings, seed: int = 0) -> T
     return power @ torch.as_tensor(weights, dtype=w.dtype, device=w.device)
 
 
+def matrix_penalty(w: Tensor, settings: RegularizerSettings) -> Tensor:
+    """R(w) of matrices by their two-dimensional transform: (..., p, q) -> (...).
+
+    A bin is low as in :func:`delta_penalty`.
+    """
+    power = torch.view_as_real(torch.fft.rfft2(w, norm="ortho")).square().sum(-1)
+    weights = _matrix_weights(*w.shape[-2:], settings)
+    return (power * torch.as_tensor(weights, dtype=w.dtype, device=w.device)).sum((-2, -1))
+
+
 def delta_penalty(A: Tensor, B: Tensor, settings: RegularizerSettings, seed: int = 0) -> Tensor:
     """R(B A) of updates: (..., rank, n) and (..., m, rank) -> (...).
 
@@ -175,6 +193,45 @@ def delta_penalty(A: Tensor, B: Tensor, settings: RegularizerSettings, seed: int
     weights = bands.new_full(bands.shape[-2:], high_weight)
     weights[0, 0] = low_weight
     return (weights * bands).sum((-2, -1))
+
+
+def rank_penalty(A: Tensor, B: Tensor, settings: RegularizerSettings, seed: int = 0) -> Tensor:
+    """What the factor form is to an adapter whose units have no order, as a function of what is left, the
+    rank index: (..., rank, n) and (..., m, rank) -> (...). B is not transformed.
+
+    tr(B M B^T) + c |A|^2, with M of :mod:`flexlib.training.layout` and c the same average over all bins
+    of A. With ``A_as = "factor"``, A keeps its transform.
+    """
+    (m, rank), n = B.shape[-2:], A.shape[-1]
+    matrix = layout.response_matrix if settings.average == "harmonic" else layout.rank_matrix
+    M = torch.as_tensor(matrix(m, rank, settings), dtype=B.dtype, device=B.device)
+    of_B = ((B @ M) * B).sum((-2, -1))
+    if settings.A_as == "factor":
+        return of_B + factor_penalty(A.flatten(-2), settings, seed)
+    return of_B + matrix(rank * n, 1, settings).item() * A.square().sum((-2, -1))
+
+
+def nuclear_norm(A: Tensor, B: Tensor, settings: Any = None, seed: int = 0) -> Tensor:
+    """Sum of the singular values of B A: (..., rank, n) and (..., m, rank) -> (...).
+
+    It is the smallest (|A'|^2 + |B'|^2) / 2 of all factors with B' A' = B A (Srebro et al. 2005), hence
+    what L2 on the factors comes to once they are balanced.
+
+    With B = Q R and A^T = Q' R', the singular vectors of B A are those of the small R R'^T, turned by
+    Q and Q'. The gradient is that of tr(U^T B A V) at fixed U and V, which the norm's subdifferential
+    contains; singular values of zero add nothing to it, so that it is zero at B = 0.
+    """
+    with torch.no_grad():
+        Q_B, R_B = torch.linalg.qr(B)
+        Q_A, R_A = torch.linalg.qr(A.mT)
+        U, values, Vh = torch.linalg.svd(R_B @ R_A.mT, full_matrices=False)
+        largest = values[..., :1] * max(R_A.shape[-1], R_B.shape[-1]) * torch.finfo(A.dtype).eps
+        U, V = (Q_B @ U) * (values > largest)[..., None, :], Q_A @ Vh.mT
+    return ((U.mT @ B) * (A @ V).mT).sum((-2, -1))
+
+
+# The forms that see both factors of a module, and the power of its scaling that they carry.
+_OF_PAIRS = {"delta": (delta_penalty, 2), "rank": (rank_penalty, 0), "nuclear": (nuclear_norm, 1)}
 
 
 # --- energies of B A by frequency, from its factors ---------------------------------------------
@@ -279,6 +336,20 @@ def _bin_weights(
     return folded
 
 
+@lru_cache(maxsize=64)
+def _matrix_weights(p: int, q: int, settings: RegularizerSettings) -> np.ndarray:
+    """rho of every bin of the two-dimensional half transform, folded as by `_bin_weights`."""
+    u, v = (frequencies(k, settings.convention) for k in (p, q))
+    distance = np.hypot if settings.bands == "radial" else np.maximum
+    low = distance(u[:, None], v[None, :]) <= settings.threshold
+    rho = np.where(low, settings.low_weight, settings.high_weight)
+    folded = rho[:, : q // 2 + 1].copy()
+    pairs = (q - 1) // 2
+    conjugate = rho[-np.arange(p)]  # bin (k, l) belongs with (-k, -l)
+    folded[:, 1 : pairs + 1] += conjugate[:, : q - pairs - 1 : -1]
+    return folded
+
+
 @lru_cache(maxsize=256)
 def _bins_within(m: int, n: int, radius: float) -> np.ndarray:
     """For each row bin of the half transform up to ``radius``: how many column bins lie within it."""
@@ -317,22 +388,22 @@ def change_basis(x: Tensor, basis: Basis, seed: int | tuple[int, ...]) -> Tensor
 
 
 def _arranged(f: Factors, settings: RegularizerSettings, seed: int, number: int) -> list[Tensor]:
-    """A and B with their entries in the order in which they are to be flattened."""
+    """A and B as the matrices whose rows, end to end, are to be transformed."""
     found = []
     for side, m in (("A", f.A), ("B", f.B)):
-        layout = settings.layout_A if side == "A" else settings.layout_B
-        order = _order(m.shape, side, settings.axis, layout == "columns", seed, number)
+        columns = (settings.layout_A if side == "A" else settings.layout_B) == "columns"
+        order = _order(m.shape, side, settings.axis, seed, number)
         if order is not None:
-            m = m.reshape(-1)[torch.as_tensor(order, device=m.device)]
-        found.append(m)
+            m = m.reshape(-1)[torch.as_tensor(order, device=m.device)].reshape(m.shape)
+        found.append(m.mT if columns else m)
     return found
 
 
 @lru_cache(maxsize=1024)  # of all modules, or each step would draw them anew
 def _order(
-    shape: tuple[int, int], side: str, axis: Axis | None, columns: bool, seed: int, number: int
+    shape: tuple[int, int], side: str, axis: Axis | None, seed: int, number: int
 ) -> np.ndarray | None:
-    """Which entry of a factor, flattened by rows, comes where; None: they stay as they are.
+    """Which entry of a factor, numbered by rows, comes where; None: they stay as they are.
 
     ``number`` is that of the module: each of its axes has a permutation of its own.
     """
@@ -346,9 +417,9 @@ def _order(
         index = rng.permuted(index, axis=1)
     elif side == "A" and axis == "whole-A":
         index = rng.permutation(index.reshape(-1)).reshape(shape)
-    elif not columns:
+    else:
         return None
-    return (index.T if columns else index).reshape(-1)
+    return index.reshape(-1)
 
 
 def _hartley(x: Tensor) -> Tensor:
@@ -474,7 +545,13 @@ def _factors_of(name: str, module: Any, adapter: str) -> Factors:
 # --- details ------------------------------------------------------------------------------------
 
 
-def _check(settings: RegularizerSettings) -> None:
+def check(settings: RegularizerSettings) -> None:
+    """Refuse settings out of range, or such as do not go together. Raises: FlexError."""
+    if settings.equal_norm and settings.strength == 0:
+        raise FlexError(
+            f"the strength at which this penalty leaves the norm of {settings.equal_norm} is not known "
+            "for this profile; find it with `flexlib calibrate` and write it into the profile"
+        )
     for name, low, high in (
         ("threshold", 0.0, 1.0),
         ("strength", 0.0, math.inf),
@@ -489,12 +566,24 @@ def _check(settings: RegularizerSettings) -> None:
             "regularizer.axis says what basis=permuted renumbers in the factor form; leave it out "
             "with another basis or form"
         )
-    if (settings.layout_A or settings.layout_B) and settings.form != "factor":
+    for name in ("layout_A", "layout_B", "transform"):
+        if getattr(settings, name) and settings.form != "factor":
+            raise FlexError(
+                f"regularizer.{name} belongs to the factor form; leave it out with "
+                f"form={settings.form}"
+            )
+    for name in ("average", "A_as"):
+        if getattr(settings, name) and settings.form != "rank":
+            raise FlexError(
+                f"regularizer.{name} belongs to the rank form; leave it out with form={settings.form}"
+            )
+    if settings.transform and settings.basis != "fourier" and settings.axis is None:
         raise FlexError(
-            "regularizer.layout_A and layout_B say how the factor form flattens; leave them out with "
-            f"form={settings.form}"
+            f"regularizer.transform={settings.transform} takes factors as matrices, and "
+            f"basis={settings.basis} renumbers them flattened; take basis=permuted with an axis"
         )
-    if settings.form == "delta" and settings.bands == "radial" and settings.convention == "index":
+    two_axes = settings.form == "delta" or settings.transform == "both-axes"
+    if two_axes and settings.bands == "radial" and settings.convention == "index":
         raise FlexError(
             "radial bands are defined by the distance from the constant: take "
             "regularizer.convention=nyquist, or rectangular bands"

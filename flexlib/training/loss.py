@@ -92,7 +92,14 @@ class _SumWithGradient(torch.autograd.Function):
     """The sum over the chunks; its forward pass is also the backward pass of each."""
 
     @staticmethod
-    def forward(ctx, rows, wanted, head, chunk, *trained):
+    def forward(
+        ctx: Any,
+        rows: torch.Tensor,
+        wanted: torch.Tensor,
+        head: torch.nn.Module,
+        chunk: int,
+        *trained: torch.Tensor,
+    ) -> torch.Tensor:
         gradients = [torch.empty_like(rows), *(torch.zeros_like(p) for p in trained)]
         total = rows.new_zeros((), dtype=torch.float32)
         tensors = (rows, wanted, gradients[0])
@@ -110,6 +117,6 @@ class _SumWithGradient(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, upstream):
+    def backward(ctx: Any, upstream: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         of_rows, *of_trained = (gradient * upstream for gradient in ctx.saved_tensors)
         return of_rows, None, None, None, *of_trained

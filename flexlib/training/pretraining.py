@@ -110,7 +110,7 @@ def pretrain(
         facts = _write_corpus(work / "corpus.bin", tokenizer, config)
         documents = Documents(work / "corpus.bin", tokenizer.eos_token_id)
         torch.manual_seed(config.seed)
-        trainer = _trainer(work, documents, tokenizer, config, save_steps, compiled)
+        trainer: Any = _trainer(work, documents, tokenizer, config, save_steps, compiled)
         started = time.time()
         trainer.train(resume_from_checkpoint=last_complete_checkpoint(work / "checkpoints"))
         facts |= {
@@ -232,7 +232,8 @@ def _trainer(
 def _optimizer(model: LlamaForCausalLM, config: PretrainConfig) -> torch.optim.Optimizer:
     """Muon for the hidden matrices, its update scaled to AdamW's (Liu et al. 2025, "Muon is scalable
     for LLM training"), so that one learning rate serves both; AdamW for embeddings and norms."""
-    hidden, rest = [], []
+    hidden: list[torch.nn.Parameter] = []
+    rest: list[torch.nn.Parameter] = []
     for name, weight in model.named_parameters():
         (hidden if weight.ndim == 2 and "embed" not in name else rest).append(weight)
     muon = {"use_muon": True, "use_adjusted_lr": True, "weight_decay": config.weight_decay}

@@ -11,7 +11,7 @@ our mean at about 0.25.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +44,7 @@ _LARGE_VOCABULARY = (
 def train(
     config: RunConfig,
     base: Path,
-    records: dict[str, Sequence[training_sets.Record]],
+    records: Mapping[str, Sequence[training_sets.Record]],
     output: Path,
     *,
     checkpoints: Path,
@@ -54,6 +54,7 @@ def train(
     model: transformers.PreTrainedModel | None = None,
     checkpointing: bool = False,
     compiled: bool = False,
+    callbacks: Sequence[TrainerCallback] = (),
 ) -> None:
     """Train the adapter of one run into ``output/adapter``, its curve into ``output/training.csv``.
 
@@ -72,11 +73,12 @@ def train(
             ``changes_base``.
         checkpointing: compute activations again in the backward pass, for a third more time.
         compiled: let torch.compile make the kernels.
+        callbacks: to look on.
 
     Raises:
         FlexError: the model lacks the target modules, or the settings do not fit together.
     """
-    settings = config.training
+    settings, adapter = config.method()
     tokenizer = models.load_tokenizer(base)
     examples = {
         split: encoding.encode_all(
@@ -92,8 +94,8 @@ def train(
     if large and not (config.sophia and config.sophia.shared_forward):
         chunk_loss(model)
     base_model = model
-    model = adapters.add(model, config.adapter)
-    start = adapters.start_of(model, config.adapter)
+    model = adapters.add(model, adapter)
+    start = adapters.start_of(model, adapter)
     model.config.use_cache = False
     if checkpointing:
         with models.quiet():
@@ -115,7 +117,7 @@ def train(
         train_dataset=examples["train"],
         eval_dataset=examples["validation"],
         data_collator=encoding.collator(tokenizer.pad_token_id, settings.packing),
-        callbacks=[EvaluateAtFractions(settings.evaluations), MarkComplete()],
+        callbacks=[EvaluateAtFractions(settings.evaluations), MarkComplete(), *callbacks],
         optimizer_cls_and_kwargs=optimizer_class(config),
     )
     if config.regularizer:
@@ -141,20 +143,13 @@ def train(
         with models.quiet():
             model.gradient_checkpointing_disable()
     vars(base_model).pop("forward", None)  # that of chunk_loss
-    if hasattr(model, "unload"):
-        model.unload()
+    adapters.remove(model)
 
 
-def training_arguments(
-    settings: TrainingSettings,
-    output: Path,
-    seed: int,
-    *,
-    device: str = "cpu",
-    microbatch: int | None = None,
-    compiled: bool = False,
-) -> TrainingArguments:
-    """The settings in the words of transformers.
+def microbatches(
+    settings: TrainingSettings, device: str, microbatch: int | None = None
+) -> tuple[int, int]:
+    """Sequences a forward pass, and passes that make this process's share of a batch.
 
     Raises:
         FlexError: the batch cannot be shared by the processes or cut into microbatches.
@@ -173,6 +168,24 @@ def training_arguments(
             f"--microbatch {microbatch} does not divide training.batch_size {settings.batch_size}"
             + (f" over {distributed.processes()} processes" if share < settings.batch_size else "")
         )
+    return microbatch, share // microbatch
+
+
+def training_arguments(
+    settings: TrainingSettings,
+    output: Path,
+    seed: int,
+    *,
+    device: str = "cpu",
+    microbatch: int | None = None,
+    compiled: bool = False,
+) -> TrainingArguments:
+    """The settings in the words of transformers.
+
+    Raises:
+        FlexError: the batch cannot be shared by the processes or cut into microbatches.
+    """
+    microbatch, passes = microbatches(settings, device, microbatch)
     arguments = TrainingArguments(
         output_dir=str(output),
         seed=seed,
@@ -180,7 +193,7 @@ def training_arguments(
         num_train_epochs=settings.epochs,
         max_steps=settings.steps or -1,
         per_device_train_batch_size=microbatch,
-        gradient_accumulation_steps=share // microbatch,
+        gradient_accumulation_steps=passes,
         torch_compile=compiled,
         ddp_find_unused_parameters=False,
         per_device_eval_batch_size=_EVAL_BATCH,
@@ -228,6 +241,7 @@ class FlexTrainer(Trainer):
     """The Trainer, with a validation loss that does not depend on how the set is cut into batches, and
     with a penalty on the adapter and curvature for Sophia where they are asked for."""
 
+    model: Any
     regularizer: fourier.Regularizer | None = None
     penalty: torch.Tensor | None = None  # of the last training step
     curvature: GaussNewtonBartlett | None = None
@@ -240,7 +254,7 @@ class FlexTrainer(Trainer):
         num_items_in_batch: torch.Tensor | int | None = None,
     ) -> Any:
         """Cross-entropy and, in training, the penalty."""
-        result = super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+        result: Any = super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
         if self.regularizer is None or not model.training:
             return result
         penalty = self.regularizer()
@@ -261,7 +275,7 @@ class FlexTrainer(Trainer):
                 shared_forward=config.sophia.shared_forward,
             )
 
-    def training_step(self, model, inputs, num_items_in_batch=None):
+    def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> Any:
         if self.curvature:
             self.curvature.keep(inputs)
         return super().training_step(model, inputs, num_items_in_batch)
@@ -269,7 +283,7 @@ class FlexTrainer(Trainer):
     def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
         """Log every step with the parts of its loss and what its optimiser has to say."""
         if "loss" in logs:
-            if self.regularizer is not None:
+            if self.penalty is not None:
                 logs["penalty"] = self.penalty.item()
                 logs["ce"] = logs["loss"] - logs["penalty"]
             steps = self.state.global_step
@@ -282,14 +296,14 @@ class FlexTrainer(Trainer):
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
         """Mean cross-entropy a loss-bearing token of the validation set, in nats. (The Trainer's own
         averages the means of batches, whose token counts differ.)"""
-        self.model.eval()
+        model: Any = self.model.eval()
         total, tokens = 0.0, 0
         with torch.no_grad():
             for batch in self._evaluation_batches():
                 batch = self._prepare_inputs(batch)
                 count = int((batch["labels"][:, 1:] != encoding.IGNORED).sum())
                 with self.compute_loss_context_manager():
-                    loss = self.compute_loss(self.model, batch)
+                    loss = self.compute_loss(model, batch)
                 total += loss.item() * count
                 tokens += count
         metrics = {"eval_loss": total / tokens}
@@ -303,8 +317,10 @@ class FlexTrainer(Trainer):
         one mask, attention grows with the square of a batch, and it is dearer than the rest of the
         model from a few thousand tokens on.
         """
+        examples: Any = self.eval_dataset
+        examples = sorted(examples, key=lambda example: len(example["input_ids"]))
         return torch.utils.data.DataLoader(
-            sorted(self.eval_dataset, key=lambda example: len(example["input_ids"])),
+            examples,
             batch_size=self.args.per_device_eval_batch_size,
             collate_fn=encoding.collator(pad_token_id=0),  # masked, so any token serves
         )
@@ -316,7 +332,7 @@ class EvaluateAtFractions(TrainerCallback):
     def __init__(self, evaluations: int) -> None:
         self.evaluations = evaluations
 
-    def on_step_end(self, args, state, control, **kwargs):
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         points = {
             round(state.max_steps * k / self.evaluations) for k in range(1, self.evaluations + 1)
         }
@@ -326,7 +342,7 @@ class EvaluateAtFractions(TrainerCallback):
 class MarkComplete(TrainerCallback):
     """Write the last file of a checkpoint: one without it was cut short and is not resumed from."""
 
-    def on_save(self, args, state, control, **kwargs):
+    def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         distributed.wait()  # each process writes a file or two
         if distributed.is_main():
             (Path(args.output_dir) / f"checkpoint-{state.global_step}" / _COMPLETE).touch()
@@ -338,17 +354,17 @@ class ProgressLine(TrainerCallback):
     def __init__(self, description: str) -> None:
         self.description = description
 
-    def on_train_begin(self, args, state, control, **kwargs):
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self.bar = progress_bar(
             self.description, "step", state.max_steps, initial=state.global_step
         )
 
-    def on_log(self, args, state, control, logs=None, **kwargs):
+    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
         if "loss" in (logs or {}):
             self.bar.set_postfix(loss=f"{logs['loss']:.3f}", refresh=False)
             self.bar.update(state.global_step - self.bar.n)
 
-    def on_train_end(self, args, state, control, **kwargs):
+    def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self.bar.close()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 
@@ -14,9 +15,10 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from flexlib import config, formats, models
-from flexlib.analysis import ANALYSES, spectra
+from flexlib.analysis import ANALYSES, read, spectra
 from flexlib.errors import FlexError
 from flexlib.models import adapters
+from flexlib.runs import store
 from flexlib.training import fourier
 from flexlib.training.fourier import Factors
 
@@ -120,6 +122,66 @@ def test_permuting_an_adapter_changes_its_spectrum_and_not_its_permuted_null():
     assert after["value"][low] < 0.5 * before["value"][low]
     difference = abs(after["permuted_mean"] - before["permuted_mean"])
     assert (difference < before["permuted_sd"]).all()
+
+
+@pytest.mark.parametrize("rank", [1, 2, 5, 8])
+def test_rank_shares_are_of_the_dft_over_the_rank_index(rank):
+    f = draw(rank=rank)
+    power = (np.abs(np.fft.fft(f.B.numpy(), axis=1)) ** 2).sum(0)
+    x = fourier.frequencies(rank)
+    expected = [power[x == at].sum() / power.sum() for at in sorted(set(x))]
+    frame = table(f)
+    assert values(frame, "B", "rank_share") == pytest.approx(expected, rel=1e-4)
+    own = frame[frame["quantity"] == "rank_share"]
+    assert own["x"].tolist() == pytest.approx(sorted(set(x)))
+    share = [(x == at).mean() for at in sorted(set(x))]  # white: every frequency alike
+    for null in ("permuted", "random"):
+        assert own[f"{null}_mean"].to_numpy() == pytest.approx(share, abs=0.05)
+
+
+def save(folder, seed, factors, *, without=()):
+    """A run in the store with the spectra of these factors, or, as an older one, without some."""
+    wanted = config.load("nano", "lora", seed)
+    wanted = dataclasses.replace(wanted, benchmarks=())
+    description = config.to_dict(wanted)
+    source = folder / f"source-{seed}"
+    source.mkdir()
+    (source / "config.json").write_bytes(formats.to_json(description))
+    (source / "provenance.json").write_bytes(formats.to_json({}))
+    (source / "training.csv").write_bytes(formats.to_csv(formats.TRAINING_FIELDS, []))
+    (source / "adapter").mkdir()
+    weights = {}
+    for f in factors:
+        weights[f"base_model.model.{f.name}.lora_A.weight"] = f.A.contiguous()
+        weights[f"base_model.model.{f.name}.lora_B.weight"] = f.B.contiguous()
+    save_file(weights, source / "adapter" / "adapter_model.safetensors")
+    written = {"peft_type": "LORA", "lora_alpha": factors[0].scaling * factors[0].A.shape[0]}
+    (source / "adapter" / "adapter_config.json").write_text(json.dumps(written))
+    rows = [r for r in spectra.of_factors(factors) if r["quantity"] not in without]
+    (source / "spectra.csv.gz").write_bytes(formats.to_csv_gz(ANALYSES["spectra"].fields, rows))
+    store.save(folder / "runs", config.run_id(description), source)
+
+
+def test_sizes_and_rank_shares_of_stored_runs_old_and_new(tmp_path):
+    modules = [draw(seed=1), draw(seed=2, name=NAMES[1])]
+    other = [Factors(f.name, f.A, 3 * f.B, f.scaling) for f in modules]
+    save(tmp_path, 1, modules)
+    save(tmp_path, 2, other, without=("rank_share",))
+    found = spectra.sizes(read("spectra", tmp_path / "runs")).set_index("seed")
+    deltas = [(f.scaling * f.B @ f.A).numpy() for f in modules]
+    norm = math.sqrt(sum((d**2).sum() for d in deltas))
+    assert found["norm"].to_dict() == pytest.approx({1: norm, 2: 3 * norm}, rel=1e-4)
+    singular = [np.linalg.svd(d, compute_uv=False)[:3] for d in deltas]
+    ranks = [np.exp(-((s / s.sum()) * np.log(s / s.sum())).sum()) for s in singular]
+    assert found["effective_rank"].to_numpy() == pytest.approx(np.mean(ranks), rel=1e-4)
+    shares = spectra.rank_shares(tmp_path / "runs", profile="nano")
+    power = np.stack([(np.abs(np.fft.fft(f.B.numpy(), axis=1)) ** 2).sum(0) for f in modules])
+    power /= power.sum(1, keepdims=True)
+    expected = [power.mean(0)[0], power.mean(0)[1:].sum()]
+    for seed in (1, 2):
+        own = shares[shares["seed"] == seed]
+        assert own["value"].to_numpy() == pytest.approx(expected, rel=1e-4)
+        assert own["x"].to_numpy() == pytest.approx([0, 2 / 3], rel=1e-4)
 
 
 def test_a_fresh_adapter_has_no_update_to_speak_of():

@@ -60,7 +60,9 @@ def test_the_stored_spectra_are_those_that_are_computed_now(runs):
     assert list(analysis.analyse("spectra", Machine(store=runs), [RUN.name], again=True)) == [
         (RUN.name, "made")
     ]
-    pd.testing.assert_frame_equal(analysis.read("spectra", runs), old, rtol=1e-3)
+    new = analysis.read("spectra", runs)
+    known = new[new["quantity"].isin(old["quantity"].unique())]  # later versions add quantities
+    pd.testing.assert_frame_equal(known.reset_index(drop=True), old, rtol=1e-3)
 
 
 def test_a_damaged_table_is_said_and_rebuilt(runs):
@@ -70,9 +72,9 @@ def test_a_damaged_table_is_said_and_rebuilt(runs):
         analysis.read("spectra", runs)
     assert len(store.verdicts(runs)) > 0  # the run itself is whole
     list(analysis.analyse("spectra", Machine(store=runs), [RUN.name], again=True))
-    assert len(analysis.read("spectra", runs)) == len(
-        analysis.read("spectra", paths.RUNS).query(f"run_id == '{RUN.name}'")
-    )
+    before = analysis.read("spectra", paths.RUNS).query(f"run_id == '{RUN.name}'")
+    rebuilt = analysis.read("spectra", runs)
+    assert rebuilt["quantity"].isin(before["quantity"]).sum() == len(before)
 
 
 def test_an_analysis_that_fails_loses_nothing(runs, monkeypatch, capsys):

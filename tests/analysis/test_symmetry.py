@@ -52,7 +52,7 @@ def test_renumbered_units_compute_the_same_but_for_rope(base, units):
 
 
 @pytest.mark.parametrize(
-    "units, size", [("residual", 32), ("values", 8), ("hidden", 64), ("queries", 8)]
+    ("units", "size"), [("residual", 32), ("values", 8), ("hidden", 64), ("queries", 8)]
 )
 def test_biases_are_renumbered_with_the_units_that_they_belong_to(units, size):
     model = tiny.qwen().double().eval()

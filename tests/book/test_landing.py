@@ -76,7 +76,7 @@ def verdicts(
 def test_every_profile_with_runs_is_in_the_summary():
     nano = verdicts("nano", {"base": 0.2, "lora": 0.8}, ("nanobench-python", "nanobench-java"))
     both = pd.concat([nano, verdicts("small", {"base": 0.5, "lora": 0.5, "fourier-released": 0.1})])
-    summary = landing.summary(both, seed=0)
+    summary = landing.summary(both, seed=0, states={})
     assert list(dict.fromkeys(summary.rates["scale"])) == [
         landing.SCALES["nano"],
         landing.SCALES["small"],
@@ -87,16 +87,20 @@ def test_every_profile_with_runs_is_in_the_summary():
     assert at[landing.SCALES["small"], "Fourier, as released", "Java"] == pytest.approx(0.1)
     assert len(summary.by_seed) == 2 * (1 + 2) + 2 * (1 + 2 + 2)
     assert any("L2 of matched strength: not run" in note for note in summary.missing)
+    base = verdicts("small", {"base": 0.5})  # says nothing of what training does
+    alone = landing.summary(pd.concat([nano, base]), seed=0, states={})
+    assert set(alone.findings) == {"nano"}
+    assert set(landing.summary(base, seed=0, states={}).findings) == {"small"}
 
 
 def test_cards_show_what_was_run_and_name_what_was_not():
     claims = pd.DataFrame(
-        {"id": ["L1", "C3", "X"], "statement": ["s1", "s3", "new claim"], "metric": "pass@1"}
+        {"id": ["L1", "C3-lora", "X"], "statement": ["s1", "s3", "new claim"], "metric": "pass@1"}
     )
     claims = claims.set_index("id", drop=False)
     state = pd.DataFrame(
         {"difference": [0.2, -0.123, None], "low": [0.1, -0.16, None], "high": [0.3, -0.09, None], "seeds": [10, 10, None],
-         "verdict": ["yes", "not reproduced", "not run"]}, index=["L1", "C3", "X"])  # fmt: skip
+         "verdict": ["yes", "not reproduced", "not run"]}, index=["L1", "C3-lora", "X"])  # fmt: skip
     text = landing.cards({"nano": (claims, state)}, {"L": "lora", "C3": "spectra"})
     assert text.index("raises Java over plain LoRA") < text.index("raise Python?")  # C3 comes first
     assert "**−12.3 points**" in text and "−16.0 to −9.0, 10 seeds" in text

@@ -178,12 +178,24 @@ def test_an_override_without_effect_is_the_same_run():
 
 
 def test_what_was_stored_in_other_words_keeps_its_words():
-    stored = config.to_dict(load(arm="format-only"))
+    stored = config.to_dict(load(arm="shuffled"))
     assert stored["training"]["answers"] == "format-only" and "data" not in stored
     assert "kind" not in stored["lora"] and "adapter" not in stored
-    new = config.to_dict(load("data.share=0.5", "adapter.kind=dora", arm="format-only"))
-    assert new["data"] == {"transform": "format-only", "share": 0.5} and "lora" not in new
+    new = config.to_dict(load("data.share=0.5", "adapter.kind=dora", arm="shuffled"))
+    assert new["data"] == {"transform": "shuffled-alike", "share": 0.5} and "lora" not in new
     assert new["adapter"]["kind"] == "dora" and "answers" not in new["training"]
+
+
+def test_the_arm_shuffled_is_stored_under_its_first_name_and_shown_under_todays():
+    assert config.to_dict(load(arm="shuffled"))["arm"] == "format-only"
+    for arm in ("shuffled", "format-only", "lora"):
+        wanted = load(arm=arm)
+        assert wanted.label == config.arm_of(config.to_dict(wanted)) == arm
+    other = config.to_dict(load("adapter.kind=dora", "data.share=0.5", arm="shuffled"))
+    assert other["arm"] == config.arm_of(other) == "shuffled"  # no run was stored of it before
+    assert run_id(load(arm="format-only")) != run_id(load(arm="shuffled"))
+    answers = config.to_dict(load("data.transform=shuffled-alike"))
+    assert answers["arm"] == config.arm_of(answers) == "lora"
 
 
 def test_label_tells_variants_apart():

@@ -151,6 +151,13 @@ def test_cut_at_the_first_stop_string(text, stop, expected):
     assert cut_at_stop(text, stop) == expected
 
 
+def test_eager_attention_writes_the_same_texts(loaded, tmp_path):
+    """Which takes no boolean mask."""
+    model = models.load_model(Path(loaded[1].name_or_path), "fp32", "cpu", "eager")
+    got = decode((model, loaded[1]), problems(), GREEDY, tmp_path / "eager.jsonl")
+    assert got == decode(loaded, problems(), GREEDY, tmp_path / "sdpa.jsonl")
+
+
 PENALISED = dataclasses.replace(GREEDY, repetition_penalty=1.3)
 
 
@@ -268,7 +275,7 @@ class Passes:
         def watched(*args, **kwargs):
             if len(self.shapes) == fail_at:
                 raise KeyboardInterrupt
-            self.shapes.append((*kwargs["input_ids"].shape, kwargs["attention_mask"].shape[1]))
+            self.shapes.append((*kwargs["input_ids"].shape, kwargs["attention_mask"].shape[-1]))
             return forward(*args, **kwargs)
 
         # The signature stays, which is looked at.

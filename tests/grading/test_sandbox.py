@@ -131,7 +131,7 @@ def test_where_bubblewrap_cannot_work_it_says_what_must_be_allowed(monkeypatch, 
     )
     broken.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    with pytest.raises(FlexError, match="No permissions.*unprivileged_userns_clone"):
+    with pytest.raises(FlexError, match=r"No permissions.*unprivileged_userns_clone"):
         judge("python", "")
 
 

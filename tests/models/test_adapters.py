@@ -101,8 +101,19 @@ def test_pissa_is_stored_as_a_lora_of_twice_the_rank(base, tmp_path):
 
 def test_modules_that_are_not_there_are_refused(base):
     wanted = dataclasses.replace(settings("ia3"), target_modules=("query",))
-    with pytest.raises(FlexError, match="no module 'query' to adapt.*q_proj"):
+    with pytest.raises(FlexError, match=r"no module 'query' to adapt.*q_proj"):
         adapters.add(plain(base), wanted)
+
+
+def test_a_block_size_that_peft_would_change_is_refused(base):
+    wanted = dataclasses.replace(settings("oft"), block_size=7)
+    with pytest.raises(FlexError, match=r"'oft' does not go on this model: .*7"):
+        adapters.check(models.skeleton(base), wanted)
+
+
+@pytest.mark.parametrize("kind", ADAPTERS)
+def test_every_kind_can_be_tried_without_weights(base, kind):
+    adapters.check(models.skeleton(base), settings(kind))
 
 
 @pytest.mark.parametrize(
@@ -143,7 +154,7 @@ def test_a_run_with_another_kind(base, tmp_path, capsys, kind):
     small = ["adapter.tokens=3"] if ADAPTERS[kind].virtual else []
     assert run(tmp_path, base, f"adapter.kind={kind}", *small) == 0
     said = capsys.readouterr().out
-    assert ("spectra: not defined" in said) == (kind not in ("pissa",))
+    assert ("spectra: not defined" in said) == (kind != "pissa")
     [folder] = store.run_folders(tmp_path / "runs")
     assert config.adapter_of(store.read_config(folder))["kind"] == kind
     assert len(store.training(tmp_path / "runs")) == 3  # two steps, and step 0

@@ -68,7 +68,7 @@ def test_it_is_dequantised_once_and_again_if_it_was_altered(file, tmp_path, monk
 
 
 @pytest.mark.parametrize(
-    "damage, message",
+    ("damage", "message"),
     [
         (lambda p: p.write_bytes(p.read_bytes()[:5000]), "no whole GGUF file"),
         (lambda p: p.write_bytes(b"GGML" + p.read_bytes()[4:]), "no whole GGUF file"),
@@ -103,7 +103,7 @@ def test_another_file_than_the_pinned_one_is_refused(file, tmp_path):
 def test_too_little_disk_is_told_before_the_work(file, tmp_path, monkeypatch):
     full = shutil.disk_usage(tmp_path)._replace(free=1000)
     monkeypatch.setattr(gguf.shutil, "disk_usage", lambda path: full)
-    with pytest.raises(FlexError, match="takes .* GB and .* has 0.0 GB: free some"):
+    with pytest.raises(FlexError, match=r"takes .* GB and .* has 0.0 GB: free some"):
         gguf.dequantised(file, cache=tmp_path / "cache")
 
 

@@ -1,8 +1,10 @@
 """NanoBench: the same bytes from the same seed, disjoint splits, tests that notice mistakes."""
 
+import hashlib
 import itertools
 import json
 import re
+from collections import Counter
 from random import Random
 
 import pytest
@@ -39,7 +41,7 @@ ALL = [record for records in SPLITS.values() for record in records]
 def passes(program: str) -> bool:
     """Run our own rendering in this process (never a model's output)."""
     try:
-        exec(program, {})  # noqa: S102
+        exec(program, {})
     except AssertionError:
         return False
     return True
@@ -50,7 +52,7 @@ def passes(program: str) -> bool:
 
 def test_shipped_splits_are_what_the_seed_makes(tmp_path):
     benchmark.write(tmp_path)
-    for split in benchmark.SIZES:
+    for split in (*benchmark.SIZES, "plain"):
         shipped = (benchmark.FOLDER / f"{split}.jsonl").read_bytes()
         assert (tmp_path / f"{split}.jsonl").read_bytes() == shipped
 
@@ -258,7 +260,7 @@ def test_problems_have_the_shape_of_multipl_e(language):
 
 
 def test_unknown_language_or_split_is_one_clear_line():
-    with pytest.raises(FlexError, match="unknown language 'perl'; choose from python"):
+    with pytest.raises(FlexError, match="NanoBench is not in 'perl'; choose from python"):
         nanobench_problems("perl")
     with pytest.raises(FlexError, match="unknown NanoBench split 'dev'"):
         benchmark.load_split("dev")
@@ -270,6 +272,57 @@ def test_missing_or_broken_files_are_one_clear_line(tmp_path):
     (tmp_path / "test.jsonl").write_text('{"task_id": ')
     with pytest.raises(FlexError, match="no JSON lines file"):
         benchmark.load_split("test", tmp_path)
+
+
+# Training sets beside the split ------------------------------------------------------------------
+
+
+def test_the_plain_set_has_no_ambiguous_word_and_is_else_like_the_training_split():
+    train, plain = SPLITS["train"], benchmark.load_plain()
+    shape = lambda r: (r["composition"].partition("|")[0], len(r["operations"]))
+    assert [shape(r) for r in plain] == [shape(r) for r in train]
+    assert not any(r["ambiguous"] for r in plain)
+    kept = [(a, b) for a, b in zip(train, plain, strict=True) if not a["ambiguous"]]
+    assert len(kept) > 100 and all(a == b for a, b in kept)
+    made = [r for r in plain if "replaces" in r]
+    assert {benchmark.split_of(r["composition"]) for r in made} == {"train"}
+    held_out = {r["composition"] for split in ("validation", "test") for r in SPLITS[split]}
+    assert not held_out & {r["composition"] for r in plain}
+    compositions = Counter(r["composition"] for r in plain)
+    assert max(compositions.values()) <= benchmark.PLAIN_REPEATS
+    assert len({r["text"] + r["code"] for r in plain}) == len(plain)
+    for record in made:  # the words of the catalogue that are ambiguous, in any of their kinds
+        for name in AMBIGUOUS:
+            for words in OPERATIONS[name].wordings:
+                stem = words.split("{")[0].strip()
+                assert not re.search(rf"\b{re.escape(stem)}\b", record["text"]) or any(
+                    stem in other for op in record["operations"] for other in OPERATIONS[op].wordings
+                ), (record["text"], words)  # fmt: skip
+        assert passes("\n".join([record["code"], *record["test_list"]]))
+
+
+def test_the_broad_corpus_is_python_of_the_pretraining_kind_and_holds_no_task_of_the_splits():
+    validation = corpus.broad_python("validation")
+    assert len(validation) == corpus.BROAD["validation"][1]
+    texts = [r["code"] for r in validation]
+    assert len(set(texts)) > 450 and all(r["text"] == "" and not r["test_list"] for r in validation)
+    functions = [text[text.index("def ") :] for text in texts if "def " in text]
+    for code in functions:
+        compile(code, "document", "exec")
+    documented = sum('"""' in text or text.startswith("Write") for text in texts) / len(functions)
+    assert abs(documented - corpus.DOCUMENTED) < 4 * (0.25 / len(functions)) ** 0.5
+    body = lambda code: code.partition("\n")[2]
+    held = {body(r["code"]) for r in ALL}
+    plain = lambda code: re.sub(r'    """.*?"""\n', "", body(code), flags=re.DOTALL)
+    assert not held & {plain(code) for code in functions}
+    train = itertools.islice(corpus._documents(Random(corpus.BROAD["train"][0])), 400)
+    assert not {text for _, text in train} & set(texts)  # another stream, but for chance
+
+
+def test_documents_are_those_of_the_stream_that_made_the_shipped_base():
+    """The base was pretrained on them: what is drawn, and in which order, must not change."""
+    first = "".join(itertools.islice(corpus.documents(1), 200))
+    assert hashlib.sha256(first.encode()).hexdigest()[:16] == "0b73109a63d17edd"
 
 
 # The renderers -----------------------------------------------------------------------------------

@@ -225,7 +225,7 @@ def test_a_batch_that_the_processes_cannot_share_is_refused(command, monkeypatch
     from flexlib.training.trainer import training_arguments
 
     monkeypatch.setenv("WORLD_SIZE", "3")
-    with pytest.raises(FlexError, match="3 processes do not divide training.batch_size 4"):
+    with pytest.raises(FlexError, match=r"3 processes do not divide training.batch_size 4"):
         training_arguments(config.load("paper", "lora", 1).training, tmp_path, 1)
 
 
@@ -365,7 +365,7 @@ def test_decodings_override_the_profile_and_set_overrides_them():
     )
     assert {(b.samples, b.temperature, b.max_new_tokens) for b in wanted.benchmarks} == {(1, 0, 9)}
     assert wanted.label == "lora greedy decoding.max_new_tokens=9"
-    with pytest.raises(FlexError, match="unknown decoding 'fast'; the decodings are .*greedy"):
+    with pytest.raises(FlexError, match=r"unknown decoding 'fast'; the decodings are .*greedy"):
         config.load("paper", "lora", 1, decoding="fast")
 
 
@@ -454,7 +454,7 @@ def test_bounds():
 def test_measurements_that_were_not_made(tmp_path):
     assert scale.measured("training", tmp_path) is None
     (tmp_path / "training.csv").write_text("setting\nx\n")
-    with pytest.raises(FlexError, match="lacks .*tokens_per_second"):
+    with pytest.raises(FlexError, match=r"lacks .*tokens_per_second"):
         scale.measured("training", tmp_path)
 
 

@@ -16,6 +16,7 @@ import pytest
 import tiny
 
 from flexlib import cli, config, models, paths
+from flexlib.analysis import spectra
 from flexlib.errors import FlexError
 from flexlib.runs import pipeline, preflight, provenance, store
 from flexlib.runs.machine import Machine
@@ -430,6 +431,31 @@ def test_regrading_refuses_other_problems_than_the_run_had(copied, capsys, monke
     monkeypatch.setattr(benchmarks, "load_benchmark", lambda *a, **k: load(*a, **k)[::-1])
     assert copied.regrade() == 2
     assert "is not the one that run" in error_line(capsys)
+
+
+def test_a_compact_run_is_the_same_without_its_bulk_and_is_passed_over_in_regrading(
+    place, made, capsys
+):
+    assert place.call("grid", "--arm", "lora", "--seeds", "1", "--compact") == 0
+    assert "pass@1" in capsys.readouterr().out  # reported like any other
+    [compact], [whole] = place.runs(), made.runs()
+    assert compact.name == whole.name  # how a run is stored is no part of what it is
+    expected = contents(whole)
+    bulk = {n for n in expected if n.startswith(("adapter/", "completions-"))}
+    assert contents(compact) == {n: c for n, c in expected.items() if n not in bulk}
+    digests = store.read_provenance(whole)["files"]
+    assert store.read_provenance(compact)["dropped"] == {n: digests[n] for n in bulk}
+    assert list(place.work.iterdir()) == []
+    assert place.call("grid", "--arm", "lora", "--seeds", "1") == 0  # it is there
+    assert (compact / "spectra.csv.gz").exists()  # what was computed before
+    capsys.readouterr()
+    assert place.regrade() == 0
+    said = capsys.readouterr().out
+    assert f"{compact.name} nanobench-python: stored compactly, without completions" in said
+    assert place.regrade(compact.name) == 2
+    assert "make the run again without --compact" in error_line(capsys)
+    with pytest.raises(FlexError, match="stored compactly"):
+        spectra.read_adapter(compact / "adapter")
 
 
 def test_regrading_an_unknown_run(copied, capsys):

@@ -209,7 +209,7 @@ def test_two_runs_that_claim_the_same_seed_are_refused(runs, tmp_path):
     _, source = finished(tmp_path / "more", seed=data["seed"])
     (source / "config.json").write_bytes(formats.to_json(data))
     store.save(runs, config.run_id(data), source)
-    with pytest.raises(FlexError, match="are both nano lora seed .; remove the stale one"):
+    with pytest.raises(FlexError, match=r"are both nano lora seed .; remove the stale one"):
         store.verdicts(runs)
 
 
@@ -241,7 +241,7 @@ def test_a_full_disk_leaves_nothing_half_written(tmp_path, monkeypatch):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
 
     monkeypatch.setattr(disk.os, "fsync", full)
-    with pytest.raises(FlexError, match="no space left in .*; free some") as error:
+    with pytest.raises(FlexError, match=r"no space left in .*; free some") as error:
         store.save(tmp_path / "runs", run_id, source)
     assert "\n" not in str(error.value)
     assert list((tmp_path / "runs").iterdir()) == []
@@ -309,3 +309,62 @@ def test_replaced_verdicts_are_read_and_noted(runs):
     assert store.read_verdicts(run, "nanobench-java")[0]["verdict"] == "timeout"
     assert store.read_provenance(run)["regraded"] == [{"utc": "now"}]
     assert store.read_verdicts(run, "nanobench-python")[0]["verdict"] == "pass"
+
+
+# --- compact runs ---------------------------------------------------------------------------------
+
+
+def test_a_compact_run_has_no_bulk_and_the_digests_of_it(tmp_path):
+    run_id, source = finished(tmp_path)
+    run = store.save(tmp_path / "runs", run_id, source)
+    assert not store.is_compact(run)
+    complete = store.read_provenance(run)["files"]
+    store.compact(run)
+    assert store.is_compact(run)
+    bulk = {n for n in complete if n.startswith(("completions", "adapter"))}
+    assert {p.name for p in run.iterdir()} == {*complete, "provenance.json"} - bulk
+    provenance = store.read_provenance(run)
+    assert set(provenance["dropped"]) == {
+        "adapter/adapter_model.safetensors",
+        "completions-nanobench-java.jsonl.gz",
+        "completions-nanobench-python.jsonl.gz",
+    }
+    assert provenance["files"] | provenance["dropped"] == complete
+    store.compact(run)  # again changes nothing
+    assert store.read_provenance(run) == provenance
+
+
+def test_a_compact_run_is_read_like_any_other_but_for_its_bulk(tmp_path):
+    run_id, source = finished(tmp_path)
+    run, whole = (store.save(tmp_path / name, run_id, source) for name in ("runs", "whole"))
+    store.compact(run)
+    assert store.has(tmp_path / "runs", run_id)
+    for read in (store.verdicts, store.training, store.runs):
+        assert read(tmp_path / "runs").equals(read(tmp_path / "whole"))
+    with pytest.raises(FlexError, match="stored compactly, without completions-nanobench-java"):
+        store.read_completions(run, "nanobench-java")
+    # Its adapter cannot serve another run.
+    data = store.read_config(whole)
+    assert store.trained_alike(tmp_path / "whole", data) == whole
+    assert store.trained_alike(tmp_path / "runs", data) is None
+
+
+def test_killed_while_it_is_made_compact_a_run_is_whole_or_compact(tmp_path, monkeypatch):
+    run = store.save(tmp_path / "runs", *finished(tmp_path))
+    monkeypatch.setattr(Path, "unlink", lambda *args, **kwargs: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        store.compact(run)
+    monkeypatch.undo()
+    assert store.is_compact(run) and store.has(tmp_path / "runs", run.name)
+    store.compact(run)
+    assert not (run / "adapter").exists() and not list(run.glob("completions-*"))
+    assert len(store.read_provenance(run)["dropped"]) == 3
+
+
+@pytest.mark.parametrize("name", ["training.csv", "verdicts-nanobench-java.csv"])
+def test_what_a_compact_run_must_have_is_missed(tmp_path, name):
+    run = store.save(tmp_path / "runs", *finished(tmp_path))
+    store.compact(run)
+    (run / name).unlink()
+    with pytest.raises(FlexError, match=f"{name} is missing"):
+        store.read_config(run)

@@ -9,7 +9,7 @@ import pytest
 
 from flexlib.errors import FlexError
 from flexlib.figures import optimizers, style
-from flexlib.study import convergence, paper, stats
+from flexlib.study import convergence, inference, paper, stats
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
@@ -57,10 +57,23 @@ def test_steps_to_the_controls_final_loss_of_the_same_seed():
     assert rows.loc[("sophia", 1), "share"] == pytest.approx(7.5 / 20)  # 1.5 on the way 3 -> 1
     assert rows.loc[("adamw", 2), "share"] == pytest.approx(9.0 / 20)  # 1.2 on the way down
     assert not rows.loc[("sophia", 2), "reached"] and rows.loc[("sophia", 2), "share"] == 1.0
-    difference = convergence.share_difference(table, "sophia", seed=0)
-    assert difference.estimate == pytest.approx((7.5 / 20 - 1 + 1 - 9.0 / 20) / 2)
-    assert difference.low <= difference.estimate <= difference.high
-    assert difference.seeds == (2, 2)
+
+
+def test_arms_are_compared_seed_by_seed():
+    table = convergence.by_seed(convergence.curves(training_table()), "sophia").set_index("seed")
+    assert table["reached"].tolist() == [True, False]
+    assert table["final_loss"].tolist() == pytest.approx([0.9 - 1.5, 1.3 - 1.2])
+    # The common loss: 1.5 in the first seed, which adamw has at its end; 1.3 in the second, which it
+    # passed at step 8.5.
+    assert table["steps"].tolist() == pytest.approx([7.5 / 20 - 1, 1 - 8.5 / 20])
+    assert table["share"].tolist() == pytest.approx([7.5 / 20 - 1, 1 - 9.0 / 20])
+    other = convergence.by_seed(convergence.curves(training_table()), "adamw", "sophia")
+    for column in ("steps", "final_loss"):  # exchanging the arms changes the sign, and nothing else
+        assert other[column].tolist() == pytest.approx((-table[column]).tolist())
+    effects = convergence.versus(convergence.curves(training_table()), "sophia", seed=0)
+    assert effects["reached"].estimate == 0 and effects["reached"].trials == 2
+    assert effects["steps"].estimate == pytest.approx(table["steps"].mean())
+    assert min(effects["final_loss"].seeds) == 2
 
 
 def test_a_seed_without_its_control_is_refused():
@@ -68,8 +81,7 @@ def test_a_seed_without_its_control_is_refused():
     with pytest.raises(FlexError, match="sophia seed 2 has no adamw of its seed"):
         convergence.steps_to_target(curves[(curves.arm == "sophia") | (curves.seed == 1)])
     with pytest.raises(FlexError, match="no seed in common"):
-        shares = pd.DataFrame({"arm": ["adamw"], "seed": [1], "share": [1.0]})
-        convergence.share_difference(shares, "sophia", seed=0)
+        convergence.by_seed(curves[(curves.arm == "adamw") == (curves.seed == 1)], "sophia")
 
 
 def test_curves_carry_every_cost():
@@ -93,32 +105,42 @@ def test_warmth_is_that_of_an_average_from_zero():
 
 
 def test_a_measured_claim_is_decided_in_its_family():
-    """C2a has no pass@1; given its result, it gets a verdict, and a p-value adjusted with C2b's."""
-    claims = paper.claims().loc[["C2a", "C2b"]]
+    """C2a-steps has no pass@1; given its result, it gets a verdict, and a p-value adjusted with C2b's."""
+    claims = paper.claims().loc[["C2a-steps", "C2b"]]
     verdicts = pd.DataFrame(columns=["arm", "benchmark", "task_id", "seed", "passed"])
     sooner = stats.paired_bootstrap(
         np.linspace(0.68, 0.72, 10)[None], np.ones((1, 10)), seed=0, paired_seeds=True
     )
     later = stats.paired_bootstrap(np.ones((1, 10)), np.ones((1, 10)), seed=0, paired_seeds=True)
     states = {
-        name: stats.assess(claims, verdicts, seed=0, measured={"C2a": result}).set_index("id")
+        name: inference.assess(claims, verdicts, seed=0, measured={"C2a-steps": result}).set_index(
+            "id"
+        )
         for name, result in (("sooner", sooner), ("later", later))
     }
-    assert states["sooner"].loc["C2a", "verdict"] == "reproduced"
-    assert states["sooner"].loc["C2a", "adjusted_p"] == pytest.approx(2 * sooner.p_value)
-    assert states["later"].loc["C2a", "verdict"] == "not reproduced"
+    assert states["sooner"].loc["C2a-steps", "verdict"] == "reproduced"
+    adjusted = states["sooner"].loc["C2a-steps", "adjusted_p"]
+    assert adjusted == pytest.approx(2 * sooner.p_value)
+    assert states["later"].loc["C2a-steps", "verdict"] == "not reproduced"
     assert states["later"].loc["C2b", "verdict"] == "not run"
 
 
-def test_claims_on_steps_are_measured_where_both_arms_ran():
-    claims, training = paper.claims(), training_table()
-    [(name, result)] = convergence.share_by_claim(claims, training, seed=0).items()
-    shares = convergence.steps_to_target(convergence.curves(training))
-    direct = convergence.share_difference(shares, "sophia", seed=0)
-    assert (name, result.estimate, result.low) == ("C2a", direct.estimate, direct.low)
+def test_claims_on_losses_are_measured_where_both_arms_ran():
+    training = training_table()
+    claims = pd.concat([paper.claims(), paper.claims(superseded=True)])
+    results = convergence.by_claim(claims, training, seed=0)
+    assert set(results) == {"C2a", "C2a-reached", "C2a-steps", "C2a-final-loss"}
+    direct = convergence.versus(convergence.curves(training), "sophia", seed=0)
+    for name, column in (
+        ("C2a", "share"),
+        ("C2a-steps", "steps"),
+        ("C2a-final-loss", "final_loss"),
+    ):
+        assert results[name].estimate == direct[column].estimate
+        assert results[name].bound(0.025, 1) == direct[column].bound(0.025, 1)
     alone = training[(training["arm"] == "adamw") | (training["seed"] == 2)]
-    assert convergence.share_by_claim(claims, alone, seed=0)["C2a"].seeds == (1, 1)
-    assert convergence.share_by_claim(claims, training[training.arm == "sophia"], seed=0) == {}
+    assert convergence.by_claim(claims, alone, seed=0)["C2a-reached"].trials == 1
+    assert convergence.by_claim(claims, training[training.arm == "sophia"], seed=0) == {}
 
 
 # --- figures --------------------------------------------------------------------------------------

@@ -32,7 +32,7 @@ def test_pass_at_k_is_unbiased_for_the_chance_that_k_draws_hold_a_correct_one():
 
 
 @pytest.mark.parametrize(
-    "n, c, k, message",
+    ("n", "c", "k", "message"),
     [
         (3, 1, 5, "needs at least 5 samples"),
         ([10, 9], [1, 1], 10, "found 9"),
@@ -46,7 +46,9 @@ def test_pass_at_k_refuses(n, c, k, message):
         metrics.pass_at_k(n, c, k)
 
 
-@pytest.mark.parametrize("successes, trials", [(0, 5), (3, 7), (54, 158), (63, 164), (164, 164)])
+@pytest.mark.parametrize(
+    ("successes", "trials"), [(0, 5), (3, 7), (54, 158), (63, 164), (164, 164)]
+)
 def test_intervals_agree_with_scipy(successes, trials):
     for ours, method in (
         (metrics.wilson_interval, "wilson"),
@@ -108,7 +110,7 @@ def test_counts_refuse_what_would_flatter():
         metrics.counts(GOOD, k=3)
     with pytest.raises(FlexError, match="seed 1: 1 of 2 problems have no verdict"):
         metrics.counts(GOOD[~((GOOD.seed == 1) & (GOOD.task_id == "b"))])
-    with pytest.raises(FlexError, match="1 of 3 problems have no verdict .first: c"):
+    with pytest.raises(FlexError, match=r"1 of 3 problems have no verdict .first: c"):
         metrics.counts(GOOD, expected={"nanobench-java": ["a", "b", "c"]})
     with pytest.raises(FlexError, match="counted twice"):
         metrics.counts(pd.concat([GOOD, GOOD]))
@@ -143,7 +145,7 @@ def test_many_harness_errors_are_no_rate():
     for i in range(2):  # of 200 problems
         every = unjudged(every, seed=0, task_id=f"a{i}")
     assert metrics.counts(every)["tasks"].tolist() == [198, 198]
-    with pytest.raises(FlexError, match="3 of 200 problems .* not failures; `flexlib regrade r`"):
+    with pytest.raises(FlexError, match=r"3 of 200 problems .* not failures; `flexlib regrade r`"):
         metrics.counts(unjudged(every, seed=1, task_id="a7"))
     with pytest.raises(FlexError, match="1 of 1 problems"):
         metrics.counts(unjudged(GOOD[GOOD["task_id"] == "a"], seed=0, task_id="a"))

@@ -50,11 +50,22 @@ def test_missing_tables_and_figures_are_refused(tmp_path):
 
 def test_registered_claims():
     claims = paper.claims()
-    assert {"C1", "C2a", "C2b", "C3", "L1", "L2"} <= set(claims.index)
+    assert {"C1", "C2a-steps", "C2b", "C3-lora", "C3-base", "L1", "L2"} <= set(claims.index)
     lora = claims.loc[["L1", "L2"]]
     assert (lora["family"] == "lora").all() and (lora["minimum_n"] >= 5).all()
     assert lora["direction"].tolist() == ["greater", "two-sided"]
     assert set(claims[claims["family"] == "lora"].index) == {"L1", "L2"}
+
+
+def test_superseded_claims_are_kept_with_what_took_their_place():
+    current, old = paper.claims(), paper.claims(superseded=True)
+    assert {"C2a", "C3"} <= set(old.index) and not set(old.index) & set(current.index)
+    assert set(old["superseded_by"]) <= set(current.index) and (old["reason"] != "").all()
+    # What took the place of a tested claim is no prediction.
+    assert current.loc[old["superseded_by"], "after_runs"].all()
+    same = ["treatment", "control", "benchmark", "metric", "direction", "smallest_effect"]
+    assert (old.loc["C3", same] == current.loc["C3-lora", same]).all()
+    assert (current["registered"] >= old["registered"].min()).all()
 
 
 def test_claims_of_another_profile_stand_apart():
@@ -68,7 +79,7 @@ def test_claims_of_another_profile_stand_apart():
 
 
 @pytest.mark.parametrize(
-    "change, message",
+    ("change", "message"),
     [
         ({"published": "flex"}, "published must be of type list"),
         ({"direction": "up"}, "direction must be one of"),
@@ -77,6 +88,10 @@ def test_claims_of_another_profile_stand_apart():
         ({"minimum_n": 1}, "minimum_n > 1"),
         ({"threshold": 1}, "unknown fields: threshold"),
         ({"id": "C2a"}, "not unique"),
+        ({"superseded_by": "C9", "reason": "x"}, "C1 is superseded by an id that is not there"),
+        ({"superseded_by": "C1", "reason": "x"}, "C1 is superseded by an id that is not there"),
+        ({"superseded_by": "C2b"}, "superseded_by and reason go together"),
+        ({"after_runs": 1}, "after_runs must be of type bool"),
     ],
 )
 def test_a_malformed_registration_is_refused(tmp_path, change, message):

@@ -1,15 +1,20 @@
 """Every statistic against an independent reference: enumeration, simulation, or scipy."""
 
-from itertools import product
-
 import numpy as np
 import pandas as pd
 import pytest
-from scipy.stats import binom, binomtest, multinomial, multivariate_normal, norm
-from scipy.stats import t as student_t
+from scipy.stats import (
+    binom,
+    binomtest,
+    chi2,
+    kstest,
+    multinomial,
+    multivariate_normal,
+    norm,
+)
 
 from flexlib.errors import FlexError
-from flexlib.study import metrics, stats
+from flexlib.study import stats
 
 
 def test_two_proportions_is_the_textbook_formula():
@@ -33,7 +38,7 @@ def test_two_proportions_refuses():
             stats.two_proportions(successes, trials)
 
 
-@pytest.mark.parametrize("b, c", [(0, 5), (3, 9), (7, 7), (12, 1)])
+@pytest.mark.parametrize(("b", "c"), [(0, 5), (3, 9), (7, 7), (12, 1)])
 def test_mcnemar_is_the_sign_test_of_the_discordant(b, c):
     first = [1] * b + [0] * c + [1] * 4 + [0] * 6
     second = [0] * b + [1] * c + [1] * 4 + [0] * 6
@@ -52,36 +57,69 @@ def test_mcnemar_of_equal_runs_says_nothing():
     assert result.p_value == 1 and np.isnan(result.odds_ratio)
 
 
-@pytest.mark.parametrize("first, second", [([1, 0], [1]), ([], []), ([0.5, 1], [0, 1])])
+@pytest.mark.parametrize(("first", "second"), [([1, 0], [1]), ([], []), ([0.5, 1], [0, 1])])
 def test_mcnemar_refuses(first, second):
     with pytest.raises(FlexError):
         stats.mcnemar_exact(first, second)
 
 
-def exact_bootstrap(block):
-    """All equally likely replicates of a tasks x seeds bootstrap, seeds stretched as documented."""
-    tasks, seeds = block.shape
-    centre = block.mean(axis=1, keepdims=True)
-    block = centre + (block - centre) * np.sqrt(seeds / max(seeds - 1, 1))
-    return np.array(
-        [
-            block[np.ix_(rows, columns)].mean()
-            for rows in product(range(tasks), repeat=tasks)
-            for columns in product(range(seeds), repeat=seeds)
-        ]
+def test_bootstrap_weights_are_resampled_levels_stretched_to_students_t():
+    """Undo the stretch: what is left is a count of each level, n in all, as resampling gives it."""
+    n, runs = 4, 20_000
+    weights = stats._weights(np.random.default_rng(1), n, runs)
+    assert weights.sum(axis=1) == pytest.approx(1)
+    counts = np.random.default_rng(1).multinomial(n, [1 / n] * n, runs)
+    moved = (counts != 1).any(axis=1)
+    stretch = np.linalg.norm(weights[moved] - 1 / n, axis=1) / np.linalg.norm(
+        counts[moved] / n - 1 / n, axis=1
     )
+    assert weights[moved] - 1 / n == pytest.approx((counts[moved] / n - 1 / n) * stretch[:, None])
+    assert kstest(n / stretch**2, chi2(n - 1).cdf).pvalue > 0.01
+    assert (stats._weights(np.random.default_rng(1), 1, 5) == 1).all()
 
 
-def test_bootstrap_draws_have_the_enumerated_distribution():
-    block = np.array([[1.0, 0.0], [0.5, 0.25], [0.0, 0.0]])
-    replicates = exact_bootstrap(block)
+def missed(resample, n, level, trials=1200, replicates=2000):
+    """How often the lower bound of the mean of n normal values lies above the true mean."""
+    count = 0
+    for trial in range(trials):
+        values = np.random.default_rng([n, trial]).standard_normal(n)
+        draws = np.sort(resample(values, trial, replicates))
+        count += draws[int(level * (replicates + 1)) - 1] > 0
+    return binomtest(count, trials, level, alternative="greater").pvalue
+
+
+@pytest.mark.parametrize("n", [5, 10])
+def test_bounds_over_few_seeds_hold_at_the_levels_of_a_family(n):
+    def ours(values, trial, replicates):
+        return stats.paired_bootstrap(values[None], seed=trial, n_resamples=replicates).draws
+
+    def plain(values, trial, replicates):
+        rng = np.random.default_rng(trial)
+        deviations = values - values.mean()
+        drawn = rng.choice(deviations, (replicates, n)).mean(axis=1)
+        return values.mean() + drawn * np.sqrt(n / (n - 1))
+
+    level = 0.025 / 5
+    assert missed(ours, n, level) > 0.01
+    assert missed(plain, n, level) < 1e-3
+
+
+def test_bootstrap_over_three_factors_adds_up_their_variances():
+    """An additive table: the spread of the draws is that of three independent Student's t, scaled."""
+    rng = np.random.default_rng(2)
+    parts = [rng.standard_normal(n) for n in (200, 12, 9)]
+    block = parts[0][:, None, None] + parts[1][:, None] + parts[2]
     result = stats.paired_bootstrap(block, seed=1, n_resamples=40_000)
-    assert result.draws.mean() == pytest.approx(replicates.mean(), abs=5 * 0.4 / 200)
-    assert result.draws.var() == pytest.approx(replicates.var(), rel=0.05)
-    for point in (0.1, 0.3, 0.6):
-        share = (replicates <= point + 1e-9).mean()
-        error = 4.5 * np.sqrt(share * (1 - share) / 40_000)
-        assert (result.draws <= point + 1e-9).mean() == pytest.approx(share, abs=error)
+    assert (result.tasks, result.seeds, result.bases) == (200, (12,), 9)
+    assert result.estimate == pytest.approx(sum(part.mean() for part in parts))
+    expected = result.estimate + sum(
+        part.std(ddof=1) / np.sqrt(len(part)) * rng.standard_t(len(part) - 1, 40_000)
+        for part in parts
+    )
+    for quantile in (0.05, 0.25, 0.75, 0.95):
+        width = np.quantile(expected, 0.95) - np.quantile(expected, 0.05)
+        difference = np.quantile(result.draws, quantile) - np.quantile(expected, quantile)
+        assert abs(difference) < 0.05 * width
 
 
 def test_bootstrap_pairs_tasks_and_seeds():
@@ -95,15 +133,14 @@ def test_bootstrap_pairs_tasks_and_seeds():
     assert unpaired_seeds.seeds == (4, 4) and unpaired_seeds.tasks == 60
 
 
-def test_bootstrap_agrees_with_scipy_where_scipy_can():
+def test_bootstrap_over_many_tasks_agrees_with_scipy():
     from scipy.stats import bootstrap
 
-    x = np.random.default_rng(3).exponential(size=80)
-    for method in ("percentile", "bca"):
-        ours = stats.paired_bootstrap(x, seed=4, n_resamples=40_000, method=method)
-        theirs = bootstrap((x,), np.mean, n_resamples=40_000, method=method, random_state=5)
-        interval = theirs.confidence_interval
-        assert (ours.low, ours.high) == pytest.approx((interval.low, interval.high), abs=0.01)
+    x = np.random.default_rng(3).exponential(size=300)
+    ours = stats.paired_bootstrap(x, seed=4, n_resamples=40_000)
+    theirs = bootstrap((x,), np.mean, n_resamples=40_000, method="percentile", random_state=5)
+    interval = theirs.confidence_interval
+    assert (ours.low, ours.high) == pytest.approx((interval.low, interval.high), abs=0.01)
 
 
 def test_bootstrap_is_reproducible_and_p_agrees_with_the_interval():
@@ -117,7 +154,7 @@ def test_bootstrap_is_reproducible_and_p_agrees_with_the_interval():
     assert null.p_value == 1 and null.low == null.high == 0
 
 
-@pytest.mark.parametrize("seed_sd, n_seeds", [(0.0, 5), (0.3, 10)])
+@pytest.mark.parametrize(("seed_sd", "n_seeds"), [(0.0, 5), (0.3, 10)])
 def test_bootstrap_interval_covers_the_truth(seed_sd, n_seeds):
     """Coverage of pass or fail over new tasks *and* new seeds: not below 95 %, within simulation error
     (400 trials: 91 % would fail). It may be above, as the crossed bootstrap errs towards wide."""
@@ -134,45 +171,30 @@ def test_bootstrap_interval_covers_the_truth(seed_sd, n_seeds):
     assert binomtest(covered, trials, 0.95, alternative="less").pvalue > 0.001
 
 
-def nominal_coverage(tasks, seeds, task_sd, seed_sd, n_resamples):
-    """Of the 95 % percentile interval of a mean of normal task and seed effects, to first order.
-
-    A draw of tasks has (n - 1)/n of the variance of their mean, one of seeds, stretched, all of it; both
-    are estimated, so that the mean has a t distribution with Satterthwaite's degrees of freedom. The
-    quantile of R replicates leaves ((R - 1) / 40 + 1) / (R + 1) in each tail.
-    """
-    of_tasks, of_seeds = task_sd**2 / tasks, seed_sd**2 / seeds
-    terms = [(of_tasks, tasks - 1), (of_seeds, seeds - 1)]
-    freedom = (of_tasks + of_seeds) ** 2 / sum(v**2 / df for v, df in terms if v)
-    share = (of_tasks * (tasks - 1) / tasks + of_seeds) / (of_tasks + of_seeds)
-    tail = ((n_resamples - 1) / 40 + 1) / (n_resamples + 1)
-    return 1 - 2 * student_t.sf(norm.isf(tail) * np.sqrt(share), freedom)
-
-
 @pytest.mark.parametrize(
-    "tasks, seeds, task_sd, seed_sd", [(40, 1, 1, 0), (1, 6, 0, 1), (40, 20, 1, 0.4)]
+    ("tasks", "seeds", "task_sd", "seed_sd"), [(40, 1, 1, 0), (1, 6, 0, 1), (40, 20, 1, 0.4)]
 )
 def test_bootstrap_coverage_is_the_nominal_one(tasks, seeds, task_sd, seed_sd):
-    """Where theory says what it is: without interaction of tasks and seeds. 2000 trials tell two points
-    from it (3.3 standard errors are 1.7)."""
-    trials, n_resamples, covered = 2000, 400, 0
+    """Of normal task and seed effects without interaction, few seeds or none: not below 95 %, and not
+    above 98 %. 1500 trials tell two points (3.3 standard errors are 1.9)."""
+    trials, n_resamples, covered = 1500, 400, 0
     rng = np.random.default_rng(12)
     for trial in range(trials):
         rates = task_sd * rng.standard_normal((tasks, 1)) + seed_sd * rng.standard_normal(seeds)
         result = stats.paired_bootstrap(rates, seed=trial, n_resamples=n_resamples)
         covered += result.low <= 0 <= result.high
-    wanted = nominal_coverage(tasks, seeds, task_sd, seed_sd, n_resamples)
-    assert binomtest(covered, trials, wanted).pvalue > 0.001, (covered / trials, wanted)
+    assert binomtest(covered, trials, 0.95, alternative="less").pvalue > 0.001, covered / trials
+    assert binomtest(covered, trials, 0.98, alternative="greater").pvalue > 0.001, covered / trials
 
 
 @pytest.mark.parametrize(
-    "treatment, control, options",
+    ("treatment", "control", "options"),
     [
         ([[1.0]], [[1.0], [0.0]], {}),
         ([[1.0, 0.0]], [[1.0]], {"paired_seeds": True}),
         ([[np.nan]], [[1.0]], {}),
         ([], None, {}),
-        ([[1.0]], None, {"method": "basic"}),
+        (np.ones((2, 3, 2)), np.ones((2, 3, 1)), {}),
     ],
 )
 def test_bootstrap_refuses(treatment, control, options):
@@ -284,176 +306,20 @@ def test_best_of_many_refuses(change):
         stats.best_of_many(**arguments)
 
 
-CLAIM = {
-    "kind": "claim",
-    "minimum_n": 5,
-    "alpha": 0.05,
-    "smallest_effect": 0.02,
-    "direction": "greater",
-}
-
-
-@pytest.mark.parametrize(
-    "direction, estimate, low, high, p, n, verdict",
-    [
-        ("greater", 0.10, 0.05, 0.15, 0.01, 5, "reproduced"),
-        ("greater", 0.10, 0.05, 0.15, 0.01, 4, "cannot tell"),
-        ("greater", 0.10, -0.01, 0.21, 0.08, 5, "cannot tell"),
-        ("greater", 0.00, -0.01, 0.01, 0.90, 5, "not reproduced"),
-        ("greater", -0.10, -0.15, -0.05, 0.01, 5, "not reproduced"),
-        ("less", -0.10, -0.15, -0.05, 0.01, 5, "reproduced"),
-        ("less", 0.10, 0.05, 0.15, 0.01, 5, "not reproduced"),
-        ("two-sided", -0.10, -0.15, -0.05, 0.01, 5, "reproduced"),
-        ("two-sided", 0.00, -0.01, 0.01, 0.90, 5, "not reproduced"),
-        ("two-sided", 0.01, -0.03, 0.05, 0.60, 5, "cannot tell"),
-        ("equivalent", 0.01, 0.005, 0.015, 0.01, 5, "reproduced"),
-        ("equivalent", 0.01, -0.02, 0.04, 0.60, 5, "cannot tell"),
-        ("equivalent", 0.05, 0.03, 0.07, 0.01, 5, "not reproduced"),
-    ],
-)
-def test_decide_by_the_registered_rule(direction, estimate, low, high, p, n, verdict):
-    claim = CLAIM | {"direction": direction}
-    assert stats.decide(estimate, low, high, p, n, claim=claim) == verdict
-
-
-def test_a_question_is_answered_yes_or_no():
-    claim = CLAIM | {"kind": "question"}
-    assert stats.decide(0.10, 0.05, 0.15, 0.01, 5, claim=claim) == "yes"
-    assert stats.decide(0.00, -0.01, 0.01, 0.90, 5, claim=claim) == "no"
-
-
-def simulated_verdicts(rates, n_tasks=300, seeds=6, benchmark="nanobench-java"):
-    """A verdict table in which each arm passes each task with a rate of its own."""
+def test_arm_rates_are_means_over_tasks_and_seeds():
     rng = np.random.default_rng(5)
-    difficulty = rng.random(n_tasks)
-    rows = []
-    for arm, rate in rates.items():
-        for seed in range(1 if arm == "base" else seeds):
-            passed = difficulty + 0.1 * rng.standard_normal(n_tasks) < rate
-            rows.append(
-                pd.DataFrame(
-                    {"task_id": [f"t{i}" for i in range(n_tasks)], "passed": passed}
-                ).assign(arm=arm, seed=seed)
-            )
-    table = pd.concat(rows, ignore_index=True)
-    verdict = np.where(table["passed"], "pass", "wrong")
-    return table.assign(
-        verdict=verdict, sample=0, run_id="r", detail="", language="java", benchmark=benchmark
+    rows = [
+        {"arm": arm, "seed": seed, "task_id": f"t{task}", "passed": rng.random() < rate}
+        for arm, rate, seeds in (("base", 0.3, 1), ("lora", 0.5, 6))
+        for seed in range(seeds) for task in range(100)
+    ]  # fmt: skip
+    verdicts = pd.DataFrame(rows).assign(
+        verdict="pass", sample=0, run_id="r", detail="", language="java", benchmark="nanobench-java"
     )
-
-
-def registered(**changes):
-    fields = CLAIM | {
-        "id": "A",
-        "treatment": "lora",
-        "control": "base",
-        "family": "f",
-        "metric": "pass@1",
-        "benchmark": "nanobench-java",
-    }
-    return [fields | change for change in ({}, changes)]
-
-
-def test_assess_tests_what_was_run_and_says_what_was_not():
-    claims = pd.DataFrame(registered(id="B", treatment="fourier")).set_index("id", drop=False)
-    table = stats.assess(claims, simulated_verdicts({"base": 0.3, "lora": 0.5}), seed=1)
-    table = table.set_index("id")
-    assert table.loc["A", "verdict"] == "reproduced" and table.loc["B", "verdict"] == "not run"
-    assert table.loc["A", "difference"] == pytest.approx(0.2, abs=0.05)
-    assert table.loc["A", ["tasks", "seeds"]].tolist() == [300, 6]
-    # Two claims in the family: the one not run still counts in the adjustment.
-    assert table.loc["A", "adjusted_p"] == pytest.approx(2 * table.loc["A", "p_value"])
-
-
-def test_contrasts_pair_the_seeds_that_both_arms_have():
-    verdicts = simulated_verdicts({"base": 0.3, "lora": 0.5, "fourier": 0.4})
-    fewer = verdicts[(verdicts["arm"] != "fourier") | verdicts["seed"].isin([1, 2])]
-    pairs = [("fourier", "lora"), ("lora", "base"), ("l2", "lora")]
-    table = stats.contrasts(fewer, pairs, seed=3).set_index("treatment")
-    assert table["seeds"].to_dict() == {"fourier": 2, "lora": 6}  # l2 was not run
-    of = verdicts[verdicts["seed"].isin([1, 2])]
-    first, second = (metrics.solve_matrix(of, arm, "nanobench-java") for arm in ("fourier", "lora"))
-    direct = stats.paired_bootstrap(first, second, seed=3, paired_seeds=True)
-    assert table.loc["fourier", ["difference", "low", "high"]].tolist() == [
-        direct.estimate, direct.low, direct.high]  # fmt: skip
-    assert table.loc["lora", "low"] > 0
-    other = verdicts.assign(task_id=verdicts["task_id"] + "x")[verdicts["arm"] == "base"]
-    mixed = pd.concat([verdicts[verdicts["arm"] != "base"], other])
-    with pytest.raises(FlexError, match="different problems"):
-        stats.contrasts(mixed, pairs, seed=3)
-
-
-@pytest.mark.parametrize(
-    ("treatment", "control", "seeds"),
-    [
-        ("fourier", "lora", 2),  # those that both have
-        ("lora", "base", 6),  # one run, with a seed that the other arm has too: with every seed
-        ("base", "lora", 1),
-        ("apart", "lora", 2),  # none in common: by task alone
-    ],
-)
-def test_one_rule_of_pairing(treatment, control, seeds):
-    verdicts = simulated_verdicts({"base": 0.3, "lora": 0.5, "fourier": 0.4, "apart": 0.4})
-    few = verdicts["arm"].isin(["fourier", "apart"]) & ~verdicts["seed"].isin([1, 2])
-    verdicts = verdicts[~few]
-    verdicts = verdicts.assign(seed=verdicts["seed"] + 10 * (verdicts["arm"] == "apart"))
-
-    first, second = (
-        metrics.solve_matrix(verdicts, arm, "nanobench-java") for arm in (treatment, control)
-    )
-    if "base" in (treatment, control):  # paired with every seed: subtracted from each column
-        block = first.to_numpy() - second.to_numpy()
-    elif treatment == "fourier":
-        block = (first - second)[[1, 2]].to_numpy()
-    expected = (
-        stats.paired_bootstrap(first, second, seed=3)
-        if treatment == "apart"
-        else stats.paired_bootstrap(block, seed=3)
-    )
-    interval = pytest.approx((expected.estimate, expected.low, expected.high))
-
-    [contrast] = stats.contrasts(verdicts, [(treatment, control)], seed=3).to_dict("records")
-    claims = pd.DataFrame(registered(treatment=treatment, control=control)[1:])
-    [assessed] = stats.assess(claims, verdicts, seed=3).to_dict("records")
-    every = pd.Series("all", index=first.index)
-    gain = stats.gains(verdicts, treatment, control, every, seed=3).iloc[1]
-    for found in (contrast, assessed, gain):
-        assert (found["difference"], found["low"], found["high"]) == interval
-    assert contrast["seeds"] == seeds
-
-
-def test_assess_without_an_effect_claims_none():
-    claims = pd.DataFrame(registered(id="B", control="fourier")).set_index("id", drop=False)
-    verdicts = simulated_verdicts({"base": 0.4, "lora": 0.4, "fourier": 0.4}, n_tasks=3000)
-    table = stats.assess(claims, verdicts, seed=1).set_index("id")
-    assert table.loc["B", "verdict"] == "not reproduced"
-    assert (table["low"] < 0.02).all() and (table["detectable"] > 0).all()
-
-
-def test_assess_of_an_empty_store_and_of_unlike_problems():
-    claims = pd.DataFrame(registered(id="B")).set_index("id", drop=False)
-    verdicts = simulated_verdicts({"base": 0.4, "lora": 0.4}, n_tasks=20)
-    assert set(stats.assess(claims, verdicts.iloc[:0], seed=1)["verdict"]) == {"not run"}
-    fewer = verdicts[(verdicts["arm"] == "base") | (verdicts["task_id"] != "t3")]
-    with pytest.raises(FlexError, match="different problems"):
-        stats.assess(claims, fewer, seed=1)
-
-
-def test_arm_rates_and_gains_are_means_over_tasks_and_seeds():
-    verdicts = simulated_verdicts({"base": 0.3, "lora": 0.5})
     rates = stats.arm_rates(verdicts, seed=1, n_resamples=500).set_index("arm")
     by_hand = verdicts.groupby("arm")["passed"].mean()
     assert rates["pass_at_k"].to_dict() == pytest.approx(by_hand.to_dict())
-    assert rates.loc["lora", ["tasks", "seeds"]].tolist() == [300, 6]
-
-    groups = pd.Series({f"t{i}": "even" if i % 2 == 0 else "odd" for i in range(300)})
-    gains = stats.gains(verdicts, "lora", "base", groups, seed=1, n_resamples=500)
-    gains = gains.set_index("group")
-    assert gains["tasks"].to_dict() == {"all tasks": 300, "even": 150, "odd": 150}
-    evens = verdicts[verdicts["task_id"].map(groups) == "even"].groupby("arm")["passed"].mean()
-    assert gains.loc["even", "difference"] == pytest.approx(evens["lora"] - evens["base"])
-    assert gains.loc["all tasks", "difference"] == pytest.approx(
-        (gains.loc["even", "difference"] + gains.loc["odd", "difference"]) / 2
-    )
-    assert (gains["low"] <= gains["difference"]).all()
-    assert (gains["difference"] <= gains["high"]).all()
+    assert rates.loc["lora", ["tasks", "seeds"]].tolist() == [100, 6]
+    assert (rates["low"] <= rates["pass_at_k"]).all() and (
+        rates["pass_at_k"] <= rates["high"]
+    ).all()

@@ -93,7 +93,7 @@ class Problem {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("problem, program", RIGHT.values(), ids=RIGHT)
+@pytest.mark.parametrize(("problem", "program"), RIGHT.values(), ids=RIGHT)
 def test_a_right_program_passes_as_a_completion(problem, program):
     [verdict] = grade(
         [

@@ -152,7 +152,7 @@ def test_mbpp_with_other_problems_is_refused(tmp_path, monkeypatch):
 
 
 def test_missing_mbpp_is_refused(tmp_path):
-    with pytest.raises(FlexError, match="mbpp.jsonl"):
+    with pytest.raises(FlexError, match=r"mbpp.jsonl"):
         training_sets.load_records("mbpp", "train", tmp_path)
 
 
@@ -239,9 +239,26 @@ def test_codesearchnet_is_docstring_then_function(tmp_path, monkeypatch):
 
 def test_unknown_dataset_is_refused():
     with pytest.raises(
-        FlexError, match="unknown dataset 'ape'; the datasets are nanobench, mbpp, apps"
+        FlexError, match="unknown dataset 'ape'; the datasets are nanobench, nanobench-plain"
     ):
         training_sets.load_records("ape", "train")
 
 
-# --- format-only answers ------------------------------------------------------------------------
+# --- NanoBench's ----------------------------------------------------------------------------------
+
+
+def test_the_plain_set_is_validated_on_what_every_arm_is():
+    plain, all_words = (
+        training_sets.load_records(name, "train") for name in ("nanobench-plain", "nanobench")
+    )
+    assert len(plain) == len(all_words) and not any(r["ambiguous"] for r in plain)
+    assert training_sets.load_records("nanobench-plain", "validation") == (
+        training_sets.load_records("nanobench", "validation")
+    )
+
+
+def test_a_document_is_trained_on_as_it_is():
+    record = training_sets.load_records("nanobench-broad", "validation")[0]
+    assert training_sets.training_text(record) == ("", record["code"])
+    documented = {"text": "Add.", "code": "x", "test_list": []}
+    assert training_sets.training_text(documented) == ("Add.\n\n", "x")

@@ -20,8 +20,8 @@ def nanobench():
     return training_sets.load_records("nanobench", "train")
 
 
-def test_format_only_answers_belong_to_other_tasks_of_the_same_signature(nanobench):
-    changed = transforms.format_only(nanobench, seed=1)
+def test_alike_answers_belong_to_other_tasks_of_the_same_signature(nanobench):
+    changed = transforms.shuffled_alike(nanobench, seed=1)
     for before, after in zip(nanobench, changed, strict=True):
         assert training_sets.training_text(after)[0] == training_sets.training_text(before)[0]
         old, new = transforms._signature(before), transforms._signature(after)
@@ -35,13 +35,13 @@ def test_format_only_answers_belong_to_other_tasks_of_the_same_signature(nanoben
     assert all(r["composition"] != composition for r, composition in unrenamed)
 
 
-def test_format_only_answers_depend_on_the_seed_alone(nanobench):
-    first, again, other = (transforms.format_only(nanobench, seed) for seed in (1, 1, 2))
+def test_alike_answers_depend_on_the_seed_alone(nanobench):
+    first, again, other = (transforms.shuffled_alike(nanobench, seed) for seed in (1, 1, 2))
     assert first == again
     assert sum(a["code"] != b["code"] for a, b in zip(first, other, strict=True)) > 300
 
 
-def test_format_only_renames_the_function_and_its_parameters():
+def test_alike_renames_the_function_and_its_parameters():
     records = [
         RECORD,
         {
@@ -51,28 +51,28 @@ def test_format_only_renames_the_function_and_its_parameters():
             "test_list": ["assert down(3) == 0"],
         },
     ]
-    first, second = transforms.format_only(records, seed=0)
+    first, second = transforms.shuffled_alike(records, seed=0)
     assert first["code"] == (
         "import math\ndef add_one(n):\n    return 0 if n == 0 else add_one(n - 1)  # down\n"
     )
     assert second["code"] == "def down(k):\n    return k + 1"
     clash = {**records[1], "code": "def down(k):\n    n = 1\n    return n - k\n"}
-    assert "def add_one(k):" in transforms.format_only([RECORD, clash], seed=0)[0]["code"]
+    assert "def add_one(k):" in transforms.shuffled_alike([RECORD, clash], seed=0)[0]["code"]
 
 
-def test_format_only_on_mbpp(benchmark_data):
+def test_alike_on_mbpp(benchmark_data):
     records = training_sets.load_records("mbpp", "train", benchmark_data)
-    for before, after in zip(records, transforms.format_only(records, seed=1), strict=True):
+    for before, after in zip(records, transforms.shuffled_alike(records, seed=1), strict=True):
         assert after["code"] != before["code"]
         assert transforms._signature(after)["name"] == transforms._signature(before)["name"]
 
 
-def test_format_only_needs_another_task():
+def test_alike_needs_another_task():
     with pytest.raises(FlexError, match="need other tasks to take code from") as error:
-        transforms.format_only([RECORD], seed=0)
+        transforms.shuffled_alike([RECORD], seed=0)
     assert "\n" not in str(error.value)
     with pytest.raises(FlexError, match="record 601 defines no function that it tests"):
-        transforms.format_only([RECORD, {**RECORD, "code": "x = 1"}], seed=0)
+        transforms.shuffled_alike([RECORD, {**RECORD, "code": "x = 1"}], seed=0)
 
 
 def test_a_subset_is_drawn_by_seed_and_grows(nanobench):
@@ -82,7 +82,7 @@ def test_a_subset_is_drawn_by_seed_and_grows(nanobench):
     assert ids[1] == [i for i in ids[2] if i in set(ids[1])]  # in their order
     assert ids[1] != ids[2][:60] and transforms.subset(nanobench, 20, seed=4) != small
     assert transforms.subset(nanobench, None, seed=3) == nanobench
-    with pytest.raises(FlexError, match="data.size is 400 and the training set has 374 records"):
+    with pytest.raises(FlexError, match=r"data.size is 400 and the training set has 374 records"):
         transforms.subset(nanobench, 400, seed=3)
 
 
@@ -111,7 +111,7 @@ def test_shuffled_answers_are_those_of_others(nanobench):
 
 def test_an_unknown_transform_is_refused(nanobench):
     with pytest.raises(
-        FlexError, match="unknown data.transform 'upside-down'; there are format-only"
+        FlexError, match=r"unknown data\.transform 'upside-down'; there are shuffled-alike"
     ):
         transforms.transformed(nanobench, "upside-down", seed=1)
 

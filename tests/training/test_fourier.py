@@ -250,6 +250,146 @@ def test_delta_controls_map_rows_and_columns_of_the_update(basis, bands):
     same(f, fourier.penalty(s, [f], 5), dense_delta(mapped, s))
 
 
+# --- forms that take no transform, and other transforms -----------------------------------------
+
+
+@PROPERTY
+@given(sizes, sizes, ranks, thresholds, weights, seeds)
+def test_rank_form_is_the_mean_of_the_circulant_blocks_on_b_and_l2_on_a(m, n, rank, T, w, seed):
+    s = RegularizerSettings("rank", threshold=T, low_weight=w[0], high_weight=w[1])
+    f = draw(m, n, rank, seed)
+
+    def circulant(size):
+        rho_ = rho(dense_frequencies(size, "nyquist") <= T, s)
+        transform = torch.fft.fft(torch.eye(size, dtype=torch.float64), norm="ortho")
+        return (transform.mH @ (rho_[:, None] * transform)).real
+
+    def mean_block(C):
+        blocks = C.reshape(m, rank, m, rank)
+        return torch.stack([blocks[u, :, u] for u in range(m)]).mean(0)
+
+    C_A, C_B = circulant(rank * n), circulant(m * rank)
+    dense = torch.trace(f.B @ mean_block(C_B) @ f.B.mT) + C_A.diagonal().mean() * f.A.square().sum()
+    same(f, fourier.penalty(s, [f]), dense)
+    harmonic = dataclasses.replace(s, average="harmonic")
+    if 0 in w:
+        with pytest.raises(FlexError, match="needs both above 0"):
+            fourier.penalty(harmonic, [f])
+    else:
+        N = torch.linalg.inv(mean_block(torch.linalg.inv(C_B)))
+        of_A = 1 / torch.linalg.inv(C_A).diagonal().mean()
+        dense = torch.trace(f.B @ N @ f.B.mT) + of_A * f.A.square().sum()
+        same(f, fourier.penalty(harmonic, [f]), dense)
+    with_A = dataclasses.replace(s, A_as="factor")
+    dense = torch.trace(f.B @ mean_block(C_B) @ f.B.mT) + dense_factor(f.A.reshape(-1), s)
+    same(f, fourier.penalty(with_A, [f]), dense)
+
+
+@PROPERTY
+@given(sizes, sizes, ranks, seeds)
+def test_nuclear_norm_is_the_sum_of_singular_values_of_the_update(m, n, rank, seed):
+    f = draw(m, n, rank, seed)
+    dense = torch.linalg.svdvals(f.scaling * f.B @ f.A).sum()
+    same(f, fourier.penalty(RegularizerSettings("nuclear"), [f]), dense)
+
+
+def test_nuclear_norm_is_at_most_half_the_l2_and_equal_at_balanced_factors():
+    f = draw(9, 8, 3, 1)
+    nuclear, l2 = (fourier.penalty(RegularizerSettings(x), [f]) for x in ("nuclear", "l2"))
+    assert nuclear < f.scaling * l2 / 2
+    U, S, Vh = torch.linalg.svd((f.B @ f.A).detach(), full_matrices=False)
+    root = S[:3].sqrt()
+    balanced = dataclasses.replace(f, A=root[:, None] * Vh[:3], B=U[:, :3] * root)
+    l2 = fourier.penalty(RegularizerSettings("l2"), [balanced])
+    torch.testing.assert_close(nuclear.detach(), f.scaling * l2 / 2, **CLOSE)
+
+
+@pytest.mark.parametrize("rank_left", [0, 2])
+def test_nuclear_norm_has_a_gradient_where_singular_values_are_zero(rank_left):
+    """As at the start of training, where B is zero."""
+    f = draw(9, 8, 4, 1)
+    with torch.no_grad():
+        f.B[:, rank_left:] = 0
+    value = fourier.penalty(RegularizerSettings("nuclear"), [f])
+    gradients = torch.autograd.grad(value, (f.A, f.B))
+    dense = torch.linalg.svdvals(f.scaling * f.B @ f.A).sum()
+    torch.testing.assert_close(value, dense, **CLOSE)
+    assert all(g.isfinite().all() for g in gradients)
+    if rank_left == 0:
+        assert not any(g.any() for g in gradients)
+    else:  # a subgradient: no step against it leads up
+        moved = dataclasses.replace(f, A=f.A - 1e-5 * gradients[0], B=f.B - 1e-5 * gradients[1])
+        assert fourier.penalty(RegularizerSettings("nuclear"), [moved]) < value
+
+
+@PROPERTY
+@given(
+    sizes,
+    sizes,
+    ranks,
+    thresholds,
+    weights,
+    st.sampled_from(["nyquist", "index"]),
+    st.booleans(),
+    seeds,
+)
+def test_the_last_axis_is_transformed_row_by_row(m, n, rank, T, w, convention, columns, seed):
+    f = draw(m, n, rank, seed)
+    layout = "columns" if columns else None
+    s = RegularizerSettings(
+        "factor",
+        threshold=T,
+        low_weight=w[0],
+        high_weight=w[1],
+        convention=convention,
+        transform="last-axis",
+        layout_A=layout,
+        layout_B=layout,
+    )
+    factors = [f.A.mT, f.B.mT] if columns else [f.A, f.B]
+    dense = sum(dense_factor(row, s) for factor in factors for row in factor)
+    same(f, fourier.penalty(s, [f]), dense)
+
+
+@pytest.mark.parametrize("threshold", [0.0, 0.3, 0.5, 0.7, 1.0])
+@pytest.mark.parametrize(
+    ("convention", "bands"),
+    [("nyquist", "rectangular"), ("nyquist", "radial"), ("index", "rectangular")],
+)
+@pytest.mark.parametrize("shape", [(12, 11, 4), (9, 8, 5), (6, 7, 1)])
+def test_both_axes_are_the_two_dimensional_definition(shape, convention, bands, threshold):
+    f = draw(*shape, 0)
+    s = RegularizerSettings(
+        "factor", threshold=threshold, convention=convention, bands=bands, transform="both-axes"
+    )
+    one = torch.eye(shape[2], dtype=torch.float64)  # times which each factor is its own update
+    whole = [
+        dataclasses.replace(f, B=one, scaling=1.0),
+        dataclasses.replace(f, A=one, scaling=1.0),
+    ]
+    same(f, fourier.penalty(s, [f]), sum(dense_delta(x, s) for x in whole))
+
+
+@pytest.mark.parametrize("transform", ["last-axis", "both-axes"])
+def test_transforms_of_unlike_modules_add_up_and_renumbered_ones_are_of_the_renumbered(transform):
+    modules = [draw(m, n, r, i) for i, (m, n, r) in enumerate([(6, 8, 2), (6, 8, 2), (9, 4, 3)])]
+    s = dataclasses.replace(RELEASED, transform=transform)
+    whole = fourier.penalty(s, modules)
+    torch.testing.assert_close(whole, sum(fourier.penalty(s, [f]) for f in modules), **CLOSE)
+    f, units = modules[0], dataclasses.replace(s, basis="permuted", axis="units")
+    A, B = fourier._arranged(f, units, 3, 0)
+    moved = fourier.penalty(s, [dataclasses.replace(f, A=A, B=B)])
+    torch.testing.assert_close(fourier.penalty(units, [f], 3), moved, **CLOSE)
+    assert not torch.isclose(moved, fourier.penalty(s, [f]))
+
+
+def test_on_b_the_last_axis_is_the_rank_so_that_outputs_may_be_renumbered():
+    f = draw(30, 8, 4, 0)
+    s = dataclasses.replace(RELEASED, transform="last-axis")
+    outputs = dataclasses.replace(s, basis="permuted", axis="outputs")
+    torch.testing.assert_close(fourier.penalty(outputs, [f]), fourier.penalty(s, [f]), **CLOSE)
+
+
 # --- layout, and what is renumbered ---------------------------------------------------------------
 
 
@@ -300,12 +440,7 @@ def test_a_renumbering_keeps_to_its_axis(axis, renumbered, layout):
     rank, m, n = 5, 30, 40
     f = draw(m, n, rank, 0)
     s = dataclasses.replace(RELEASED, basis="permuted", axis=axis, layout_A=layout, layout_B=layout)
-    A, B = relaid(f, s)
-    A, B = (
-        (A.reshape(n, rank).T, B.reshape(rank, m).T)
-        if layout
-        else (A.reshape(rank, n), B.reshape(m, rank))
-    )
+    A, B = (x.T if layout else x for x in relaid(f, s))
     identity = (torch.arange(rank * n).reshape(rank, n), torch.arange(m * rank).reshape(m, rank))
     for matrix, whole in zip((A, B), identity, strict=True):
         assert torch.equal(matrix.reshape(-1).sort().values, whole.reshape(-1))
@@ -329,8 +464,8 @@ def test_each_axis_of_each_module_has_a_permutation_of_its_own():
     f = draw(64, 64, 4, 0)
     s = dataclasses.replace(RELEASED, basis="permuted", axis="units")
     orders = [relaid(f, s, seed, number) for seed, number in ((0, 0), (0, 1), (1, 0))]
-    inputs = [tuple((A[:64] % 64).tolist()) for A, _ in orders]
-    outputs = [tuple((B.reshape(64, 4)[:, 0] // 4).tolist()) for _, B in orders]
+    inputs = [tuple((A[0] % 64).tolist()) for A, _ in orders]
+    outputs = [tuple((B[:, 0] // 4).tolist()) for _, B in orders]
     assert len({*inputs, *outputs}) == 6
     assert all(torch.equal(x, y) for x, y in zip(relaid(f, s), orders[0], strict=True))  # fixed
     modules = [draw(12, 10, 3, i) for i in range(3)]
@@ -360,6 +495,11 @@ ARMS = [
     RegularizerSettings("delta"),
     RegularizerSettings("delta", bands="radial", threshold=0.7),
     RegularizerSettings("l2"),
+    RegularizerSettings("rank"),
+    RegularizerSettings("rank", average="harmonic", A_as="factor"),
+    RegularizerSettings("factor", transform="last-axis"),
+    RegularizerSettings("factor", transform="both-axes"),
+    RegularizerSettings("nuclear"),
 ]
 
 
@@ -438,7 +578,7 @@ def test_dora_is_its_low_rank_part(base):
     ]
 
 
-@pytest.mark.parametrize("form", ["factor", "delta", "l2"])
+@pytest.mark.parametrize("form", ["factor", "delta", "l2", "rank", "nuclear"])
 def test_half_precision_factors_are_computed_in_fp32_under_autocast(base, form):
     model = adapted(base).to(torch.bfloat16)
     factors = fourier.lora_factors(model)
@@ -454,10 +594,22 @@ def test_half_precision_factors_are_computed_in_fp32_under_autocast(base, form):
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
-@pytest.mark.parametrize("form", ["factor", "delta"])
-@pytest.mark.parametrize("basis", ["fourier", "permuted", "orthogonal"])
-def test_gpu_and_cpu_agree(form, basis):
-    s = RegularizerSettings(form, basis=basis)
+@pytest.mark.parametrize(
+    "s",
+    [
+        *(
+            RegularizerSettings(form, basis=basis)
+            for form in ("factor", "delta")
+            for basis in ("fourier", "permuted", "orthogonal")
+        ),
+        RegularizerSettings("factor", basis="permuted", axis="units", layout_B="columns"),
+        RegularizerSettings("factor", transform="both-axes"),
+        RegularizerSettings("rank"),
+        RegularizerSettings("nuclear"),
+    ],
+    ids=str,
+)
+def test_gpu_and_cpu_agree(s):
     there = [dataclasses.replace(f, A=f.A.detach().cuda(), B=f.B.detach().cuda()) for f in SHAPES]
     assert Regularizer(s, there)().item() == pytest.approx(Regularizer(s, SHAPES)().item())
 
@@ -472,10 +624,18 @@ def test_gpu_and_cpu_agree(form, basis):
         ({"strength": -1.0}, "regularizer.strength must be 0 or more"),
         ({"low_weight": math.nan}, "regularizer.low_weight must be 0 or more"),
         ({"form": "delta", "bands": "radial", "convention": "index"}, "convention=nyquist"),
+        (
+            {"transform": "both-axes", "bands": "radial", "convention": "index"},
+            "convention=nyquist",
+        ),
         ({"low_weight": 0.0, "high_weight": 0.0, "matched": True}, "no gradient"),
         ({"axis": "units"}, "regularizer.axis says what basis=permuted renumbers"),
         ({"axis": "units", "basis": "permuted", "form": "delta"}, "regularizer.axis"),
         ({"layout_B": "columns", "form": "delta"}, "layout_B"),
+        ({"average": "harmonic"}, "average belongs to the rank form"),
+        ({"A_as": "factor"}, "A_as belongs to the rank form"),
+        ({"transform": "last-axis", "form": "rank"}, "transform belongs to the factor form"),
+        ({"transform": "last-axis", "basis": "permuted"}, "takes factors as matrices"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(change, message):
@@ -515,18 +675,47 @@ def test_the_released_arm_is_the_released_configuration():
     assert config.load("paper", "fourier-released", 1).regularizer == RELEASED
 
 
-def test_every_penalty_of_the_controls_is_matched_to_the_released_one():
+# Arms that differ from the released penalty in where they look alone: the same bins, as many of each
+# weight or nearly, so that the released strength is theirs.
+RELAID = {
+    "fourier-units": {"basis": "permuted", "axis": "units"},
+    "fourier-outputs": {"basis": "permuted", "axis": "outputs"},
+    "fourier-rank": {"basis": "permuted", "axis": "rank"},
+    "fourier-whole-A": {"basis": "permuted", "axis": "whole-A"},
+    "fourier-A-columns": {"layout_A": "columns"},
+    "fourier-B-columns": {"layout_B": "columns"},
+    "fourier-columns": {"layout_A": "columns", "layout_B": "columns"},
+    "fourier-last-axis": {"transform": "last-axis"},
+    "fourier-both-axes": {"transform": "both-axes"},
+    "rank-weights-on-B": {"form": "rank", "average": "harmonic", "A_as": "factor"},
+}
+
+
+def test_every_penalty_is_of_a_strength_that_can_be_compared():
+    """Matched in gradient or in the norm that it leaves, or the released penalty but for one thing."""
     arms = {a: config.load("nano", a, 1).regularizer for a in config.arms()}
     penalised = {
         a: r for a, r in arms.items() if r is not None and not a.startswith("released-fourier-")
     }
     assert set(penalised) >= {
         *["fourier-described", "fourier-released", "fourier-delta", "fourier-permuted"],
-        *["fourier-orthogonal", "l2-matched"],
+        *["fourier-orthogonal", "l2-matched", "l2-norm", "nuclear-norm", "rank-weights"],
     }
     released = penalised.pop("fourier-released")
-    units = penalised.pop("fourier-units")  # a renumbering: matched as it is
-    assert units == dataclasses.replace(released, basis="permuted", axis="units")
+    for arm, change in RELAID.items():
+        assert penalised.pop(arm) == dataclasses.replace(released, **change), arm
     for arm, settings_ in penalised.items():
-        assert settings_.matched, arm
-        assert settings_.strength == released.strength, arm
+        if settings_.equal_norm:
+            assert settings_.equal_norm == "fourier-released" and not settings_.matched, arm
+            assert config.load("paper", arm, 1).regularizer.strength == 0, arm  # not calibrated
+        else:
+            assert settings_.matched, arm
+            assert settings_.strength == released.strength, arm
+
+
+@pytest.mark.parametrize("change", RELAID.values(), ids=RELAID)
+def test_arms_at_the_released_strength_press_about_as_hard(change):
+    shapes = [Factors("", torch.zeros(8, 192), torch.zeros(192, 8), 2.0) for _ in range(4)]
+    matched = dataclasses.replace(RELEASED, matched=True, **change)
+    within = 0.3 if change.get("transform") == "both-axes" else 0.12
+    assert Regularizer(matched, shapes).scale == pytest.approx(0.01, rel=within)

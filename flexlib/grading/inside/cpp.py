@@ -47,7 +47,7 @@ def open_function(prompt: str):
     for sign in prompt[start + 1 : head.start()] + ",":
         depth += (sign in "<([{") - (sign in ">)]}")
         if sign == "," and not depth:
-            part = part.split("=")[0].strip()
+            part = part.split("=", maxsplit=1)[0].strip()
             found = re.search(r"([A-Za-z_]\w*)\s*(\[\s*\])?$", part)
             if part and (found is None or found[2]):
                 return None

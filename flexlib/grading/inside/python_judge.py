@@ -8,8 +8,6 @@ functions of the prompt, ``assert`` and every builtin are out of the candidate's
 This file runs inside the sandbox and imports only the standard library.
 """
 
-# ruff: noqa: BLE001, S102, S112 - runs tests, and whatever they raise is a verdict
-
 import ast
 import builtins
 import decimal

@@ -17,12 +17,12 @@ def optimizer_class(config: RunConfig) -> tuple[type[torch.optim.Optimizer], dic
     Raises:
         FlexError: Lion is asked for and the package pytorch-optimizer is missing.
     """
-    settings = config.training
+    settings, _ = config.method()
     common = {"lr": settings.learning_rate, "betas": settings.betas}
-    if settings.optimizer == "sophia":
+    sophia = config.sophia
+    if sophia:
         from flexlib.training.optimizers.sophia import SophiaG
 
-        sophia = config.sophia
         return SophiaG, common | {
             "rho": sophia.rho,
             "eps": sophia.eps,

@@ -110,6 +110,8 @@ class GaussNewtonBartlett(TrainerCallback):
         FlexError: the Trainer shards its gradients, whose sum over processes would not be the batch's.
     """
 
+    trainer: Any  # a Trainer; its attributes are None until it trains
+
     def __init__(self, trainer: Trainer, *, every: int, seed: int, shared_forward: bool) -> None:
         if trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled:
             raise FlexError(
@@ -126,7 +128,8 @@ class GaussNewtonBartlett(TrainerCallback):
         self._positions: torch.Tensor | int = 0
         trainer.add_callback(self)
         if shared_forward:
-            trainer.model.register_forward_hook(self._differentiate_twice, with_kwargs=True)
+            model: Any = trainer.model
+            model.register_forward_hook(self._differentiate_twice, with_kwargs=True)
 
     def passes(self, steps: int) -> float:
         """What the estimates of the first ``steps`` steps cost, in forward and backward passes over a
@@ -140,11 +143,11 @@ class GaussNewtonBartlett(TrainerCallback):
         if self._step % self.every == 0:
             self._batches.append(inputs)
 
-    def on_step_begin(self, args, state, control, **kwargs):
+    def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self._step = state.global_step  # done so far; the one that begins comes on top
         self._batches, self._shared, self._positions = [], None, 0
 
-    def on_step_end(self, args, state, control, **kwargs):
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         if not self._batches:
             return
         trainer = self.trainer
@@ -160,7 +163,7 @@ class GaussNewtonBartlett(TrainerCallback):
                 for number, batch in enumerate(self._batches):
                     self._backward(model, batch, number)
         positions = self._sum_over_processes(params)
-        torch._foreach_div_([p.grad for p in params], positions)
+        torch._foreach_div_(_gradients(params), positions)
         optimizer.update_curvature(positions=positions)
         model.zero_grad()
         self._batches, self._shared, self._positions = [], None, 0
@@ -176,7 +179,7 @@ class GaussNewtonBartlett(TrainerCallback):
         loss.backward()
         self._positions += positions
 
-    def _differentiate_twice(self, model, args, kwargs, outputs) -> None:
+    def _differentiate_twice(self, model: Any, args: Any, kwargs: Any, outputs: Any) -> None:
         """A forward hook: gradients of the sampled-label loss, from the graph of the training step."""
         if not (model.training and self._batches and torch.is_grad_enabled()):
             return
@@ -203,7 +206,7 @@ class GaussNewtonBartlett(TrainerCallback):
     def _sum_over_processes(self, params: list[torch.nn.Parameter]) -> int:
         """Sum ``.grad`` and the number of positions over all processes; returns the latter."""
         if self.trainer.args.world_size > 1:
-            gradients = [p.grad for p in params]
+            gradients = _gradients(params)
             flat = torch.cat([g.flatten() for g in gradients])  # one collective instead of many
             flat = self.trainer.accelerator.reduce(flat, reduction="sum")
             parts = flat.split([g.numel() for g in gradients])
@@ -211,6 +214,10 @@ class GaussNewtonBartlett(TrainerCallback):
                 gradient.copy_(part.view_as(gradient))
             self._positions = self.trainer.accelerator.reduce(self._positions, reduction="sum")
         return int(self._positions)
+
+
+def _gradients(params: list[torch.nn.Parameter]) -> list[torch.Tensor]:
+    return [p.grad for p in params if p.grad is not None]
 
 
 @contextlib.contextmanager

@@ -9,10 +9,10 @@ With gradient ``g`` and, every k steps, an estimate of the diagonal of the Gauss
     theta <-  theta - lr sign(m) min(|m| / (rho h + eps), 1)
 
 ``g_hat`` is the gradient of the mean cross-entropy over B positions with labels drawn from the model's
-own softmax (:mod:`flexlib.training.optimizers.gnb` makes it). ``rho`` is the paper's gamma, under the name that the
-authors' code gives it; ``eps`` is added as there, where the paper takes a maximum. That code keeps
-B out of ``h`` and multiplies by one constant in ``step``; here B belongs to each estimate, since it
-differs from batch to batch, and with a constant B both are the same.
+own softmax (:mod:`flexlib.training.optimizers.gnb` makes it). ``rho`` is the paper's gamma, under
+the name that the authors' code gives it; ``eps`` is added as there, where the paper takes a
+maximum. That code keeps B out of ``h`` and multiplies by one constant in ``step``; here B belongs
+to each estimate, since it differs from batch to batch, and with a constant B both are the same.
 """
 
 from __future__ import annotations
@@ -184,14 +184,14 @@ class SophiaG(Optimizer):
                     "curvature": torch.zeros_like(p, memory_format=torch.preserve_format),
                     "curvature_updates": 0,
                 }
-        by_kind: dict[tuple, list[torch.nn.Parameter]] = {}
+        by_kind: dict[tuple, Tensors] = {}
         for p in params:
             by_kind.setdefault((p.device, p.dtype), []).append(p)
         for same in by_kind.values():
             states = [self.state[p] for p in same]
             yield (
                 same,
-                [p.grad for p in same],
+                [p.grad for p in same if p.grad is not None],
                 [s["momentum"] for s in states],
                 [s["curvature"] for s in states],
                 [s["curvature_updates"] for s in states],
@@ -203,7 +203,7 @@ def _denominators(group: dict[str, Any], curvatures: Tensors, updates: list[int]
     if group["curvature"] == "constant":
         scaled = [torch.full_like(h, group["rho"] * group["constant"]) for h in curvatures]
     else:
-        scaled = torch._foreach_mul(curvatures, group["rho"])
+        scaled = list(torch._foreach_mul(curvatures, group["rho"]))
         if group["bias_correction"]:
             beta2 = group["betas"][1]
             torch._foreach_div_(scaled, [1 - beta2**n if n else 1.0 for n in updates])

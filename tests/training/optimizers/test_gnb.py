@@ -152,7 +152,7 @@ def test_random_numbers_depend_on_seed_step_and_row_and_not_on_the_width():
     ]
     for other in others:
         assert not np.isin(other.numpy(), numbers.numpy()).any()
-    assert len(numbers.unique()) == 40 and 0 <= numbers.min() and numbers.max() < 1
+    assert len(numbers.unique()) == 40 and numbers.min() >= 0 and numbers.max() < 1
 
 
 # --- in the Trainer -------------------------------------------------------------------------------

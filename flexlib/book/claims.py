@@ -1,0 +1,103 @@
+"""The registered claims as the pages show them: published beside measured, each with its unit and n."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from flexlib.book import verdict_badge
+from flexlib.study import inference, paper
+
+
+class Unit(NamedTuple):
+    """How a difference is shown: multiplied and added to, formatted, with a unit, long and short."""
+
+    factor: float
+    offset: float
+    form: str
+    long: str
+    short: str
+
+
+_STEPS = Unit(100, 0, "+.1f", "% of the steps", "% steps")
+UNITS = {
+    "pass@1": Unit(100, 0, "+.1f", "points", "points"),
+    "reached-target": Unit(
+        100, 50, ".0f", "% of the seeds, of which chance gives 50", "% of the seeds"
+    ),
+    "steps-to-common-loss": _STEPS,
+    "steps-to-target (share of AdamW's steps)": _STEPS,
+    "validation-loss": Unit(1, 0, "+.4f", "nats a token", "nats"),
+    "update-norm": Unit(1, 0, "+.2f", "in the norm of the update", "norm"),
+    "effective-rank": Unit(1, 0, "+.2f", "in effective rank", "ranks"),
+    "rank-frequency": Unit(1, 0, "+.3f", "in mean rank frequency", "frequency"),
+}
+
+
+def number(metric: str, value: float, unit: str | None = None) -> str:
+    """A difference in the short unit of its metric, or with the one given."""
+    shown = _unit(metric)
+    text = f"{shown.factor * value + shown.offset:{shown.form}}".replace("-", "\N{MINUS SIGN}")
+    return f"{text} {shown.short if unit is None else unit}".rstrip()
+
+
+def difference(metric: str, row: Mapping[str, Any]) -> str:
+    """A difference with its unit and interval, in the columns of `inference.assess`."""
+    low, high = (number(metric, row[name], "") for name in ("low", "high"))
+    return f"{number(metric, row['difference'], _unit(metric).long)} ({low} to {high})"
+
+
+def _unit(metric: str) -> Unit:
+    return UNITS.get(metric, Unit(1, 0, "+.3g", metric, metric))
+
+
+def size(row: Mapping[str, Any]) -> str:
+    """The n of a result: tasks, where there are any, x seeds (x base models)."""
+    counts = [(row["tasks"], "task"), (row["seeds"], "seed"), (row["bases"], "base")]
+    shown = [f"{n:.0f} {name}{'s' if n > 1 else ''}" for n, name in counts if n > 1]
+    return " x ".join(shown) or "1 seed"
+
+
+def published(claim: Mapping[str, Any]) -> str:
+    """The published figures of the claim's own contrast; a dash if there are none."""
+    if not claim["published"]:
+        return "–"
+    found = inference.published(claim)
+    if found is None:
+        [name] = claim["published"]
+        quantity = paper.table("context").set_index("id").loc[name]
+        return f"{quantity['value']:g} {quantity['unit']} {quantity['quantity']}, no interval"
+    values = paper.published().loc[claim["published"], "value"]
+    row = {"difference": found.difference, "low": found.low, "high": found.high}
+    return f"{values.iloc[0]:.1f} − {values.iloc[1]:.1f}: {difference('pass@1', row)}; n = {found.n[0]}"
+
+
+def table(claims: pd.DataFrame, state: pd.DataFrame, *, here: str = "here") -> pd.DataFrame:
+    """A row a claim: number, statement, published, measured, adjusted p and verdict.
+
+    Args:
+        claims: from `flexlib.study.paper.claims`; a subset is in order.
+        state: from `inference.assess` on all of them.
+        here: heading of the measured column.
+    """
+    state = state.set_index("id", drop=False)
+    rows = []
+    for claim in claims.to_dict("records"):
+        row = state.loc[claim["id"]]
+        run = row["verdict"] != "not run"
+        measured = f"{difference(claim['metric'], row)}; n = {size(row)}" if run else "–"
+        rows.append(
+            {
+                "no.": claim["id"] + ("†" if claim["after_runs"] else ""),
+                "statement": claim["statement"],
+                "published (95 % interval)": published(claim),
+                f"{here} (simultaneous 95 % interval)": measured,
+                "p (Holm)": inference.p_text(row["adjusted_p"], row["at_floor"] is True)
+                if run
+                else "–",
+                "verdict": verdict_badge(row["verdict"]),
+            }
+        )
+    return pd.DataFrame(rows)

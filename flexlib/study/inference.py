@@ -1,0 +1,533 @@
+"""The contract of inference: every contrast of the book goes through here.
+
+*Pairing.* `contrast` has the one rule. *Uncertainty.* A contrast is an `Effect`: a bootstrap over tasks
+x seeds (x base models), or an exact binomial where there is one run each. *Families.* `simultaneous`
+tests the claims of a family together by Holm's procedure and gives each the interval of the level at
+which it was tested. *Verdicts.* `decide` reads them off that interval and nothing else; `assess` does
+all of it for data/claims.yml. The chapter "Rules of inference" says what this guarantees and why.
+
+A claim makes a statement on either side: that the effect lies above a null, and that it lies below one.
+For superiority both nulls are 0; for equivalence they are -margin and +margin (two one-sided tests,
+Schuirmann 1987). All statements on one side of a family are one Holm family at alpha / 2. An equivalence
+has a second statement on each side, that the effect lies beyond the other margin, and counts until
+this is shown too. So, whatever the dependence of the tests, with a probability of at least 1 - alpha no
+verdict of a family is wrong, and every bound that shows nothing is on the right side of its effect
+(Strassburger and Bretz 2008, Guilbaud 2008: simultaneous bounds that are compatible with Holm's
+procedure). A bound that shows something holds at its own level: how far the effect lies beyond the
+null, Holm's procedure does not tell.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import pandas as pd
+from scipy.stats import beta, binom, norm
+
+from flexlib.errors import FlexError
+from flexlib.study import paper
+from flexlib.study.metrics import judged, solve_matrix
+from flexlib.study.stats import Comparison, paired_bootstrap, two_proportions
+
+#: Training seeds from which on a chapter may conclude from an arm, by profile; below, it explores.
+CONCLUSIVE = {"nano": 10}
+CONCLUSIVE_ELSEWHERE = 5
+
+_ANSWERS = {
+    "claim": ("reproduced", "not reproduced"),
+    "question": ("yes", "no"),
+    "prediction": ("confirmed", "not confirmed"),
+}
+
+
+class Effect(Protocol):
+    """An estimated difference and what is known of it: its tests and bounds belong together.
+
+    `flexlib.study.stats.Bootstrap` and `Binomial` are such.
+    """
+
+    @property
+    def estimate(self) -> float: ...
+    @property
+    def tasks(self) -> int: ...
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """How many, of each arm."""
+
+    @property
+    def bases(self) -> int: ...
+    @property
+    def se(self) -> float: ...
+    @property
+    def floor(self) -> float:
+        """The smallest p-value that `tail` can give."""
+
+    def tail(self, null: float, side: int) -> float:
+        """One-sided p-value of "the effect is at most ``null``" (side 1) or "at least" (side -1)."""
+
+    def bound(self, level: float, side: int) -> float:
+        """The lower (side 1) or upper (side -1) bound: beyond a null exactly if its tail <= level."""
+
+
+@dataclass(frozen=True)
+class Binomial:
+    """An effect that is ``intercept + slope * share``, the share that of ``successes`` in ``trials``; exact.
+
+    Of two runs on the same problems, trials are those on which they differ (McNemar 1947): the
+    difference is (2 share - 1) trials / tasks, given how many differ. Of seeds that reach a loss, the
+    trials are the seeds.
+    """
+
+    successes: int
+    trials: int
+    intercept: float
+    slope: float
+    tasks: int
+    seeds: tuple[int, ...]
+    bases: int = 1
+    floor: float = 0.0
+
+    @property
+    def estimate(self) -> float:
+        return self.intercept + self.slope * self.successes / self.trials
+
+    @property
+    def se(self) -> float:
+        return self.slope * math.sqrt(0.25 / self.trials)  # the most that it can be
+
+    def tail(self, null: float, side: int) -> float:
+        share = (null - self.intercept) / self.slope
+        if not 0 <= share <= 1:  # no effect can be as small, or as large
+            return float(side * (share - 0.5) > 0)
+        if side > 0:
+            return float(binom.sf(self.successes - 1, self.trials, share))
+        return float(binom.cdf(self.successes, self.trials, share))
+
+    def bound(self, level: float, side: int) -> float:
+        k, n = self.successes, self.trials  # Clopper and Pearson's
+        if side > 0:
+            share = beta.ppf(level, k, n - k + 1) if k > 0 else 0.0
+        else:
+            share = beta.ppf(1 - level, k + 1, n - k) if k < n else 1.0
+        return float(self.intercept + self.slope * share)
+
+
+@dataclass(frozen=True)
+class NoneDiffers:
+    """Two runs that agree on every problem. The share of problems that one alone solves has Clopper and
+    Pearson's bound ``1 - level ** (1 / tasks)``, and the difference is no larger."""
+
+    tasks: int
+    seeds: tuple[int, ...] = (1, 1)
+    bases: int = 1
+    estimate: float = 0.0
+    se: float = 0.0
+    floor: float = 0.0
+
+    def tail(self, null: float, side: int) -> float:
+        return 1.0 if side * null >= 0 else (1 - min(abs(null), 1.0)) ** self.tasks
+
+    def bound(self, level: float, side: int) -> float:
+        return side * (level ** (1 / self.tasks) - 1)
+
+
+# --- pairing ------------------------------------------------------------------------------------
+
+
+def contrast(
+    verdicts: pd.DataFrame,
+    treatment: str,
+    control: str,
+    benchmark: str,
+    *,
+    seed: int,
+    tasks: Collection[str] | None = None,
+    n_resamples: int = 10_000,
+) -> Effect:
+    """pass@1 of one arm minus that of another, by the one rule of pairing of this study.
+
+    Arms are paired by task, and by seed where both have it: only those seeds count. An arm that has
+    one run, as a base decoded greedily has, is paired with every seed of the other. Arms without a
+    common seed are paired by task alone. Where ``verdicts`` has a column ``base`` (the base model that
+    was trained), only the bases that both arms have count, and of an arm the seeds that it has on each
+    of them. Two runs with one verdict a problem are compared by the exact McNemar test, all else by
+    `flexlib.study.stats.paired_bootstrap`. ``tasks``: these only.
+
+    Raises:
+        FlexError: an arm has no verdicts there, they were graded on different problems, or the arms have
+            no base in common.
+    """
+    (first, first_seeds), (second, second_seeds) = _tables(
+        verdicts, (treatment, control), benchmark, tasks
+    )
+    common = first_seeds.intersection(second_seeds)
+    paired = len(common) > 0 and min(len(first_seeds), len(second_seeds)) > 1
+    if paired:
+        first = first[:, first_seeds.get_indexer(common)]
+        second = second[:, second_seeds.get_indexer(common)]
+    if first[0].size == second[0].size == 1 and np.isin([first, second], (0, 1)).all():
+        return _two_runs(first.ravel(), second.ravel())
+    return paired_bootstrap(first, second, seed=seed, paired_seeds=paired, n_resamples=n_resamples)
+
+
+def _tables(
+    verdicts: pd.DataFrame, arms: Sequence[str], benchmark: str, tasks: Collection[str] | None
+) -> list[tuple[np.ndarray, pd.Index]]:
+    """For each arm its rates (tasks, seeds, bases) and the seeds."""
+    of = judged(verdicts[verdicts["benchmark"].isin(benchmark.split(" + "))])
+    base = of["base"] if "base" in of else pd.Series("", index=of.index)
+    bases = sorted(set.intersection(*(set(base[of["arm"] == arm]) for arm in arms)))
+    if not bases and all((of["arm"] == arm).any() for arm in arms):
+        raise FlexError(f"{' and '.join(arms)} have no base model in common; run both on one")
+    by_arm = [
+        [solve_matrix(of[base == name] if name else of, arm, benchmark) for name in bases or [""]]
+        for arm in arms
+    ]
+    index = by_arm[0][0].index
+    if not all(matrix.index.equals(index) for matrices in by_arm for matrix in matrices):
+        raise FlexError(
+            f"{' and '.join(arms)} were graded on different problems of {benchmark}; regrade one"
+        )
+    chosen = index if tasks is None else index[index.isin(tasks)]
+    tables = []
+    for arm, matrices in zip(arms, by_arm, strict=True):
+        seeds = matrices[0].columns
+        for matrix in matrices:
+            seeds = seeds.intersection(matrix.columns)
+        if seeds.empty:
+            raise FlexError(f"{arm} has no seed that was run on every base model")
+        tables.append((np.stack([m.loc[chosen, seeds] for m in matrices], axis=2), seeds))
+    return tables
+
+
+def _two_runs(first: np.ndarray, second: np.ndarray) -> Effect:
+    """The exact McNemar test of two vectors of 0 and 1."""
+    n, won, differ = len(first), int((first > second).sum()), int((first != second).sum())
+    if not differ:
+        return NoneDiffers(n)
+    return Binomial(won, differ, -differ / n, 2 * differ / n, n, (1, 1))
+
+
+def seeds_that(reached: Sequence[bool]) -> Binomial:
+    """The share of seeds of which something is true, minus a half: what a fair coin would give."""
+    return Binomial(int(sum(reached)), len(reached), -0.5, 1.0, 1, (len(reached),) * 2)
+
+
+# --- families -----------------------------------------------------------------------------------
+
+
+def nulls(direction: str, margin: float) -> dict[int, tuple[float, ...]]:
+    """What the statements of a claim are tested against on either side, in order."""
+    if direction == "equivalent":
+        return {1: (-margin, margin), -1: (margin, -margin)}
+    return {1: (0.0,), -1: (0.0,)}
+
+
+def simultaneous(
+    effects: Mapping[str, Effect | None],
+    directions: Mapping[str, tuple[str, float]] | None = None,
+    *,
+    alpha: float = 0.05,
+) -> pd.DataFrame:
+    """Adjusted p-values and simultaneous intervals of one family, by Holm's procedure on either side.
+
+    Args:
+        effects: by id; None for one that was registered and not run, which counts as a p-value of 1.
+        directions: direction and margin of each, as in data/claims.yml; without, all are two-sided.
+
+    Returns:
+        By id: ``low, high`` (missing where not run), ``level_low, level_high`` (the one-sided levels of
+        these bounds), ``p_value`` (not adjusted) and ``adjusted_p``, both doubled, so that they compare
+        with ``alpha``, and ``at_floor``, whether resampling could have given no smaller one.
+        ``adjusted_p`` is at most ``alpha`` if, and only if, the interval excludes 0, or lies within
+        the margins of an equivalence.
+    """
+    directions = directions or {}
+    asked = {i: directions.get(i, ("two-sided", 0.0)) for i in effects}
+    sides = {
+        side: _holm(effects, {i: nulls(*asked[i])[side] for i in effects}, side, alpha / 2)
+        for side in (1, -1)
+    }
+    rows = {}
+    for i, effect in effects.items():
+        low, high = sides[1][i], sides[-1][i]
+        # An equivalence needs both sides, anything else the better one.
+        worse, better = sorted((low, high), key=lambda s: (s.adjusted, s.own), reverse=True)
+        decisive = worse if asked[i][0] == "equivalent" else better
+        rows[i] = {
+            "low": effect.bound(low.level, 1) if effect else np.nan,
+            "high": effect.bound(high.level, -1) if effect else np.nan,
+            "level_low": low.level,
+            "level_high": high.level,
+            "p_value": min(1.0, 2 * decisive.own),
+            "adjusted_p": min(1.0, 2 * decisive.adjusted),
+            "at_floor": effect is not None and decisive.own <= effect.floor,
+        }
+    return pd.DataFrame.from_dict(rows, orient="index")
+
+
+@dataclass(frozen=True)
+class _Side:
+    own: float  # one-sided p-value of the first null
+    adjusted: float  # that, adjusted
+    level: float  # at which the last statement was tested: that of the bound
+
+
+def _holm(
+    effects: Mapping[str, Effect | None],
+    nulls: Mapping[str, Sequence[float]],
+    side: int,
+    level: float,
+) -> dict[str, _Side]:
+    """Holm's step-down procedure, in which a claim waits until all its statements are shown.
+
+    Of equal p-values all are tested at the level of the first, so that their order is of no account.
+    """
+    own = {
+        (i, null): effect.tail(null, side) if effect else 1.0
+        for i, effect in effects.items()
+        for null in nulls[i]
+    }
+    waiting = {i: list(nulls[i]) for i in effects}
+    adjusted: dict[tuple[str, float], float] = {}
+    levels: dict[str, float] = {}
+    rejecting, largest, last, count = True, 0.0, -1.0, 0
+    while waiting:
+        i = min(waiting, key=lambda i: own[i, waiting[i][0]])
+        null = waiting[i].pop(0)
+        p = own[i, null]
+        if p != last:
+            last, count = p, len(waiting)
+        largest = max(largest, min(1.0, p * count))
+        adjusted[i, null] = largest
+        if rejecting and p > level / count:
+            rejecting = False
+            levels |= dict.fromkeys(waiting, level / len(waiting))
+        if rejecting:
+            levels[i] = level / count
+        if not waiting[i]:
+            del waiting[i]
+    return {i: _Side(own[i, nulls[i][0]], adjusted[i, nulls[i][0]], levels[i]) for i in effects}
+
+
+# --- verdicts -----------------------------------------------------------------------------------
+
+
+def decide(low: float, high: float, n: int, *, claim: Mapping[str, Any]) -> str:
+    """The verdict on a claim by its simultaneous interval: 'reproduced', 'not reproduced' or 'cannot
+    tell' of a claim, 'yes', 'no' or 'cannot tell' of a question, 'confirmed', 'not confirmed' or
+    'cannot tell' of a prediction.
+
+    ``claim`` is an entry of data/claims.yml; the interval is in the units of its metric. It holds if the
+    interval lies on the claimed side of 0 (on either side for a two-sided claim, within
+    +-``smallest_effect`` for an equivalence). It fails if the interval excludes every effect of at
+    least ``smallest_effect`` the claimed way (an equivalence: if it lies outside). Anything else, and
+    n < ``minimum_n``, cannot be told.
+    """
+    holds, fails = _ANSWERS[claim["kind"]]
+    smallest, direction = claim["smallest_effect"], claim["direction"]
+    within, outside = -smallest < low and high < smallest, low > smallest or high < -smallest
+    if direction == "less":
+        low, high = -high, -low
+    if n < claim["minimum_n"]:
+        return "cannot tell"
+    if direction == "equivalent":
+        return holds if within else fails if outside else "cannot tell"
+    if direction == "two-sided":
+        return holds if low > 0 or high < 0 else fails if within else "cannot tell"
+    return holds if low > 0 else fails if high < smallest else "cannot tell"
+
+
+def assess(
+    claims: pd.DataFrame,
+    verdicts: pd.DataFrame,
+    *,
+    seed: int,
+    n_resamples: int = 10_000,
+    measured: Mapping[str, Effect] | None = None,
+) -> pd.DataFrame:
+    """The state of every registered claim, given what is in the store.
+
+    ``claims`` comes from `flexlib.study.paper.claims`, ``verdicts`` from
+    `flexlib.runs.store.verdicts` for one profile, ``measured`` the results of claims with another
+    metric, by id. A claim on pass@1 is tested if both arms have runs on its benchmark, paired as in
+    `contrast`; `simultaneous` adjusts over the whole family, claims not yet run included.
+
+    Returns a row a claim: ``id, treatment, control, benchmark, difference, low, high, p_value,
+    adjusted_p, at_floor, level_low, level_high, tasks, seeds, bases, detectable, verdict``; ``seeds`` is
+    the smaller number of trained seeds, ``detectable`` the difference that would have been seen with 80
+    % power at that level, ``verdict`` 'not run' where untested.
+
+    Raises:
+        FlexError: claims of one family have different alphas, or as `contrast`.
+    """
+    effects: dict[str, Effect | None] = dict.fromkeys(claims["id"]) | dict(measured or {})
+    for claim in claims.itertuples():
+        run = [
+            {claim.treatment, claim.control} <= set(verdicts["arm"][verdicts["benchmark"] == part])
+            for part in claim.benchmark.split(" + ")
+        ]
+        if claim.metric == "pass@1" and all(run):
+            effects[claim.id] = contrast(
+                verdicts,
+                claim.treatment,
+                claim.control,
+                claim.benchmark,
+                seed=seed,
+                n_resamples=n_resamples,
+            )
+    families = []
+    for name, family in claims.groupby("family", sort=False):
+        if family["alpha"].nunique() > 1:
+            raise FlexError(f"claims of the family {name} have different alphas; they have one")
+        asked = zip(family["direction"], family["smallest_effect"], strict=True)
+        families.append(
+            simultaneous(
+                {i: effects[i] for i in family["id"]},
+                dict(zip(family["id"], asked, strict=True)),
+                alpha=family["alpha"].iloc[0],
+            )
+        )
+    tested = pd.concat(families) if families else pd.DataFrame()
+    rows = []
+    for claim in claims.to_dict("records"):
+        named = {k: claim[k] for k in ("id", "treatment", "control", "benchmark")}
+        effect = effects[claim["id"]]
+        if effect is None:
+            rows.append(named | {"verdict": "not run"})
+            continue
+        found = tested.loc[claim["id"]].to_dict()
+        # A base model is decoded greedily, once: only arms that train have seeds to count.
+        untrained = claim["control"].split(" ")[0] == "base"
+        seeds = effect.seeds[0] if untrained else min(effect.seeds)
+        level = min(found["level_low"], found["level_high"])
+        rows.append(
+            named
+            | found
+            | {"difference": effect.estimate, "tasks": effect.tasks, "seeds": seeds}
+            | {"bases": effect.bases, "detectable": effect.se * float(norm.isf([level, 0.2]).sum())}
+            | {"verdict": decide(found["low"], found["high"], seeds, claim=claim)}
+        )
+    columns = ["id", "treatment", "control", "benchmark", "difference", "low", "high", "p_value"]
+    columns += ["adjusted_p", "at_floor", "level_low", "level_high", "tasks", "seeds", "bases"]
+    return pd.DataFrame(rows, columns=[*columns, "detectable", "verdict"])
+
+
+# --- what the chapters show ---------------------------------------------------------------------
+
+
+def contrasts(
+    verdicts: pd.DataFrame,
+    pairs: Sequence[tuple[str, str]],
+    *,
+    seed: int,
+    state: pd.DataFrame | None = None,
+    groups: pd.Series | None = None,
+    n_resamples: int = 10_000,
+) -> pd.DataFrame:
+    """Differences in pass@1, first arm minus second, of pairs of arms on every benchmark.
+
+    A contrast that a claim was registered on has that claim's interval, so that it is the same on every page;
+    any other is exploratory and has a 95 % interval of its own.
+
+    Args:
+        verdicts: from `flexlib.runs.store.verdicts`.
+        state: from `assess`.
+        groups: task_id (the index) to a group of tasks; each is shown after all tasks.
+
+    Returns:
+        ``treatment, control, benchmark, language, group, tasks, seeds, difference, low, high, claim`` (0..1;
+        ``seeds`` of the treatment that count; ``group`` "all tasks" or that of ``groups``; ``claim``
+        its id, "" if exploratory), without the pairs of which an arm was not run.
+
+    Raises:
+        FlexError: as `contrast`.
+    """
+    of_group = {} if groups is None else {g: t.index for g, t in groups.groupby(groups)}
+    registered: dict[tuple[str, str, str], Any] = {}
+    if state is not None:
+        for row in state[state["difference"].notna()].itertuples():
+            registered.setdefault((row.treatment, row.control, row.benchmark), row)
+    rows, keys = [], ["benchmark", "language"]
+    for treatment, control in pairs:
+        for (benchmark, language), of in verdicts.groupby(keys, sort=False, observed=True):
+            if not {treatment, control} <= set(of["arm"]):
+                continue
+            for group, tasks in {"all tasks": None, **of_group}.items():
+                effect = contrast(
+                    of,
+                    treatment,
+                    control,
+                    benchmark,
+                    seed=seed,
+                    tasks=tasks,
+                    n_resamples=n_resamples,
+                )
+                claim = registered.get((treatment, control, benchmark)) if tasks is None else None
+                low, high = (effect.bound(0.025, side) for side in (1, -1))
+                rows.append(
+                    {
+                        "treatment": treatment, "control": control, "benchmark": benchmark,
+                        "language": language, "group": group, "tasks": effect.tasks,
+                        "seeds": effect.seeds[0], "difference": effect.estimate,
+                        "low": claim.low if claim else low, "high": claim.high if claim else high,
+                        "claim": claim.id if claim else "",
+                    }
+                )  # fmt: skip
+    columns = ["treatment", "control", *keys, "group", "tasks", "seeds", "difference"]
+    return pd.DataFrame(rows, columns=[*columns, "low", "high", "claim"])
+
+
+def published(claim: Mapping[str, Any]) -> Comparison | None:
+    """The published figures of a claim's own contrast, treatment minus control: unpaired, with a 95 %
+    interval that is not adjusted; None if not both were published.
+
+    Of ten samples a problem the problems are what was sampled, so n is their number.
+    """
+    if len(claim["published"]) != 2:
+        return None
+    rows = paper.published().loc[claim["published"]]
+    first, second = (rows["value"] / 100 * rows["n"]).tolist()
+    n, m = (int(n) for n in rows["n"])
+    return two_proportions((first, second), (n, m))
+
+
+def p_text(p: float, at_floor: bool = False, sign: str = "") -> str:
+    """A p-value as it is printed: to four places; with "≤", rounded up, where resampling could have given
+    no smaller one. ``sign`` stands before a value that has no other: "= " in a sentence."""
+    if pd.isna(p):
+        return "–"
+    if at_floor:
+        return f"≤ {math.ceil(p * 1e4 - 1e-9) / 1e4:.4f}"
+    return "< 0.0001" if p < 0.0001 else f"{sign}{p:.4f}"
+
+
+def exploratory(verdicts: pd.DataFrame, arms: Iterable[str], profile: str) -> pd.DataFrame:
+    """The arms of a chapter with fewer seeds than it takes to conclude something: ``arm, seeds, needed``.
+
+    An untrained base is no arm in this sense: it has one run, and no seed makes a difference.
+    """
+    needed = CONCLUSIVE.get(profile, CONCLUSIVE_ELSEWHERE)
+    seeds = verdicts.groupby("arm", observed=True)["seed"].nunique()
+    trained = [arm for arm in dict.fromkeys(arms) if arm.split(" ")[0] != "base"]
+    rows = [(arm, int(seeds.get(arm, 0)), needed) for arm in trained]
+    table = pd.DataFrame(rows, columns=["arm", "seeds", "needed"])
+    return table[table["seeds"] < needed].reset_index(drop=True)
+
+
+def exploratory_note(
+    verdicts: pd.DataFrame,
+    arms: Iterable[str],
+    profile: str,
+    names: Mapping[str, str] | None = None,
+) -> str:
+    """A sentence for a caption that names the exploratory arms; "" if there are none."""
+    table = exploratory(verdicts, arms, profile)
+    if table.empty:
+        return ""
+    listed = ", ".join(f"{(names or {}).get(r.arm, r.arm)} ({r.seeds})" for r in table.itertuples())
+    return f"Exploratory, with fewer than {table['needed'].iloc[0]} seeds: {listed}."

@@ -1,0 +1,105 @@
+"""The sweep: a penalty's strength over four decades, at two learning rates, for three penalties.
+
+The plan is registered in data/claims.yml. Its runs are ordinary ones under the label of their overrides
+(``fourier-released regularizer.strength=0.001``), stored compactly; those that the store has already, at
+the profile's own values, count.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from flexlib import config as configs
+from flexlib.config import RunConfig
+from flexlib.errors import FlexError
+from flexlib.study import tuning
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def plan() -> dict[str, Any]:
+    """The registered plan: ``profile``, ``seeds``, ``strengths``, the arms ``penalties`` and ``plain``, and
+    ``tuning``, that of the learning rates."""
+    from flexlib.study import paper  # late, with pandas: every command line reads this module
+
+    return paper.registration()["sweep"]
+
+
+def learning_rates(folder: Path = tuning.FOLDER) -> tuple[float, float]:
+    """The profile's, and the best of the first penalty's trials that is another.
+
+    Raises:
+        FlexError: the trials are not complete.
+    """
+    registered = plan()
+    penalty = registered["penalties"][0]
+    own = configs.load(registered["profile"], registered["plain"], 1).method()[0].learning_rate
+    trials = tuning.table(folder, [penalty])
+    rates = trials["settings"].map(lambda text: json.loads(text)["training.learning_rate"])
+    if len(trials) < len(registered["tuning"]["trials"][penalty]["training.learning_rate"]):
+        raise FlexError(
+            f"the learning rates of the sweep are not tuned; `flexlib tune --arm {penalty} "
+            f"--arm {registered['plain']}` does it"
+        )
+    others = trials.assign(rate=rates)[rates != own].sort_values("eval_loss")
+    return own, float(others["rate"].iloc[0])
+
+
+def configurations(folder: Path = tuning.FOLDER) -> list[RunConfig]:
+    """Every run of the plan, seed by seed, so that an interrupted sweep has whole seeds.
+
+    Raises:
+        FlexError: the trials of the learning rates are not complete.
+    """
+    registered = plan()
+    wanted = []
+    for seed, rate in itertools.product(registered["seeds"], learning_rates(folder)):
+        settings = [
+            (registered["plain"], []),
+            *(
+                (arm, [f"regularizer.strength={strength!r}"])
+                for arm in registered["penalties"]
+                for strength in registered["strengths"]
+            ),
+        ]
+        for arm, overrides in settings:
+            overrides = [*overrides, f"training.learning_rate={rate!r}"]
+            wanted.append(configs.load(registered["profile"], arm, seed, overrides=overrides))
+    return wanted
+
+
+def best(outcomes: pd.DataFrame, folder: Path = tuning.FOLDER) -> dict[str, str]:
+    """For each arm of the plan, by name, the label with the lowest mean final validation loss over the
+    seeds of the plan; arms of which a run is missing are left out.
+
+    Args:
+        outcomes: from `flexlib.study.outcomes.table`.
+    """
+    registered = plan()
+    losses = outcomes[outcomes["metric"] == "validation-loss"]
+    losses = losses[losses["seed"].isin(registered["seeds"])]
+    means = losses.groupby("arm")["value"].mean()[
+        losses.groupby("arm")["seed"].nunique() == len(registered["seeds"])
+    ]
+    labels: dict[str, list[str]] = {}
+    for wanted in configurations(folder):
+        labels.setdefault(wanted.arm, []).append(wanted.label)
+    return {
+        arm: means[of].idxmin()
+        for arm, of in ((a, list(dict.fromkeys(ls))) for a, ls in labels.items())
+        if set(of) <= set(means.index)
+    }
+
+
+def at_best(table: pd.DataFrame, chosen: dict[str, str]) -> pd.DataFrame:
+    """The rows of a table of the store (verdicts, outcomes) that are of the chosen labels, each under
+    ``<arm>@best``, added to the table."""
+    import pandas as pd
+
+    names = {label: f"{arm}@best" for arm, label in chosen.items()}
+    rows = table[table["arm"].isin(names) & table["seed"].isin(plan()["seeds"])]
+    return pd.concat([table, rows.assign(arm=rows["arm"].map(names))], ignore_index=True)

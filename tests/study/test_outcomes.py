@@ -1,0 +1,90 @@
+"""One number a run: read from what is stored, and paired by seed for the claims on it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from flexlib import analysis
+from flexlib.analysis import spectra
+from flexlib.runs import store
+from flexlib.study import outcomes, paper
+
+
+@pytest.fixture(scope="module")
+def stored() -> pd.DataFrame:
+    return outcomes.table(profile="nano")
+
+
+def test_the_numbers_of_the_stored_runs_are_those_of_their_tables(stored):
+    assert set(stored["metric"]) == {*outcomes.METRICS, "validation-loss"}
+    values = stored.set_index(["metric", "arm", "seed"])["value"]
+    assert values.index.is_unique
+    run = next(r for r in store.run_folders() if store.read_config(r)["arm"] == "fourier-released")
+    seed = store.read_config(run)["seed"]
+    factors = spectra.read_adapter(run / "adapter")
+    updates = [(f.scaling * f.B.double() @ f.A.double()).numpy() for f in factors]
+    norm = np.sqrt(sum((u**2).sum() for u in updates))
+    assert values["update-norm", "fourier-released", seed] == pytest.approx(norm, rel=1e-4)
+    ranks = []
+    for u in updates:
+        s = np.linalg.svd(u, compute_uv=False)[:8]
+        ranks.append(np.exp(-(s / s.sum() * np.log(s / s.sum())).sum()))
+    found = values["effective-rank", "fourier-released", seed]
+    assert found == pytest.approx(np.mean(ranks), rel=1e-3)
+    centres = []
+    for f in factors:
+        power = (abs(np.fft.fft(f.B.double().numpy(), axis=1)) ** 2).sum(0)
+        centres.append(
+            (2 * np.minimum(np.arange(8), 8 - np.arange(8)) / 8 * power).sum() / power.sum()
+        )
+    found = values["rank-frequency", "fourier-released", seed]
+    assert found == pytest.approx(np.mean(centres), rel=1e-4)
+    curve = store.training(profile="nano")
+    own = curve[(curve["arm"] == "fourier-released") & (curve["seed"] == seed)]
+    last = own.dropna(subset="eval_loss").iloc[-1]["eval_loss"]
+    assert values["validation-loss", "fourier-released", seed] == last
+
+
+def test_every_run_with_an_adapter_has_all_of_them(stored):
+    trained = analysis.read("spectra", profile="nano")["run_id"].nunique()
+    assert trained > 50 and (stored.groupby("metric").size() == trained).all()
+
+
+def claims(**changes) -> pd.DataFrame:
+    claim = {"id": "X", "treatment": "a", "control": "b", "benchmark": "d-adapter"}
+    return pd.DataFrame([claim | {"metric": "update-norm"} | changes])
+
+
+def made(arms: dict[str, dict[int, float]]) -> pd.DataFrame:
+    rows = [(arm, seed, v) for arm, values in arms.items() for seed, v in values.items()]
+    table = pd.DataFrame(rows, columns=["arm", "seed", "value"])
+    return table.assign(benchmark="d-adapter", metric="update-norm")
+
+
+def test_claims_are_paired_by_the_seeds_that_both_arms_have():
+    noise = {1: 5.0, 2: -3.0, 3: 9.0, 4: 0.5}  # common to both arms: pairing removes it
+    table = made(
+        {
+            "a": {s: 1.0 + v + 0.01 * s for s, v in noise.items()},
+            "b": noise | {5: 100.0},
+            "c": {9: 1.0},
+        }
+    )
+    [result] = outcomes.by_claim(claims(), table, seed=0).values()
+    assert result.estimate == pytest.approx(1.025)
+    assert 1.0 < result.low < result.estimate < result.high < 1.05
+    assert outcomes.by_claim(claims(control="c"), table, seed=0) == {}  # no seed in common
+    assert outcomes.by_claim(claims(control="not run"), table, seed=0) == {}
+    assert outcomes.by_claim(claims(metric="pass@1"), table, seed=0) == {}
+    assert outcomes.by_claim(claims(benchmark="e-adapter"), table, seed=0) == {}
+
+
+def test_registered_claims_name_metrics_and_benchmarks_that_there_are(stored):
+    claims = paper.claims("nano")
+    known = set(stored[["metric", "benchmark"]].itertuples(index=False, name=None))
+    known |= {("pass@1", "nanobench-python"), ("pass@1", "nanobench-java")}
+    curves = claims["benchmark"] == "nanobench-validation"  # flexlib.study.convergence
+    asked = claims.loc[~curves, ["metric", "benchmark"]]
+    assert len(asked) and set(asked.itertuples(index=False, name=None)) <= known
