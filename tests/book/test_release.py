@@ -110,7 +110,9 @@ def test_the_metadata_describe_what_is_there(files):
 @pytest.mark.slow
 def test_regrade_runs_from_the_archive_without_a_network(files, tmp_path):
     run = next(
-        name.split("/")[2] for name in files if name.startswith("data/runs/") and "nanobench" in name
+        name.split("/")[2]
+        for name in files
+        if name.startswith("data/runs/") and "nanobench" in name
     )
     kept = {n: c for n, c in files.items() if not n.startswith("data/runs/") or run in n}
     release.pack(kept, "f", tmp_path / "f.tar.gz")
