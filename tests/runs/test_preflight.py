@@ -1,0 +1,90 @@
+"""What can fail early fails before anything is trained, smallest first."""
+
+from __future__ import annotations
+
+import pytest
+import tiny
+
+from flexlib import config
+from flexlib.errors import FlexError
+from flexlib.runs import preflight
+from flexlib.runs.machine import Machine
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory):
+    return tiny.make_base(tmp_path_factory.mktemp("base"))
+
+
+@pytest.fixture(autouse=True)
+def python_is_here(monkeypatch):
+    """The grader is not asked: this is about what comes beside it."""
+    found = preflight.doctor.Check("grade python", True, "here")
+    monkeypatch.setattr("flexlib.runs.doctor.check_language", lambda *_, **__: found)
+
+
+def load(*overrides: str, arm: str = "lora", seed: int = 1) -> config.RunConfig:
+    return config.load("nano", arm, seed, overrides=["languages=python", *overrides], limit=2)
+
+
+def resolve(wanted: config.RunConfig, base):
+    return preflight.resolve(wanted, Machine(base_model=base, progress=False))
+
+
+def test_the_training_set_is_what_the_section_data_makes_of_it(base):
+    plain, inputs = resolve(load(), base)
+    assert len(inputs.records["train"]) == 374
+    small, few = resolve(load("data.size=40"), base)
+    assert len(few.records["train"]) == 40 and len(few.records["validation"]) == 90
+    assert resolve(load("data.size=40", seed=2), base)[1].records != few.records
+    same = ["data.size=40", "data.subset_seed=7"]
+    first, second = (resolve(load(*same, seed=seed), base)[1].records for seed in (1, 2))
+    assert first == second
+    dirty, swapped = resolve(load("data.transform=shuffled", "data.share=0.25"), base)
+    changed = [
+        a["code"] != b["code"]
+        for a, b in zip(swapped.records["train"], inputs.records["train"], strict=True)
+    ]
+    assert 80 < sum(changed) <= 94  # a quarter of 374; a shuffled answer may be the same text
+    assert len({c.training.digest for c in (plain, small, dirty)}) == 3
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["data.transform=reversed"], "unknown data.transform 'reversed'; there are shuffled"),
+        (["data.size=1000"], "data.size is 1000 and the training set has 374 records"),
+        (["adapter.target_modules=query"], "no module 'query' to adapt"),
+        (["adapter.kind=oft", "adapter.block_size=7"], "'oft' does not go on this model"),
+    ],
+)
+def test_what_the_configuration_names_is_there(base, overrides, message):
+    arm = "adamw" if "adapter.kind=oft" in overrides else "lora"
+    with pytest.raises(FlexError, match=message):
+        resolve(load(*overrides, arm=arm), base)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "machine", "message"),
+    [
+        ([], {"microbatch": 3}, "--microbatch 3 does not divide training.batch_size 4"),
+        (["regularizer.form=factor", "regularizer.threshold=2"], {}, "regularizer.threshold must"),
+        (["decoding.num_beams=1"], {}, "num_beams is 2 or more"),
+        (["decoding.protocol=chat"], {}, "no chat template"),
+    ],
+)
+def test_the_rest_of_the_way_is_open(base, overrides, machine, message):
+    place = Machine(base_model=base, progress=False, **machine)
+    resolved, inputs = preflight.resolve(load(*overrides), place)
+    with pytest.raises(FlexError, match=message):
+        preflight.check(resolved, inputs, place)
+
+
+def test_a_language_without_its_tools_is_told_before_the_training(base, monkeypatch):
+    wanted, inputs = resolve(load(), base)
+    place = Machine(base_model=base)
+    preflight.check(wanted, inputs, place)
+    missing = preflight.doctor.Check("grade python", False, "no python", "apt install it")
+    monkeypatch.setattr("flexlib.runs.doctor.check_language", lambda *_, **__: missing)
+    with pytest.raises(FlexError, match="cannot grade python here: no python; apt install it"):
+        preflight.check(wanted, inputs, place)
