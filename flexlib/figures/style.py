@@ -10,6 +10,7 @@ table that it was drawn from, which the page offers as CSV.
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
@@ -54,6 +55,7 @@ _BY_ARM = {
     "fourier-orthogonal": Look(AMBER, "X", (0, (1, 1))),
     "fourier-delta": Look(VERMILION, "D", (0, (8, 2))),
     "l2-matched": Look(AMBER, "P", (0, (8, 2))),
+    "l2-norm": Look(AMBER, "D", "--"),
     "format-only": Look(GREY, "s", ":"),
     "shuffled": Look(GREY, "v", "-."),
     "adamw": Look(INK, "s", "-"),
@@ -80,6 +82,7 @@ _ALIASES = {
     "as released": "fourier-released", "as the text describes": "fourier-described",
     "permuted basis": "fourier-permuted",
     "orthogonal basis": "fourier-orthogonal", "on the update": "fourier-delta", "L2": "l2-matched",
+    "units renumbered": "fourier-units", "L2 of equal norm": "l2-norm",
     "format only": "format-only", "shuffled answers": "shuffled",
     **{name: arm for arm, name in ARM_NAMES.items()},
 }  # fmt: skip
@@ -87,15 +90,23 @@ _ALIASES = {
 
 def looks(names: Iterable[Any]) -> dict[Any, Look]:
     """The look of each series of a figure: its own if it is a language or an arm, by any name that the book
-    has for it, else by its place. Names that are neither never get a colour that is taken in this figure
-    while another is free."""
-    names = list(names)
+    has for it, else by its place. ``"ARM, PART"`` has the arm's colour and, after the first, its own line.
+    Names that are neither never get a colour that is taken in this figure while another is free."""
+    names = list(dict.fromkeys(names))
     known = LANGUAGES | _BY_ARM
-    own = {name: known[_key(name)] for name in names if _key(name) in known}
+    own: dict[Any, Look] = {}
+    parts: Counter[Any] = Counter()
+    for name in names:
+        arm = _key(name) if _key(name) in known else _key(str(name).split(", ")[0])
+        if arm in known:
+            place = (LINES.index(known[arm].line) + parts[arm]) % len(LINES)
+            again = {"line": LINES[place], "marker": MARKERS[place]} if parts[arm] else {}
+            own[name] = known[arm]._replace(**again)
+            parts[arm] += 1
     taken = {look.color for look in own.values()}
     free = itertools.cycle([i for i, color in enumerate(COLORS) if color not in taken] or range(7))
     found = {}
-    for name in dict.fromkeys(names):
+    for name in names:
         i = 0 if name in own else next(free)
         found[name] = own.get(name, Look(COLORS[i], MARKERS[i], LINES[i]))
     return found

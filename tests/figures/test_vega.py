@@ -60,6 +60,10 @@ def test_differences_are_in_points():
 def test_a_language_and_an_arm_keep_their_look_whatever_the_order_and_the_name():
     assert style.looks(["Java", "Python"])["Java"] == style.looks(["Python", "java"])["java"]
     assert style.looks(["plain LoRA", "x"])["plain LoRA"] == style.looks(["lora"])["lora"]
+    parts = style.looks(["plain LoRA, A", "plain LoRA, B", "released, A"])
+    assert parts["plain LoRA, A"] == style.looks(["lora"])["lora"]
+    assert parts["plain LoRA, B"].color == parts["plain LoRA, A"].color
+    assert parts["plain LoRA, B"].line != parts["plain LoRA, A"].line
     others = style.looks(["Python", "first", "second"])
     assert len({look.color for look in others.values()}) == 3
 
