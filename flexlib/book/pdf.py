@@ -50,7 +50,7 @@ def combined(html: Path, names: Iterable[str], cover: str) -> str:
         for n in names
     }
     heads = [_only(soup, "head", name) for name, soup in soups.items()]
-    head = next((h for h in heads if "mathjax" in str(h).lower()), heads[0])
+    head = next((h for h in heads if h.find("script", src=_is_mathjax)), heads[0])
     for script in head.find_all("script", src=lambda src: src and "book.js" in src):
         script.decompose()  # nothing sorts on paper
     chapters = [_chapter(soups[name], name, set(names)) for name in names]
@@ -65,6 +65,11 @@ def combined(html: Path, names: Iterable[str], cover: str) -> str:
         f'<div class="bd-content"><main class="bd-article"><div class="cover">{cover}<h2>Contents</h2>'
         f"<ol>{listed}</ol></div>{body}</main></div></body></html>"
     )
+
+
+def _is_mathjax(src: str | None) -> bool:
+    """Whether a script is MathJax itself; its settings alone draw nothing."""
+    return src is not None and Path(src.split("?")[0]).name.startswith("tex-")
 
 
 def _chapter(soup: BeautifulSoup, name: str, names: set[str]) -> Tag:
@@ -111,7 +116,7 @@ def write(html: Path, toc: Path, target: Path, cover: str) -> None:
     try:
         with Chromium() as browser:
             browser.visit(page.resolve().as_uri(), timeout=300)
-            browser.evaluate("window.MathJax ? MathJax.startup.promise.then(() => true) : true")
+            browser.evaluate("window.MathJax?.startup?.promise.then(() => true)")
             browser.pdf(target, FOOTER)
     finally:
         page.unlink()

@@ -41,6 +41,19 @@ def test_pages_are_one_document_whose_links_lead_within(site):
     assert "Data" not in soup.get_text() and "without scripts" in soup.get_text()
 
 
+def test_the_head_is_that_of_a_page_with_formulas(site):
+    """The first page has MathJax's settings and not MathJax."""
+    settings = "<script>window.MathJax = {}</script>"
+    for name, scripts in (
+        ("a", settings),
+        ("b", settings + '<script src="_static/tex-svg-full.js?v=1"></script>'),
+    ):
+        page = site / f"{name}.html"
+        page.write_text(page.read_text().replace("</head>", f"{scripts}</head>"))
+    soup = BeautifulSoup(pdf.combined(site, ["a", "b"], ""), "html.parser")
+    assert soup.head.find("script", src="_static/tex-svg-full.js?v=1")
+
+
 def test_the_order_is_that_of_the_contents():
     names = pdf.pages(paths.ROOT / "book" / "_toc.yml")
     assert names[0] == "index"
