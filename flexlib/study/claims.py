@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from flexlib.runs import store
-from flexlib.study import convergence, inference, outcomes, paper
+from flexlib.study import convergence, inference, outcomes, paper, sweep
 
 
 def state(
@@ -31,10 +31,13 @@ def state(
     measured: dict[str, inference.Effect] = {
         **convergence.by_claim(claims, store.training(folder, profile=profile), seed=seed)
     }
-    if claims["metric"].isin(outcomes.METRICS).any():
+    verdicts = store.verdicts(folder, profile=profile)
+    at_best = claims["treatment"].str.endswith(sweep.AT_BEST).any()
+    if at_best or claims["metric"].isin(outcomes.METRICS).any():
         numbers = outcomes.table(folder, profile=profile)
         measured |= outcomes.by_claim(claims, numbers, seed=seed)
-    verdicts = store.verdicts(folder, profile=profile)
+        if at_best:
+            verdicts = sweep.at_best(verdicts, sweep.best(numbers))
     decided = inference.assess(claims, verdicts, seed=seed, measured=measured)
     return decided.set_index("id", drop=False)
 

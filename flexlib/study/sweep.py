@@ -20,6 +20,8 @@ from flexlib.study import tuning
 if TYPE_CHECKING:
     import pandas as pd
 
+AT_BEST = "@best"  # after the name of an arm: that arm at its best setting
+
 
 def plan() -> dict[str, Any]:
     """The registered plan: ``profile``, ``seeds``, ``strengths``, the arms ``penalties`` and ``plain``, and
@@ -74,19 +76,23 @@ def configurations(folder: Path = tuning.FOLDER) -> list[RunConfig]:
 
 def best(outcomes: pd.DataFrame, folder: Path = tuning.FOLDER) -> dict[str, str]:
     """For each arm of the plan, by name, the label with the lowest mean final validation loss over the
-    seeds of the plan; arms of which a run is missing are left out.
+    seeds of the plan; arms of which a run is missing are left out, all before the learning rates are tuned.
 
     Args:
         outcomes: from `flexlib.study.outcomes.table`.
     """
     registered = plan()
+    try:
+        planned = configurations(folder)
+    except FlexError:
+        return {}
     losses = outcomes[outcomes["metric"] == "validation-loss"]
     losses = losses[losses["seed"].isin(registered["seeds"])]
     means = losses.groupby("arm")["value"].mean()[
         losses.groupby("arm")["seed"].nunique() == len(registered["seeds"])
     ]
     labels: dict[str, list[str]] = {}
-    for wanted in configurations(folder):
+    for wanted in planned:
         labels.setdefault(wanted.arm, []).append(wanted.label)
     return {
         arm: means[of].idxmin()
@@ -100,6 +106,6 @@ def at_best(table: pd.DataFrame, chosen: dict[str, str]) -> pd.DataFrame:
     ``<arm>@best``, added to the table."""
     import pandas as pd
 
-    names = {label: f"{arm}@best" for arm, label in chosen.items()}
+    names = {label: arm + AT_BEST for arm, label in chosen.items()}
     rows = table[table["arm"].isin(names) & table["seed"].isin(plan()["seeds"])]
     return pd.concat([table, rows.assign(arm=rows["arm"].map(names))], ignore_index=True)
