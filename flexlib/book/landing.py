@@ -6,6 +6,7 @@ is said, not left out in silence. The sentence follows from three intervals by r
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,6 +47,10 @@ ARMS = (
 SHORT = {
     "C3-lora": "The Fourier penalty, as released, raises Java over plain LoRA.",
     "C3-base": "LoRA with the Fourier penalty raises Java over the base.",
+    "C3-best-lora": "At its best, does the penalty raise Java over plain LoRA?",
+    "C3-best-python": "At its best, does the penalty raise Python over plain LoRA?",
+    "C3-best-units": "At its best, is the Java without frequencies the same?",
+    "C3-best-L2": "At its best, is the Java of L2 the same?",
     "S-C3-lora": "The Fourier penalty, as released, raises Java over plain LoRA.",
     "C3-described": "The Fourier penalty, as described, raises Java over plain LoRA.",
     "S-C3-described": "The Fourier penalty, as described, raises Java over plain LoRA.",
@@ -238,14 +243,14 @@ States = Mapping[str, tuple[pd.DataFrame, pd.DataFrame]]
 
 
 def cards(states: States, pages: Mapping[str, str]) -> str:
-    """A card for every claim that was run, as Markdown of sphinx-design.
+    """A card for every claim that was run, and one for all predictions, as Markdown of sphinx-design.
 
     ``states`` has the claims and what became of them (:func:`flexlib.study.claims.state`), by id,
     for each profile; ``pages`` has the page for an id's first letters.
     """
     text = [":::::{grid} 1 2 2 3", ":gutter: 2", ":class-container: claims", ""]
     for profile, claim, row in _each(states):
-        if row["verdict"] == "not run":
+        if row["verdict"] == "not run" or claim.kind == "prediction":
             continue
         page = next((page for start, page in pages.items() if claim.id.startswith(start)), "claims")
         text += [
@@ -266,13 +271,35 @@ def cards(states: States, pages: Mapping[str, str]) -> str:
             "::::",
             "",
         ]
+    ran = [row["verdict"] for _, claim, row in _each(states) if claim.kind == "prediction"]
+    if told := Counter(v for v in ran if v != "not run"):
+        text += [
+            "::::{grid-item-card}",
+            ":class-card: claim",
+            "",
+            "What the penalty does, by this study's theory: registered predictions.",
+            "",
+            ", ".join(f"{n} {verdict_badge(v)}" for v, n in sorted(told.items())),
+            f"of {len(ran)}",
+            "",
+            ":::{card-footer}",
+            f"[Predictions]({pages['M']}.md)",
+            ":::",
+            "::::",
+            "",
+        ]
     return "\n".join([*text, ":::::"])
 
 
 def not_run(states: States) -> str:
-    """One line that names the claims without runs."""
-    waiting = [claim.id for _, claim, row in _each(states) if row["verdict"] == "not run"]
-    return f"Registered and not run yet: {', '.join(waiting)}." if waiting else ""
+    """One line that names the claims without runs, and counts the predictions."""
+    waiting = [
+        (claim.id, claim.kind) for _, claim, row in _each(states) if row["verdict"] == "not run"
+    ]
+    named = [i for i, kind in waiting if kind != "prediction"]
+    if predictions := len(waiting) - len(named):
+        named.append(f"{predictions} prediction{'s' if predictions > 1 else ''}")
+    return f"Registered and not run yet: {', '.join(named)}." if named else ""
 
 
 def _each(states: States) -> Iterator[tuple[str, Any, pd.Series]]:

@@ -95,8 +95,8 @@ def test_every_profile_with_runs_is_in_the_summary():
 
 def test_cards_show_what_was_run_and_name_what_was_not():
     claims = pd.DataFrame(
-        {"id": ["L1", "C3-lora", "X"], "statement": ["s1", "s3", "new claim"], "metric": "pass@1"}
-    )
+        {"id": ["L1", "C3-lora", "X"], "statement": ["s1", "s3", "new claim"], "metric": "pass@1", "kind": "claim"}
+    )  # fmt: skip
     claims = claims.set_index("id", drop=False)
     state = pd.DataFrame(
         {"difference": [0.2, -0.123, None], "low": [0.1, -0.16, None], "high": [0.3, -0.09, None], "seeds": [10, 10, None],
@@ -106,6 +106,18 @@ def test_cards_show_what_was_run_and_name_what_was_not():
     assert "**−12.3 points**" in text and "−16.0 to −9.0, 10 seeds" in text
     assert "(lora.md)" in text and "new claim" not in text
     assert landing.not_run({"nano": (claims, state)}) == "Registered and not run yet: X."
+
+
+def test_predictions_share_a_card_that_counts_their_verdicts():
+    ids = ["M-1", "M-2", "M-3", "M-4"]
+    claims = pd.DataFrame({"id": ids, "statement": ids, "metric": "pass@1", "kind": "prediction"})
+    verdicts = ["confirmed", "confirmed", "not confirmed", "not run"]
+    state = pd.DataFrame({"verdict": verdicts, "difference": 0.0}, index=ids)
+    states = {"nano": (claims.set_index("id", drop=False), state)}
+    text = landing.cards(states, {"M": "spectra"})
+    assert text.count("grid-item-card") == 1 and "[Predictions](spectra.md)" in text
+    assert text.index("2 <span") < text.index("1 <span") < text.index("of 4")
+    assert landing.not_run(states) == "Registered and not run yet: 1 prediction."
 
 
 def test_where_the_repository_is_comes_from_one_place(tmp_path):
