@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.ticker import PercentFormatter
+from matplotlib.ticker import LogLocator, NullFormatter, PercentFormatter
 from scipy.stats import t
 
 from flexlib.figures import style, vega
@@ -89,6 +89,10 @@ def sweep(
             elinewidth=1, capsize=2, label=name,
         )  # fmt: skip
     ax.set_xscale("log")
+    if table[x].max() < 100 * table[x].min():  # else a decade has too few marks, or all of its minor ones
+        ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        ax.xaxis.set_major_formatter("{x:g}")
+        ax.xaxis.set_minor_formatter(NullFormatter())
     ax.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
     ax.set_xlabel(xlabel)
     ax.set_ylabel(ylabel)

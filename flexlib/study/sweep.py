@@ -74,6 +74,33 @@ def configurations(folder: Path = tuning.FOLDER) -> list[RunConfig]:
     return wanted
 
 
+def cells(folder: Path = tuning.FOLDER) -> pd.DataFrame:
+    """A row for each setting of the plan: ``label, arm, strength, learning_rate``, under the labels that its
+    runs have in the store; of plain LoRA the strength is missing. Before the learning rates are tuned, those
+    of the profile's own alone."""
+    import pandas as pd
+
+    registered = plan()
+    profile, plain = registered["profile"], registered["plain"]
+    own = configs.load(profile, plain, 1).method()[0].learning_rate
+    try:
+        rates = learning_rates(folder)
+    except FlexError:
+        rates = (own,)
+    rows = []
+    for rate in rates:
+        for arm, strength in [
+            (plain, None),
+            *itertools.product(registered["penalties"], registered["strengths"]),
+        ]:
+            overrides = [f"training.learning_rate={rate!r}"]
+            if strength is not None:
+                overrides.append(f"regularizer.strength={strength!r}")
+            label = configs.load(profile, arm, 1, overrides=overrides).label
+            rows.append((label, arm, strength, rate))
+    return pd.DataFrame(rows, columns=["label", "arm", "strength", "learning_rate"])
+
+
 def best(outcomes: pd.DataFrame, folder: Path = tuning.FOLDER) -> dict[str, str]:
     """For each arm of the plan, by name, the label with the lowest mean final validation loss over the
     seeds of the plan; arms of which a run is missing are left out, all before the learning rates are tuned.
