@@ -431,8 +431,8 @@ def contrasts(
 ) -> pd.DataFrame:
     """Differences in pass@1, first arm minus second, of pairs of arms on every benchmark.
 
-    A contrast that a claim was registered on has that claim's interval, so that it is the same on every page;
-    any other is exploratory and has a 95 % interval of its own.
+    A contrast that a claim was registered on, either way round, has that claim's interval, so that it is the same on
+    every page; any other is exploratory and has a 95 % interval of its own.
 
     Args:
         verdicts: from `flexlib.runs.store.verdicts`.
@@ -450,8 +450,11 @@ def contrasts(
     of_group = {} if groups is None else {g: t.index for g, t in groups.groupby(groups)}
     registered: dict[tuple[str, str, str], Any] = {}
     if state is not None:
-        for row in state[state["difference"].notna()].itertuples():
-            registered.setdefault((row.treatment, row.control, row.benchmark), row)
+        told = state[state["difference"].notna()]
+        for r in told.itertuples():
+            registered.setdefault((r.treatment, r.control, r.benchmark), (r.low, r.high, r.id))
+        for r in told.itertuples():
+            registered.setdefault((r.control, r.treatment, r.benchmark), (-r.high, -r.low, r.id))
     rows, keys = [], ["benchmark", "language"]
     for treatment, control in pairs:
         for (benchmark, language), of in verdicts.groupby(keys, sort=False, observed=True):
@@ -467,15 +470,16 @@ def contrasts(
                     tasks=tasks,
                     n_resamples=n_resamples,
                 )
-                claim = registered.get((treatment, control, benchmark)) if tasks is None else None
-                low, high = (effect.bound(0.025, side) for side in (1, -1))
+                low, high, claim = (effect.bound(0.025, 1), effect.bound(0.025, -1), "")
+                if tasks is None:
+                    key = (treatment, control, benchmark)
+                    low, high, claim = registered.get(key, (low, high, claim))
                 rows.append(
                     {
                         "treatment": treatment, "control": control, "benchmark": benchmark,
                         "language": language, "group": group, "tasks": effect.tasks,
                         "seeds": effect.seeds[0], "difference": effect.estimate,
-                        "low": claim.low if claim else low, "high": claim.high if claim else high,
-                        "claim": claim.id if claim else "",
+                        "low": low, "high": high, "claim": claim,
                     }
                 )  # fmt: skip
     columns = ["treatment", "control", *keys, "group", "tasks", "seeds", "difference"]
