@@ -89,7 +89,9 @@ def sweep(
             elinewidth=1, capsize=2, label=name,
         )  # fmt: skip
     ax.set_xscale("log")
-    if table[x].max() < 100 * table[x].min():  # else a decade has too few marks, or all of its minor ones
+    if (
+        table[x].max() < 100 * table[x].min()
+    ):  # else a decade has too few marks, or all of its minor ones
         ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         ax.xaxis.set_major_formatter("{x:g}")
         ax.xaxis.set_minor_formatter(NullFormatter())

@@ -431,8 +431,8 @@ def contrasts(
 ) -> pd.DataFrame:
     """Differences in pass@1, first arm minus second, of pairs of arms on every benchmark.
 
-    A contrast that a claim was registered on, either way round, has that claim's interval, so that it is the same on
-    every page; any other is exploratory and has a 95 % interval of its own.
+    A contrast that a claim was registered on, either way round, has that claim's interval, so that it is
+    the same on every page; any other is exploratory and has a 95 % interval of its own.
 
     Args:
         verdicts: from `flexlib.runs.store.verdicts`.

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -190,8 +192,9 @@ def paired_bootstrap(
         raise FlexError(f"seeds do not pair: {a.shape[1]} and {b.shape[1]}")
     blocks = [a - b] if paired_seeds else [a, -b]
 
+    tasks, bases, state = _shared_weights(seed, len(a), a.shape[2], n_resamples)
     rng = np.random.default_rng(seed)
-    tasks, bases = (_weights(rng, n, n_resamples) for n in (len(a), a.shape[2]))
+    rng.bit_generator.state = state
     draws = np.zeros(n_resamples)
     for block in blocks:
         seeds = _weights(rng, block.shape[1], n_resamples)
@@ -204,6 +207,19 @@ def paired_bootstrap(
     low, high = (made.bound((1 - confidence) / 2, side) for side in (1, -1))
     p_value = min(1.0, 2 * min(made.tail(0, 1), made.tail(0, -1)))
     return replace(made, low=low, high=high, p_value=p_value)
+
+
+@lru_cache(maxsize=4)
+def _shared_weights(
+    seed: int, n_tasks: int, n_bases: int, n_resamples: int
+) -> tuple[np.ndarray, np.ndarray, Any]:
+    """The weights of tasks and bases, and the generator's state after them: the contrasts of a page have the
+    same seed and tasks, and these weights are most of the work of each."""
+    rng = np.random.default_rng(seed)
+    tasks, bases = (_weights(rng, n, n_resamples) for n in (n_tasks, n_bases))
+    for shared in (tasks, bases):
+        shared.flags.writeable = False
+    return tasks, bases, rng.bit_generator.state
 
 
 def _weights(rng: np.random.Generator, n: int, n_resamples: int) -> np.ndarray:

@@ -510,8 +510,13 @@ def test_a_registered_contrast_has_one_interval_on_every_page():
     own = inference.contrasts(verdicts, pairs, seed=1).loc[0]
     assert of_claim["low"] < own["low"]  # at .0125, not at .025
     assert table.loc[0, "difference"] == pytest.approx(table.loc[1:2, "difference"].mean())
-    [back] = inference.contrasts(verdicts, [("base", "lora")], seed=1, state=state).to_dict("records")
-    assert back["claim"] == "A" and (back["low"], back["high"]) == (-of_claim["high"], -of_claim["low"])
+    [back] = inference.contrasts(verdicts, [("base", "lora")], seed=1, state=state).to_dict(
+        "records"
+    )
+    assert back["claim"] == "A" and (back["low"], back["high"]) == (
+        -of_claim["high"],
+        -of_claim["low"],
+    )
 
 
 # --- what is shown ------------------------------------------------------------------------------
