@@ -1,0 +1,81 @@
+"""The registered sweep: which runs it has, under which labels, and which setting of an arm is its best."""
+
+import json
+
+import pandas as pd
+import pytest
+
+from flexlib import config
+from flexlib.errors import FlexError
+from flexlib.study import sweep, tuning
+
+
+@pytest.fixture
+def tuned(tmp_path, monkeypatch):
+    """Trials of the penalty in which the profile's own learning rate, 4e-3, is best and 2e-3 is second."""
+    losses = {5e-4: 0.9, 1e-3: 0.8, 2e-3: 0.7, 4e-3: 0.6, 8e-3: 0.75, 1.6e-2: 0.95}
+    rows = [{"arm": "fourier-released", "settings": json.dumps({"training.learning_rate": r}), "eval_loss": v}
+            for r, v in losses.items()]  # fmt: skip
+    monkeypatch.setattr(tuning, "table", lambda folder, arms=None: pd.DataFrame(rows))
+    return tmp_path
+
+
+def test_nothing_is_planned_before_the_learning_rates_are_tuned(tmp_path, monkeypatch):
+    columns = ["arm", "settings", "eval_loss"]
+    monkeypatch.setattr(tuning, "table", lambda *_: pd.DataFrame(columns=columns))
+    with pytest.raises(FlexError, match="flexlib tune --arm fourier-released"):
+        sweep.configurations(tmp_path)
+    assert sweep.best(pd.DataFrame(columns=["metric", "arm", "seed", "value"]), tmp_path) == {}
+    assert set(sweep.cells(tmp_path)["learning_rate"]) == {4e-3}
+
+
+def test_the_second_learning_rate_is_the_best_that_is_not_the_profiles(tuned):
+    assert sweep.learning_rates(tuned) == (4e-3, 2e-3)
+
+
+def test_every_run_of_the_plan_once_and_whole_seeds_first(tuned):
+    plan = sweep.plan()
+    runs = sweep.configurations(tuned)
+    cells = 2 * (1 + len(plan["penalties"]) * len(plan["strengths"]))
+    assert len(runs) == len(set(runs)) == cells * len(plan["seeds"])
+    assert [r.seed for r in runs] == sorted(r.seed for r in runs)
+    assert {r.label for r in runs} == set(sweep.cells(tuned)["label"])
+
+
+def test_a_run_at_the_profiles_own_values_is_the_arms_own(tuned):
+    cells = sweep.cells(tuned).set_index(["arm", "strength", "learning_rate"])["label"]
+    assert cells["fourier-released", 0.01, 4e-3] == "fourier-released"
+    assert cells["l2-matched", 0.1, 4e-3] == "l2-matched regularizer.strength=0.1"
+    assert cells["fourier-units", 0.01, 2e-3] == "fourier-units training.learning_rate=0.002"
+    for row in sweep.cells(tuned).itertuples():
+        overrides = [part for part in row.label.split(" ")[1:]]
+        assert config.load("nano", row.arm, 1, overrides=overrides).label == row.label
+
+
+def outcomes(tuned, losses):
+    labels = sweep.cells(tuned)["label"]
+    rows = [("validation-loss", label, seed, losses.get(label, 1.0) + 0.001 * seed)
+            for label in labels for seed in sweep.plan()["seeds"]]  # fmt: skip
+    return pd.DataFrame(rows, columns=["metric", "arm", "seed", "value"])
+
+
+def test_the_best_setting_has_the_lowest_mean_loss_of_complete_arms(tuned):
+    lowest = "fourier-released regularizer.strength=0.001 training.learning_rate=0.002"
+    table = outcomes(tuned, {lowest: 0.5, "lora": 0.4, "l2-matched": 0.3})
+    best = sweep.best(table, tuned)
+    assert best["fourier-released"] == lowest
+    assert (best["lora"], best["l2-matched"]) == ("lora", "l2-matched")
+    assert set(best) == {"lora", *sweep.plan()["penalties"]}
+    incomplete = table.drop(table[(table["arm"] == "l2-matched") & (table["seed"] == 3)].index)
+    assert "l2-matched" not in sweep.best(incomplete, tuned)
+    # Seeds beyond the plan's have no say, nor have other metrics.
+    beyond = table.assign(value=table["value"].where(table["arm"] != "lora", 9.0), seed=99)
+    other = table.assign(metric="update-norm", value=0.0)
+    assert sweep.best(pd.concat([table, beyond, other]), tuned) == best
+
+
+def test_rows_at_the_best_setting_are_added_under_a_name_of_their_own():
+    table = pd.DataFrame({"arm": ["a x=1", "a x=1", "b"], "seed": [1, 9, 1], "passed": [1, 0, 1]})
+    added = sweep.at_best(table, {"a": "a x=1"})
+    assert added["arm"].tolist() == ["a x=1", "a x=1", "b", "a@best"]
+    assert added.iloc[-1]["passed"] == 1 and added.iloc[-1]["seed"] == 1
