@@ -6,8 +6,8 @@ the final norm, as transformers gives it). A prompt has two states in each layer
 
 ``last``
     that of its last token, the primary one. The model is causal, so this state alone has read the whole
-    prompt, and the answer's first token is computed from it. Its embedding is the same for all tasks of
-    a language: what tells tasks apart in it was computed, not copied.
+    prompt, and the answer's first token is computed from it. Its embedding is the same for all tasks:
+    what tells them apart in it was computed, not copied.
 ``mean``
     over all tokens. Twins share the words of their description, so that it is alike for twins before
     any layer has done anything: layer 0 is a comparison of bags of words.
@@ -144,8 +144,8 @@ def cka(x: np.ndarray, y: np.ndarray, rng: np.random.Generator) -> tuple[float, 
     """Linear centred kernel alignment of two sets of states, (n, width) each, and its null.
 
     ``CKA = HSIC(K, L) / sqrt(HSIC(K, K) HSIC(L, L))`` with K = X X', L = Y Y' (Kornblith et al. 2019) and
-    the unbiased estimate of HSIC (Song et al. 2012, eq. 5; Nguyen et al. 2021, eq. 3): with the
-    diagonals of K and L set to 0,
+    the unbiased estimate of HSIC (Song et al. 2012; Nguyen et al. 2021): with the diagonals of K and L
+    set to 0,
 
         HSIC(K, L) = [tr(K L) + (1'K1)(1'L1) / ((n-1)(n-2)) - 2/(n-2) 1'K L 1] / (n (n-3)).
 

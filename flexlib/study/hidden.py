@@ -26,7 +26,7 @@ from scipy.stats import norm, spearmanr
 from flexlib import analysis
 from flexlib.study.inference import Effect
 from flexlib.study.metrics import judged
-from flexlib.study.stats import paired_bootstrap
+from flexlib.study.stats import Bootstrap, paired_bootstrap
 
 BENCHMARK = "nanobench-twins"
 TRANSFER_TO = "nanobench-java"
@@ -71,6 +71,28 @@ def correlated(first: pd.Series, second: pd.Series) -> RankCorrelation | None:
     if len(both) < 4 or (both.nunique() < 2).any():
         return None
     return RankCorrelation(float(spearmanr(both.iloc[:, 0], both.iloc[:, 1]).statistic), len(both))
+
+
+def within_arms(first: pd.Series, second: pd.Series, *, seed: int) -> Bootstrap | None:
+    """Spearman's correlation of two numbers a run over the seeds of an arm, the mean over arms: what arms
+    differ in has no part in it. None without an arm of four runs in which both vary.
+
+    Its bootstrap draws seeds, each with the runs of all arms, since runs of one seed began alike; ranks stay
+    as they are.
+
+    Args:
+        first, second: by arm and seed; only runs that both have count.
+    """
+    both = pd.concat([first, second], axis=1, join="inner").dropna()
+    products = []
+    for _, runs in both.groupby("arm"):
+        ranks = runs.rank()
+        if len(runs) >= 4 and (ranks.nunique() > 1).all():
+            products.append(((ranks - ranks.mean()) / ranks.std(ddof=0)).prod(axis=1))
+    if not products:
+        return None
+    by_seed = pd.concat(products).groupby("seed").mean()  # whose mean is that of the correlations
+    return paired_bootstrap(by_seed.to_numpy()[None], seed=seed)
 
 
 def middle(rows: pd.DataFrame) -> pd.DataFrame:

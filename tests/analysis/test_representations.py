@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 
 import numpy as np
+import pandas as pd
 import pytest
 import tiny
 import torch
@@ -25,7 +26,7 @@ def normal(n: int, width: int, seed: int) -> np.ndarray:
 
 
 def cka_by_definition(x: np.ndarray, y: np.ndarray) -> float:
-    """Song et al. 2012, eq. 5, term by term; of the states as they are, not centred."""
+    """HSIC_1 of Song et al. 2012, term by term; of the states as they are, not centred."""
 
     def hsic(k, m):
         n, one = len(k), np.ones(len(k))
@@ -250,3 +251,13 @@ def test_a_run_of_one_language_has_no_twins(runs, monkeypatch):
     del config["benchmarks"]["nanobench-java"]
     monkeypatch.setattr(rep.store, "read_config", lambda run: config)
     assert rep.of_run(folder / ids["base"], Machine(store=folder)) is None
+
+
+def test_the_stored_numbers_are_those_that_are_computed_now(runs):
+    folder, ids = runs
+    before = analysis.read("representations", folder).query("arm == 'base'").reset_index(drop=True)
+    again = analysis.analyse("representations", Machine(store=folder), [ids["base"]], again=True)
+    assert list(again) == [(ids["base"], "made")]
+    after = analysis.read("representations", folder).query("arm == 'base'").reset_index(drop=True)
+    assert len(before) == 2 * 6 * 3
+    pd.testing.assert_frame_equal(after, before, atol=3e-3)  # a prompt of 500, by rounding

@@ -132,3 +132,24 @@ def test_the_registered_claims_are_on_metrics_that_there_are():
     of = paper.claims().query("family == 'hidden'")
     assert len(of) and (of["benchmark"] == hidden.BENCHMARK).all()
     assert set(of["metric"]) <= set(hidden.METRICS)
+
+
+def test_the_correlation_within_arms_is_not_that_between_them():
+    """Within each arm both fall together against each other; between arms both rise."""
+    index = pd.MultiIndex.from_product([["a", "b"], range(8)], names=["arm", "seed"])
+    rng = np.random.default_rng(0)
+    noise = rng.normal(size=16)
+    level = np.repeat([0.0, 100.0], 8)
+    first = pd.Series(level + noise, index)
+    second = pd.Series(level - noise + 0.8 * rng.normal(size=16), index)
+    assert spearmanr(first, second).statistic > 0.3
+    each = [spearmanr(first[arm], second[arm]).statistic for arm in "ab"]
+    found = hidden.within_arms(first, second, seed=0)
+    assert found.estimate == pytest.approx(np.mean(each)) and found.estimate < -0.3
+    assert found.low < found.estimate < found.high and found.seeds == (8,)
+    assert hidden.within_arms(first.loc[["a"]][:3], second, seed=0) is None
+    assert hidden.within_arms(first * 0, second, seed=0) is None
+    alone = pd.concat(
+        [first, pd.Series([7.0], pd.MultiIndex.from_tuples([("base", 0)], names=["arm", "seed"]))]
+    )
+    assert hidden.within_arms(alone, alone * 0 + second, seed=0).estimate == found.estimate
