@@ -149,8 +149,8 @@ def by_claim(
             continue
         treatment, control = values.loc[claim.treatment], values.loc[claim.control]
         if claim.metric == CORRELATION:
-            of_arm = rates(verdicts).loc[claim.treatment]
-            if found := correlated(treatment, of_arm):
+            own = verdicts[verdicts["arm"] == claim.treatment]
+            if len(own) and (found := correlated(treatment, rates(own).loc[claim.treatment])):
                 results[claim.id] = found
             continue
         if claim.control.split(" ")[0] == "base":

@@ -99,6 +99,7 @@ def test_transfer_goes_with_retrieval_by_ranks_over_the_seeds():
     assert row["verdict"] == "confirmed" and row["seeds"] == 10
     flat = numbers({"base": [0.3], "lora": [0.5] * 10})
     assert hidden.by_claim(asked, flat, judged, seed=0) == {}
+    assert hidden.by_claim(asked, table, NONE, seed=0) == {}
 
 
 def test_the_interval_of_a_rank_correlation_holds_what_it_should():

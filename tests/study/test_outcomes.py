@@ -52,6 +52,10 @@ def test_every_run_with_an_adapter_has_all_of_them(stored):
     assert trained > 50 and (stored.groupby("metric").size() == trained).all()
 
 
+def test_an_empty_store_has_no_numbers(tmp_path):
+    assert outcomes.table(tmp_path, profile="nano").empty
+
+
 def claims(**changes) -> pd.DataFrame:
     claim = {"id": "X", "treatment": "a", "control": "b", "benchmark": "d-adapter"}
     return pd.DataFrame([claim | {"metric": "update-norm"} | changes])
