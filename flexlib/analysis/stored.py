@@ -51,6 +51,12 @@ def _fences(run: Path, machine: Machine) -> Rows | None:
     return fences.of_run(run, machine)
 
 
+def _representations(run: Path, machine: Machine) -> Rows | None:
+    from flexlib.analysis import representations
+
+    return representations.of_run(run, machine)
+
+
 ANALYSES = {
     "fences": Analysis(
         fields=("benchmark", "task_id", "sample", "verdict", "passed"),
@@ -63,6 +69,11 @@ ANALYSES = {
             *("permuted_mean", "permuted_sd", "random_mean", "random_sd"),
         ),
         function=_spectra,
+        automatic=True,
+    ),
+    "representations": Analysis(
+        fields=("state", "layer", "quantity", "value", "null"),
+        function=_representations,
         automatic=True,
     ),
 }

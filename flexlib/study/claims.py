@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from flexlib.runs import store
-from flexlib.study import convergence, inference, outcomes, paper, sweep
+from flexlib.study import convergence, hidden, inference, outcomes, paper, sweep
 
 
 def state(
@@ -38,6 +38,9 @@ def state(
         measured |= outcomes.by_claim(claims, numbers, seed=seed)
         if at_best:
             verdicts = sweep.at_best(verdicts, sweep.best(numbers))
+    if claims["metric"].isin(hidden.METRICS).any():
+        twins = hidden.table(folder, profile=profile)
+        measured |= hidden.by_claim(claims, twins, verdicts, seed=seed)
     decided = inference.assess(claims, verdicts, seed=seed, measured=measured)
     return decided.set_index("id", drop=False)
 

@@ -54,7 +54,7 @@ def table(folder: Path | None = None, *, profile: str) -> pd.DataFrame:
     )
     runs = store.runs(folder, profile=profile).reindex(columns=[*keys, "training.dataset"])
     rows = rows.merge(runs, on=keys)
-    rows["benchmark"] = rows["training.dataset"] + "-" + rows["part"]
+    rows["benchmark"] = rows["training.dataset"].astype(str) + "-" + rows["part"].astype(str)
     return rows[[*keys, "benchmark", "metric", "value"]]
 
 
