@@ -137,6 +137,8 @@ def _inhabit(request: dict, ids: tuple, descriptors: list, status: int, run) -> 
         _become_victim_of_choice()
         os.chdir(request.get("folder", "/tmp"))
         if not request["unsafe"]:
+            if request.get("hide_proc"):  # through which a program reads its own memory
+                _mount("tmpfs", "/proc", "size=4096,nr_inodes=2,mode=0555")
             _drop_capabilities()
         if request["mode"] == "exec":
             _run_command(request, descriptors, report)
