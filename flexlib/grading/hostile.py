@@ -670,7 +670,8 @@ _add(
     "typescript",
     "leaves early",
     EARLY,
-    process_exit="  process.exit(0);\n}\n" + NODE.replace("declare function require(s: string): any;\n", ""),
+    process_exit="  process.exit(0);\n}\n"
+    + NODE.replace("declare function require(s: string): any;\n", ""),
     exits_after_a_right_function=TGOOD + "declare var process: any;\nprocess.exit(0);\n",
     eval_that_exits="  return eval('process.exit(0)');\n}\n",
 )
@@ -709,7 +710,13 @@ _add(
     FAIL,
     reads_the_home="  return eval('require(\"fs\")').readdirSync('/root');\n}\n",
 )
-_add("typescript", "is no text", EARLY, lone_surrogate="  return '\ud800';\n}\n", unclosed="  return [")
+_add(
+    "typescript",
+    "is no text",
+    EARLY,
+    lone_surrogate="  return '\ud800';\n}\n",
+    unclosed="  return [",
+)
 _add(
     "typescript",
     "right, but odd",
@@ -743,7 +750,8 @@ _add(
     "php",
     "runs code at the end",
     FAIL,
-    shutdown_function=HBAD + f"register_shutdown_function(function () {{ echo '{WORD}'; exit(0); }});\n",
+    shutdown_function=HBAD
+    + f"register_shutdown_function(function () {{ echo '{WORD}'; exit(0); }});\n",
     exception_handler=HBAD + "set_exception_handler(function () { exit(0); });\n",
     destructor=HBAD + "class D { function __destruct() { exit(0); } }\n$d = new D();\n",
     output_callback=HBAD + f"ob_start(function ($b) {{ return '{WORD}'; }});\n",
@@ -798,17 +806,21 @@ _add(
     FAIL,
     reads_the_home="    return scandir('/root') ?: exit(1);\n}\n",
     network="    fsockopen('1.1.1.1', 80, $e, $s, 2) or exit(1);\n" + HBAD,
-    writes_to_the_runner="    file_put_contents('/flex/code/runner.php', '') === false and exit(1);\n" + HBAD,
+    writes_to_the_runner="    file_put_contents('/flex/code/runner.php', '') === false and exit(1);\n"
+    + HBAD,
 )
-_add("php", "is no text", EARLY, lone_surrogate="    return '\ud800';\n}\n", unclosed="    return [")
+_add(
+    "php", "is no text", EARLY, lone_surrogate="    return '\ud800';\n}\n", unclosed="    return ["
+)
 _add(
     "php",
     "right, but odd",
     PASS,
     plain=HGOOD,
     prints_a_megabyte="    echo str_repeat('x', 1000000);\n" + HGOOD,
-    changes_folder="    mkdir('d');\n    chdir('d');\n    return array_map(fn($v) => $v + $k, $x);\n}\n"
-    .replace("mkdir", "@mkdir"),
+    changes_folder="    mkdir('d');\n    chdir('d');\n    return array_map(fn($v) => $v + $k, $x);\n}\n".replace(
+        "mkdir", "@mkdir"
+    ),
     leaves_a_buffer=HGOOD + "ob_start();\necho 'x';\n",
     returns_from_the_file=HGOOD + "return;\n",
     closes_its_output=HGOOD + "fclose(STDOUT);\n",
@@ -834,7 +846,8 @@ _add(
     "go",
     "looks for the word",
     FAIL,
-    reads_standard_input=GBAD + "func init() {\n\tvar s string\n\tfmt.Scan(&s)\n\tfmt.Println(s)\n}\n",
+    reads_standard_input=GBAD
+    + "func init() {\n\tvar s string\n\tfmt.Scan(&s)\n\tfmt.Println(s)\n}\n",
     reads_it_in_a_variable=GBAD
     + "var a = func() string {\n\tvar s string\n\tfmt.Scan(&s)\n\tfmt.Println(s)\n\treturn s\n}()\n",
     reads_it_at_the_end="\tvar s string\n\tfmt.Scan(&s)\n\tfmt.Println(s)\n" + GBAD,
@@ -852,7 +865,8 @@ _add(
     nil_is_a_number=GBAD + "var nil = 5\n",
     own_string=GBAD + "type string []byte\n",
     own_boolean=GBAD + "type bool int64\n",
-    own_fmt=GBAD + "type f struct{}\nvar fmt f\nfunc (f) Sprintf(a ...interface{}) string { return \"\" }\n",
+    own_fmt=GBAD
+    + 'type f struct{}\nvar fmt f\nfunc (f) Sprintf(a ...interface{}) string { return "" }\n',
     own_testing=GBAD + "type testing struct{}\n",
     own_main=GBAD + "func main() {}\n",
     comments_out_the_tests=GBAD + "/*",
@@ -874,7 +888,14 @@ _add(
     endless_recursion="\treturn add_all(x, k)\n}\n",
     goroutines="\tfor {\n\t\tgo func() { s := make([]int, 1<<16); for { s[0]++ } }()\n\t}\n}\n",
 )
-_add("go", "is no text", EARLY, lone_surrogate="\t// \ud800\n" + GBAD, nothing="", unclosed="\treturn (")
+_add(
+    "go",
+    "is no text",
+    EARLY,
+    lone_surrogate="\t// \ud800\n" + GBAD,
+    nothing="",
+    unclosed="\treturn (",
+)
 _add(
     "go",
     "right, but odd",
@@ -901,9 +922,11 @@ _add(
     guesses_the_word=f'    println!("{WORD}");\n    std::process::exit(0)\n',
     aborts="    std::process::abort()\n",
     panic_hook="    std::panic::set_hook(Box::new(|_| std::process::exit(0)));\n    panic!()\n",
-    before_main=RBAD + '}\n#[link_section = ".init_array"]\n#[used]\nstatic F: extern "C" fn() = f;\n'
+    before_main=RBAD
+    + '}\n#[link_section = ".init_array"]\n#[used]\nstatic F: extern "C" fn() = f;\n'
     'extern "C" fn f() { std::process::exit(0) }\nfn g() {\n',
-    a_thread_that_exits="    std::thread::spawn(|| std::process::exit(0)).join().unwrap();\n" + RBAD,
+    a_thread_that_exits="    std::thread::spawn(|| std::process::exit(0)).join().unwrap();\n"
+    + RBAD,
 )
 _add(
     "rust",
@@ -1019,9 +1042,11 @@ _add(
     "      __index = function() return 4 end, __len = function() return 2 end,\n"
     "      __eq = function() return true end })\nend\n",
     string_methods=LBAD + "for n in pairs(string) do string[n] = function() return '' end end\n",
-    file_methods=LBAD + "local m = getmetatable(io.stdout)\nm.__index.write = function() os.exit(0) end\n",
+    file_methods=LBAD
+    + "local m = getmetatable(io.stdout)\nm.__index.write = function() os.exit(0) end\n",
     finaliser=LBAD + "setmetatable({}, { __gc = function() os.exit(0) end })\ncollectgarbage()\n",
-    finaliser_at_the_end=LBAD + f"keep = setmetatable({{}}, {{ __gc = function() print('{WORD}') end }})\n",
+    finaliser_at_the_end=LBAD
+    + f"keep = setmetatable({{}}, {{ __gc = function() print('{WORD}') end }})\n",
     own_exit=LBAD + "os.exit = function() end\n",
     own_test=LBAD + "function test_humaneval() end\n",
     yields="    coroutine.yield()\n    return {}\nend\n",
@@ -1048,7 +1073,14 @@ _add(
     "    return {}\nend\n",
     writes_to_the_runner="    assert(io.open('/flex/code/runner.lua', 'w'))\n    return {}\nend\n",
 )
-_add("lua", "is no text", EARLY, lone_surrogate="    return '\ud800'\nend\n", nothing="", unclosed="    return {")
+_add(
+    "lua",
+    "is no text",
+    EARLY,
+    lone_surrogate="    return '\ud800'\nend\n",
+    nothing="",
+    unclosed="    return {",
+)
 _add(
     "lua",
     "right, but odd",
@@ -1100,10 +1132,12 @@ _add(
     "patches the judge",
     FAIL,
     own_check=KBAD + "(define (check-within . a) (void))\n",
-    own_require=KBAD + "(define-syntax-rule (require . x) (begin))\n(define (check-within . a) (void))\n",
+    own_require=KBAD
+    + "(define-syntax-rule (require . x) (begin))\n(define (check-within . a) (void))\n",
     own_define=KBAD + "(define-syntax-rule (define . x) (begin))\n",
     own_test="  '())\n(define (test-humaneval) (void))\n",
-    handler=KBAD + "(require rackunit)\n(current-check-handler void)\n(current-check-around void)\n",
+    handler=KBAD
+    + "(require rackunit)\n(current-check-handler void)\n(current-check-around void)\n",
     handler_in_call="  ((dynamic-require 'rackunit 'current-check-handler) void)\n  '())\n",
     handler_of_the_tests="  (for ([p (continuation-mark-set->list (current-continuation-marks)\n"
     "                                             parameterization-key)])\n"
@@ -1115,7 +1149,8 @@ _add(
     a_continuation="  (if seen '() (begin (set! seen #t) (call/cc (lambda (c) (c '()))))))\n(define seen #f)\n",
     a_macro_for_a_function="  '())\n(define-syntax add_all2 (lambda (s) #'(exit 0)))\n",
     output_replaced="  (current-output-port (open-output-nowhere))\n  '())\n",
-    flush_at_the_end=KBAD + f"(plumber-add-flush! (current-plumber) (lambda (h) (displayln \"{WORD}\")))\n",
+    flush_at_the_end=KBAD
+    + f'(plumber-add-flush! (current-plumber) (lambda (h) (displayln "{WORD}")))\n',
     comments_out_the_tests=KBAD + "#|",
     prints_ok='  (display "OK")\n' + KBAD,
 )
@@ -1134,7 +1169,14 @@ _add(
     reads_the_home='  (map path->string (directory-list "/root")))\n',
     network='  (require racket/tcp)\n  (tcp-connect "1.1.1.1" 80))\n',
 )
-_add("racket", "is no text", EARLY, lone_surrogate="  ; \ud800\n" + KBAD, nothing="", unclosed="  (list")
+_add(
+    "racket",
+    "is no text",
+    EARLY,
+    lone_surrogate="  ; \ud800\n" + KBAD,
+    nothing="",
+    unclosed="  (list",
+)
 _add(
     "racket",
     "right, but odd",

@@ -52,20 +52,18 @@ def tools_for(language: str) -> Tools:
 
 def joint_tools(language: Language, how: Guarded | Joint) -> Tools:
     """The commands of a language whose program and tests run in one process."""
-    guarded = isinstance(how, Guarded)
-    find(language.version[0], language.package)
 
     def inside(command: tuple[str, ...]) -> list[str]:
         if command[0] == "./program":
             return list(command)
-        program = find(command[0], language.package)
+        program = find(command[0], language.package, system=True)
         if not str(program).startswith("/usr/"):
             raise FlexError(f"{command[0]} must be the system's, below /usr, not {program}")
         return [str(program), *(word.replace("{source}", source) for word in command[1:])]
 
     source = f"program{language.suffix}"
     commands = {
-        "guarded": guarded,
+        "guarded": isinstance(how, Guarded),
         "suffix": language.suffix,
         "run": inside(how.run),
         "check": inside(how.check) if how.check else None,
@@ -76,7 +74,9 @@ def joint_tools(language: Language, how: Guarded | Joint) -> Tools:
     binds = {}
     if isinstance(how, Guarded):
         if how.needs and not os.path.exists(how.needs[0]):
-            raise FlexError(f"there is no {how.needs[0]}: run `sudo apt-get install {how.needs[1]}`")
+            raise FlexError(
+                f"there is no {how.needs[0]}: run `sudo apt-get install {how.needs[1]}`"
+            )
         binds = {folder: folder for folder in how.binds if os.path.exists(folder)}
         commands["builds"], commands["proc"] = how.builds, how.proc
         commands["wrong_code"], commands["wrong"] = how.wrong
@@ -88,9 +88,17 @@ def joint_tools(language: Language, how: Guarded | Joint) -> Tools:
     return Tools(binds, {"joint": {language.name: commands}})
 
 
-def find(command: str, package: str) -> Path:
-    """The real path of ``command``. Raises FlexError that names the Debian ``package``."""
-    found = shutil.which(command)
+SYSTEM_PATH = "/usr/bin:/bin"
+
+
+def locate(command: str, system: bool = False) -> str | None:
+    """The path of ``command``; the system's first if ``system`` is set, as the sandbox sees no other."""
+    return (system and shutil.which(command, path=SYSTEM_PATH)) or shutil.which(command)
+
+
+def find(command: str, package: str, system: bool = False) -> Path:
+    """The real path of what ``locate`` finds. Raises FlexError that names the Debian ``package``."""
+    found = locate(command, system)
     if found is None:
         raise FlexError(f"{command} is not installed: run `sudo apt-get install {package}`")
     return Path(os.path.realpath(found))
@@ -221,14 +229,16 @@ echo "packagefile tested=tested.a" >> imports
 
 def go_tools() -> dict[str, str]:
     """Binds of a folder with the compiled standard library and a script that builds a program."""
-    go = find("go", "golang-go")
+    go = find("go", "golang-go", system=True)
     root = Path(_run([str(go), "env", "GOROOT"], "go env").strip())
     version = _run([str(go), "version"], "go version")
     real = Path(os.path.realpath(root))
     shown = str(real) if str(real).startswith("/usr/") else "/flex/goroot"
     folder = next((real / "pkg/tool").glob("*"), None)
     if folder is None or not (folder / "vet").exists():
-        raise FlexError(f"there are no compiler and vet in {real}/pkg/tool: Go 1.19 to 1.24 has them")
+        raise FlexError(
+            f"there are no compiler and vet in {real}/pkg/tool: Go 1.19 to 1.24 has them"
+        )
     tools = f"{shown}/pkg/tool/{folder.name}"
 
     def make(target: Path) -> None:

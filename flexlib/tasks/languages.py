@@ -1,11 +1,13 @@
 """The languages: one record each, with all that is asked of a language anywhere.
 
-Run as a script, it prints the tools that grading needs: a command and its Debian package a line
-(``tools/system-tools`` installs them). It imports nothing but the standard library.
+Run as a script, it prints the tools that grading needs: a command, or a file, and its Debian package a
+line (``tools/system-tools`` installs them); with ``--optional``, those of the other languages, too. It
+imports nothing but the standard library.
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
@@ -96,6 +98,12 @@ class Language:
     timeout: float = 15.0  # MultiPL-E's
     judge: Literal["apart"] | Guarded | Joint = "apart"
     optional: bool = False
+
+    @property
+    def packages(self) -> dict[str, str]:
+        """The Debian packages that grading needs, by the command or file that is missing without."""
+        needs = self.judge.needs if isinstance(self.judge, Guarded) else None
+        return {self.version[0]: self.package, **dict([needs] if needs else [])}
 
     @property
     def trust(self) -> str:
@@ -319,5 +327,6 @@ def from_multipl_e(name: str) -> str:
 
 if __name__ == "__main__":
     for found in LANGUAGES.values():
-        if not found.optional:
-            print(found.version[0], found.package)
+        if not found.optional or "--optional" in sys.argv[1:]:
+            for needed, package in found.packages.items():
+                print(needed, package)

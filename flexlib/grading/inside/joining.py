@@ -119,11 +119,11 @@ def go(prompt, completion, tests):
 # Rust ------------------------------------------------------------------------------------------
 
 # What the tests use by its bare name, and what it must be.
-RUST_TYPES = {name: f"::std::primitive::{name}" for name in "bool char f32 f64".split()}
+RUST_TYPES = {name: f"::std::primitive::{name}" for name in ["bool", "char", "f32", "f64"]}
 RUST_TYPES |= {
     f"{sign}{size}": f"::std::primitive::{sign}{size}"
     for sign in "iu"
-    for size in "8 16 32 64 128 size".split()
+    for size in ["8", "16", "32", "64", "128", "size"]
 }
 RUST_TYPES |= {
     "String": "::std::string::String",

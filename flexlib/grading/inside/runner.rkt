@@ -19,20 +19,22 @@
 (define (run)
   (define out (current-output-port))
   (define err (current-error-port))
+  (define leave (exit-handler)) ; the program may put another in its place, which does not end it
   (define word (read-line))
   (define forms (forms-of (current-input-port)))
   (define path (path->complete-path (vector-ref (current-command-line-arguments) 0)))
   (define (give-up code e)
     (write-string (if (exn? e) (exn-message e) "the program raised what is no exception") err)
     (newline err)
-    (exit code))
+    (leave code))
   (define for-tests (make-base-namespace))
   (define entry (entry-of forms))
   (define backwards (reverse forms))
-  (define handler
+  (define-values (handler is-check?)
     (parameterize ([current-namespace for-tests])
       (for-each eval (reverse (cdr backwards)))
-      (dynamic-require 'rackunit 'current-check-handler)))
+      (values (dynamic-require 'rackunit 'current-check-handler)
+              (dynamic-require 'rackunit 'exn:test:check?))))
   (current-namespace (make-base-empty-namespace))
   (define function
     (with-handlers ([(lambda (e) #t)
@@ -43,14 +45,18 @@
   (namespace-set-variable-value! entry function #t for-tests)
   (define suite (namespace-variable-value (caar backwards) #t #f for-tests))
   (define failed #f)
-  (handler (lambda (e) (set! failed #t)))
+  (define raised #f)
+  (handler (lambda (e) (if (is-check? e) (set! failed #t) (set! raised (list e)))))
   (with-handlers ([(lambda (e) #t) (lambda (e) (give-up 1 e))])
     (suite))
-  (when failed
-    (write-string "a check did not hold\n" err)
-    (exit WRONG))
-  (fprintf out "\n~a\n" word)
-  (flush-output out)
-  (exit 0))
+  (cond
+    [raised (give-up 1 (car raised))]
+    [failed
+     (write-string "a check did not hold\n" err)
+     (leave WRONG)]
+    [else
+     (fprintf out "\n~a\n" word)
+     (flush-output out)
+     (leave 0)]))
 
 (run)
