@@ -67,6 +67,16 @@ var _ = map[bool]int{{false_{r}: 0, 1 == 1: 0}}
 
 var Held_{r} = 1 == 2
 
+// A program that ran the tests itself could try answers on them.
+func once_{r}() {{
+	if entered_{r} {{
+		os_{r}.Exit(9)
+	}}
+	entered_{r} = 1 == 1
+}}
+
+var entered_{r} = 1 == 2
+
 func Entry_{r}(t *testing_{r}.T) {{
 	{test}(t)
 	if !t.Failed() && ended_{r} {{
@@ -108,7 +118,8 @@ def go(prompt, completion, tests):
         raise Unfit("the Go tests are not one function of testing.T")
     r = secrets.token_hex(8)
     names = {"r": r, "package": package[1], "test": test[1]}
-    ended = f"{body[:-1]}\tended_{r} = 1 == 1\n}}\n"
+    inner = body[test.end() : -1]
+    ended = f"{test[0]}\tonce_{r}()\n{inner}\tended_{r} = 1 == 1\n}}\n"
     return {
         "program.go": f"{prompt}{completion}\n{ended}",
         "guard.go": GO_GUARD.format(**names),
@@ -135,6 +146,7 @@ RUST_MAIN = """fn main() {{
     use ::std::option::Option::{{Some, None}};
     use ::std::string::String;
     use ::std::vec::Vec;
+    once_{r}();
     let word_{r} = read_{r}();
 """
 RUST_GUARD = """
@@ -142,6 +154,13 @@ fn read_{r}() -> ::std::string::String {{
     let mut all = ::std::string::String::new();
     let _ = ::std::io::Read::read_to_string(&mut ::std::io::stdin(), &mut all);
     all
+}}
+// A program that ran the tests itself could try answers on them.
+static ONCE_{r}: ::std::sync::atomic::AtomicBool = ::std::sync::atomic::AtomicBool::new(1 == 2);
+fn once_{r}() {{
+    if ONCE_{r}.swap(1 == 1, ::std::sync::atomic::Ordering::SeqCst) {{
+        ::std::process::exit(9)
+    }}
 }}
 fn check_{r}() {{
 {checks}

@@ -35,24 +35,27 @@ class Joint:
         ``files`` are written there first: texts by name, or descriptors to copy. ``given`` is its
         standard input. ``made`` is a descriptor that takes the file ``program`` when it has ended well.
         """
-        folder = self.supervisor.config.get("folder", "/tmp")
-        steps = [f'cd "$(mktemp -d -p {folder})"']
         descriptors, ours = [], []
-        for name, content in files.items():
+        for content in files.values():
             if isinstance(content, str):
                 text = os.memfd_create("file")
                 ours.append(text)
                 write_all(text, content.encode())
                 content = text
-            os.lseek(content, 0, os.SEEK_SET)
-            steps.append(f"cat <&{3 + len(descriptors)} >{name}")
             descriptors.append(content)
-        if "program" in files:
-            steps.append("chmod +x program")
-        words = shlex.join(command)
+        request = {
+            "mode": "exec",
+            "argv": command,
+            "environment": self.environment | self.config.get("environment", {}),
+            "limits": limits,
+            "files": {3 + number: name for number, name in enumerate(files)},
+            "input": None,
+        }
         if made is not None:
-            steps += [f"{words} </dev/null", f"cat program >&{3 + len(descriptors)}"]
+            request["input"] = 3 + len(descriptors)
             descriptors.append(made)
+            words = f"{shlex.join(command)} 0</dev/null && exec cat program >&0"
+            request["argv"] = ["/bin/sh", "-c", words]
         elif given:
             read, write = os.pipe()
             ours.append(read)
@@ -62,18 +65,11 @@ class Joint:
             os.set_blocking(write, False)
             write_all(write, data)
             os.close(write)
+            request["input"] = 3 + len(descriptors)
             descriptors.append(read)
-            closed = " ".join(f"{3 + i}<&-" for i in range(len(descriptors)))
-            steps.append(f"exec {words} <&{2 + len(descriptors)} {closed}")
-        else:
-            steps.append(f"exec {words}")
-        request = {
-            "mode": "exec",
-            "argv": ["/bin/sh", "-c", " && ".join(steps)],
-            "environment": self.environment | self.config.get("environment", {}),
-            "limits": limits,
-            "hide_proc": bool(given) and not self.config["proc"],
-        }
+            request |= {"childless": True, "hide_proc": not self.config["proc"]}
+        if "folder" in self.supervisor.config:
+            request["folder"] = self.supervisor.config["folder"]
         running = self.supervisor.open_container(request, *descriptors)
         for descriptor in ours:
             os.close(descriptor)

@@ -10,12 +10,23 @@ function flex_load(): void
     require $GLOBALS['argv'][1];
 }
 
+// The tests begin with this: a program that ran them itself could try answers on them.
+function flex_once(): void
+{
+    static $entered = false;
+    if ($entered) {
+        exit(1);
+    }
+    $entered = true;
+}
+
 function flex_run(): void
 {
     $out = fopen('php://stdout', 'w');
     $err = fopen('php://stderr', 'w');
     $word = trim((string) fgets(STDIN));
     $tests = (string) stream_get_contents(STDIN);
+    $tests = str_replace("function test(): void {\n", "function test(): void {\n    flex_once();\n", $tests, $found);
     fclose(STDIN);
     try {
         flex_load();
@@ -24,6 +35,9 @@ function flex_run(): void
         exit(FLEX_NO_PROGRAM);
     }
     $held = false;
+    if ($found !== 1) {
+        throw new Error('the tests have another form');
+    }
     try {
         eval($tests . "\n\$held = true;");
     } catch (Exception $error) {

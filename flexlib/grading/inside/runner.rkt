@@ -35,6 +35,10 @@
       (for-each eval (reverse (cdr backwards)))
       (values (dynamic-require 'rackunit 'current-check-handler)
               (dynamic-require 'rackunit 'exn:test:check?))))
+  ;; Before the program is there: no continuation that it keeps goes back to before a failure.
+  (define failed #f)
+  (define raised #f)
+  (handler (lambda (e) (if (is-check? e) (set! failed #t) (set! raised (list e)))))
   (current-namespace (make-base-empty-namespace))
   (define function
     (with-handlers ([(lambda (e) #t)
@@ -44,9 +48,6 @@
       (eval entry (module->namespace path))))
   (namespace-set-variable-value! entry function #t for-tests)
   (define suite (namespace-variable-value (caar backwards) #t #f for-tests))
-  (define failed #f)
-  (define raised #f)
-  (handler (lambda (e) (if (is-check? e) (set! failed #t) (set! raised (list e)))))
   (with-handlers ([(lambda (e) #t) (lambda (e) (give-up 1 e))])
     (suite))
   (cond
