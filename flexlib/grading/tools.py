@@ -218,9 +218,10 @@ GO_PACKAGES = ("bufio", "bytes", "fmt", "math", "os", "strconv", "testing", "uni
 #: As ``go test`` does: compile, look for a few mistakes, link.
 GO_BUILD = """set -e
 tools={tools}
-"$tools/compile" -p tested -importcfg /flex/go/imports -pack -o tested.a guard.go program.go
-"$tools/vet" -atomic -bool -buildtags -errorsas -ifaceassert -nilfunc -printf -stringintconv /flex/go/vet.cfg
-cat /flex/go/imports > imports
+sed "s|@|$1/library|" "$1/imports" > imports
+sed "s|@|$1/library|g" "$1/vet.cfg" > vet.cfg
+"$tools/compile" -p tested -importcfg imports -pack -o tested.a guard.go program.go
+"$tools/vet" -atomic -bool -buildtags -errorsas -ifaceassert -nilfunc -printf -stringintconv vet.cfg
 echo "packagefile tested=tested.a" >> imports
 "$tools/compile" -p main -importcfg imports -pack -o main.a main.go
 "$tools/link" -importcfg imports -s -w -o program main.a
@@ -250,7 +251,7 @@ def go_tools() -> dict[str, str]:
         for number, line in enumerate(lines):
             name, _, path = line.partition("=")
             shutil.copyfile(path, target / f"library/{number}.a")
-            imports[name] = f"/flex/go/library/{number}.a"
+            imports[name] = f"@/{number}.a"
         text = "".join(f"packagefile {name}={path}\n" for name, path in imports.items())
         (target / "imports").write_text(text)
         checked = {

@@ -242,7 +242,7 @@ LANGUAGES: dict[str, Language] = {
             ),
             judge=Guarded(
                 run=("./program",),
-                check=("/bin/sh", "/flex/go/build"),
+                check=("/bin/sh", "/flex/go/build", "/flex/go"),
                 builds=True,
                 wrong=(1, "--- FAIL"),
             ),

@@ -16,7 +16,6 @@ import signal
 import socket
 import struct
 import sys
-import tempfile
 
 CLONE_NEWNS, CLONE_NEWIPC = 0x00020000, 0x08000000
 CLONE_NEWUSER, CLONE_NEWPID = 0x10000000, 0x20000000
@@ -188,7 +187,9 @@ def _run_command(request: dict, descriptors: list, report) -> None:
 def _settle(request: dict, descriptors: list) -> list:
     """Write ``request["files"]`` (names by the descriptors that hold their content) to a new folder, the
     program's; its standard input is the descriptor ``request["input"]``, if that is not None."""
-    os.chdir(tempfile.mkdtemp(dir="."))
+    folder = f"program-{os.getpid()}"
+    os.mkdir(folder)
+    os.chdir(folder)
     for number, name in request["files"].items():
         mode = 0o755 if name == "program" else 0o644
         file = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
@@ -218,18 +219,12 @@ def _forbid_children() -> None:
     code += [(LOAD, 0, 0, 0), (LARGE, 0, 1, 0x40000000), *no]  # x32's
     for call in forks:
         code += [(EQUAL, 0, 1, call), *no]
-    code += [
-        (EQUAL, 0, 1, CLONE3),
-        *unknown,
-    ]  # its flags are out of sight; who asks takes clone then
+    code += [(EQUAL, 0, 1, CLONE3), *unknown]  # its flags are out of sight: clone is taken then
     code += [(EQUAL, 1, 0, clone), *yes, (LOAD, 0, 0, 16), (SET, 1, 0, CLONE_THREAD), *no, *yes]
     text = b"".join(struct.pack("=HBBI", *line) for line in code)
     held = ctypes.create_string_buffer(text, len(text))
-    program = struct.pack(
-        "HxxxxxxP" if ctypes.sizeof(ctypes.c_void_p) == 8 else "HxxP",
-        len(code),
-        ctypes.addressof(held),
-    )
+    program = struct.pack("HP", len(code), ctypes.addressof(held))
+    _checked(libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "no_new_privs")
     result = libc.prctl(PR_SET_SECCOMP, 2, ctypes.create_string_buffer(program, len(program)), 0, 0)
     _checked(result, "seccomp")
 
