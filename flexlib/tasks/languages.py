@@ -264,7 +264,7 @@ LANGUAGES: dict[str, Language] = {
             judge=Guarded(
                 run=("./program",),
                 # No edition and no optimisation, as MultiPL-E compiles.
-                check=("rustc", "--cap-lints", "allow", "program.rs", "-o", "program"),
+                check=("rustc", "-A", "warnings", "program.rs", "-o", "program"),
                 builds=True,
                 wrong=(101, "assertion failed"),
                 environment=(("RUST_BACKTRACE", "0"),),
