@@ -709,6 +709,11 @@ _add(
     "reaches outside",
     FAIL,
     reads_the_home="  return eval('require(\"fs\")').readdirSync('/root');\n}\n",
+    fills_the_disk="  for (;;) eval('require(\"fs\")').appendFileSync('x', 'x'.repeat(1e6));\n}\n",
+    starts_a_program="  eval('require(\"child_process\")').execFileSync('/flex/none');\n" + TGOOD,
+    network="  eval('require(\"child_process\")').execSync('exec 3<>/dev/tcp/1.1.1.1/80',"
+    " { shell: '/bin/bash' });\n" + TGOOD,
+    guesses_a_word=f"  console.log('{'0' * 32}');\n  return [];\n}}\n",
 )
 _add(
     "typescript",
@@ -815,6 +820,7 @@ _add(
     "reaches outside",
     FAIL,
     reads_the_home="    return scandir('/root') ?: exit(1);\n}\n",
+    starts_a_program="    exec('true') === false and exit(1);\n" + HBAD,
     network="    fsockopen('1.1.1.1', 80, $e, $s, 2) or exit(1);\n" + HBAD,
     writes_to_the_runner="    file_put_contents('/flex/code/runner.php', '') === false and exit(1);\n"
     + HBAD,
@@ -910,6 +916,14 @@ _add(
 )
 _add(
     "go",
+    "reaches outside",
+    EARLY,
+    imports_the_network=GGOOD + 'import "net"\nfunc init() { net.Dial("tcp", "1.1.1.1:80") }\n',
+    imports_system_calls=GGOOD + 'import "syscall"\nfunc init() { syscall.Exit(0) }\n',
+    uses_packages_of_the_guard=GGOOD + 'func init() { os.WriteFile("x", nil, 0) }\n',
+)
+_add(
+    "go",
     "is no text",
     EARLY,
     lone_surrogate="\t// \ud800\n" + GBAD,
@@ -1002,6 +1016,16 @@ _add(
     memory="    let mut a = Vec::new();\n    loop { a.push(vec![1u8; 1 << 24]); }\n",
     endless_output='    loop { println!("{:10000}", 1); }\n',
     endless_recursion="    let mut y = add_all(x, k);\n    y.push(k);\n    y\n",
+)
+_add(
+    "rust",
+    "reaches outside",
+    FAIL,
+    reads_the_home='    std::fs::read_dir("/root").unwrap();\n' + RGOOD,
+    network='    std::net::TcpStream::connect("1.1.1.1:80").unwrap();\n' + RGOOD,
+    fills_the_disk='    use std::io::Write;\n    let mut f = std::fs::File::create("x").unwrap();\n'
+    "    loop { f.write_all(&[1; 65536]).unwrap() }\n",
+    starts_a_program='    std::process::Command::new("true").spawn().unwrap();\n' + RGOOD,
 )
 _add(
     "rust",
@@ -1205,6 +1229,7 @@ _add(
     LIMIT,
     endless_loop="  (let loop () (loop)))\n",
     memory="  (let loop ([a '()]) (loop (cons (make-vector 1000000 0) a))))\n",
+    disk='  (call-with-output-file "x" (lambda (o) (let loop () (write-bytes (make-bytes 1000000) o) (loop)))))\n',
     endless_output="  (let loop () (display (make-string 10000 #\\x)) (loop)))\n",
 )
 _add(
@@ -1212,7 +1237,9 @@ _add(
     "reaches outside",
     FAIL,
     reads_the_home='  (map path->string (directory-list "/root")))\n',
-    network='  (require racket/tcp)\n  (tcp-connect "1.1.1.1" 80))\n',
+    network="  ((dynamic-require 'racket/tcp 'tcp-connect) \"1.1.1.1\" 80))\n",
+    writes_to_the_runner='  (call-with-output-file "/flex/code/runner.rkt" void #:exists \'append))\n',
+    starts_a_program='  (system* "/bin/true")\n  (exit 0))\n',
 )
 _add(
     "racket",
