@@ -701,6 +701,7 @@ _add(
     "typescript",
     "floods the compiler",
     (*EARLY, "timeout", "wrong"),
+    references_an_endless_file='  return [];\n}\n/// <reference path="/dev/zero" />\nimport "/dev/zero";\n',
     endless_type=TBAD + "type F<N extends any[]> = F<[...N, ...N, 1]>;\nlet q: F<[1]> = 1;\n",
     deeply_nested="  return " + "(" * 5000 + "x" + ")" * 5000 + ";\n}\n;;;let u: string = 1;\n",
 )

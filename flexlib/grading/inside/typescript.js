@@ -23,6 +23,7 @@ function compile(text, checked) {
   const host = {
     getSourceFile(wanted) {
       if (wanted === name) return source;
+      if (!wanted.startsWith(`${library}/`)) return undefined; // a program may name any file
       if (!kept.has(wanted)) {
         const read = ts.sys.readFile(wanted);
         kept.set(wanted, read === undefined ? undefined : ts.createSourceFile(wanted, read, options.target));
