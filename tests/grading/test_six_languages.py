@@ -117,8 +117,13 @@ BARE = {
 }
 
 
+def short(language):
+    """As MultiPL-E's tables are called: Go's language is go_test.go there."""
+    return SIX[language].multipl_e.partition("_")[0]
+
+
 def problems_in(language):
-    return load_benchmark(f"multipl-e-{SIX[language].multipl_e.partition('_')[0]}", DATA)
+    return load_benchmark(f"multipl-e-{short(language)}", DATA)
 
 
 def plain_cases(language):
@@ -194,7 +199,7 @@ def test_the_bare_tools_agree(language, tmp_path):
 def test_published_verdicts(language):
     """MultiPL-E's results folders, where someone has brought them: DATA/multipl-e/results-LANGUAGE."""
     needs(language)
-    folder = DATA / "multipl-e" / f"results-{SIX[language].multipl_e}"
+    folder = DATA / "multipl-e" / f"results-{short(language)}"
     if not folder.is_dir():
         pytest.skip(f"no published completions in {folder}")
     differ, seen = [], 0
