@@ -61,6 +61,8 @@ def joint_tools(language: Language, how: Guarded | Joint) -> Tools:
             raise FlexError(f"{command[0]} must be the system's, below /usr, not {program}")
         return [str(program), *(word.replace("{source}", source) for word in command[1:])]
 
+    if isinstance(how, Guarded):
+        find(language.version[0], language.package, system=True)
     source = f"program{language.suffix}"
     commands = {
         "guarded": isinstance(how, Guarded),

@@ -50,9 +50,9 @@ class Guarded:
 
     Attributes:
         run: the command that runs the program.
+        wrong: the status, and what the output holds, where a test did not hold.
         check: a command that ends with another status than 0 where the source is no program.
         builds: whether that makes the file ``program``, which alone is there when it runs.
-        wrong: the status, and what the output holds, where a test did not hold.
         binds: folders that the commands need beside ``/usr``.
         needs: a file that must be there beside the command, and its Debian package.
         environment: variables of the commands.
@@ -60,9 +60,9 @@ class Guarded:
     """
 
     run: tuple[str, ...]
+    wrong: tuple[int, str]
     check: tuple[str, ...] | None = None
     builds: bool = False
-    wrong: tuple[int, str] = (3, "")
     binds: tuple[str, ...] = ()
     needs: tuple[str, str] | None = None
     environment: tuple[tuple[str, str], ...] = ()
@@ -220,6 +220,7 @@ LANGUAGES: dict[str, Language] = {
                     *("php", "-d", "ffi.enable=0", "-d", "display_errors=stderr"),
                     *("/flex/code/runner.php", "program.php"),
                 ),
+                wrong=(3, "did not hold"),
                 binds=("/etc/php",),
             ),
             optional=True,
@@ -289,6 +290,7 @@ LANGUAGES: dict[str, Language] = {
             ),
             judge=Guarded(
                 run=("lua", "/flex/code/runner.lua", "program.lua"),
+                wrong=(3, "Failed tests"),
                 needs=("/usr/share/lua/5.3/luaunit.lua", "lua-unit"),
             ),
             optional=True,
@@ -311,6 +313,7 @@ LANGUAGES: dict[str, Language] = {
             ),
             judge=Guarded(
                 run=("racket", "/flex/code/runner.rkt", "program.rkt"),
+                wrong=(3, "did not hold"),
                 binds=("/etc/racket",),
                 proc=True,  # it looks there for itself
             ),

@@ -246,3 +246,16 @@ def test_a_word_on_standard_input_is_gone_when_the_program_starts():
         "    return array_map(fn($v) => $v + $k, $x);\n}\n"
     )
     assert judge("php", body).passed
+
+
+def test_a_run_can_be_asked_for_them():
+    """By a decoding of the profile small, whose other runs keep their names."""
+    from flexlib import config
+
+    wanted = config.load("small", "base", 0, decoding="six-languages")
+    assert {b.name: b.language for b in wanted.benchmarks} == {
+        f"multipl-e-{short(language)}": language for language in SIX
+    }
+    assert wanted.variant == "six-languages"
+    for profile in config.profiles():
+        assert not {b.language for b in config.load(profile, "base", 0).benchmarks} & set(SIX)

@@ -127,7 +127,7 @@ class Joint:
             if running.code and self.is_wrong(running.code, said):
                 running.close()
                 return "wrong", said[-300:]
-            if running.code == joining.NO_PROGRAM and given:
+            if running.code == joining.NO_PROGRAM and given and not self.config["builds"]:
                 running.close()
                 return "compile_error", said[-300:]
         return self.supervisor.conclude(running, {"verdict": "gone"}, overstepped, job)
