@@ -8,6 +8,7 @@ from grading_helpers import DATA, judge, judge_all, needs, needs_data
 
 from flexlib.grading import Program, files, selfcheck
 from flexlib.grading.hostile import CASES
+from flexlib.grading.inside import joining
 from flexlib.tasks.benchmarks import load_benchmark
 from flexlib.tasks.languages import APART, GUARDED, LANGUAGES
 
@@ -162,8 +163,6 @@ def test_right_answers_pass_and_half_of_them_do_not(language):
 @pytest.mark.parametrize("language", SIX)
 def test_the_tests_of_the_benchmark_have_the_form_that_the_grader_takes(language):
     """Of every problem, and the texts alone: nothing is run."""
-    from flexlib.grading.inside import joining
-
     for problem in problems_in(language):
         assert problem.language == language
         if language != "typescript":
@@ -259,3 +258,23 @@ def test_a_run_can_be_asked_for_them():
     assert wanted.variant == "six-languages"
     for profile in config.profiles():
         assert not {b.language for b in config.load(profile, "base", 0).benchmarks} & set(SIX)
+
+
+def test_only_macros_are_named_by_their_path():
+    tests = '}\n\nfn main() {\n    let candidate = f;\n    assert_eq!(candidate("\\"vec!["), vec![1]);\n}\n'
+    made, given = joining.rust("fn f() {\n", "", tests)
+    assert '::std::assert_eq!(candidate("\\"vec!["), ::std::vec![1]);' in made["program.rs"]
+    assert given == ""
+
+
+@pytest.mark.parametrize("language", ["go", "rust"])
+def test_tests_of_another_form_are_not_judged(language):
+    with pytest.raises(joining.Unfit):
+        joining.JOIN[language]("package a\n", "", "x()\n")
+
+
+@pytest.mark.parametrize("language", ["go", "rust"])
+def test_the_names_of_the_guard_differ_each_time(language):
+    right, _, _ = plain_cases(language)
+    texts = [joining.JOIN[language](right.prompt, right.completion, right.tests) for _ in range(2)]
+    assert texts[0] != texts[1]
