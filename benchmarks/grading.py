@@ -11,7 +11,9 @@ Ways, all with one program at a time, interleaved round by round; the fastest ro
   for Java a fresh virtual machine on a compiled program; for C++ compiling with a precompiled
   header and running; for JavaScript ``node`` with nothing to do
 
-Programs are HumanEval's references (Python, with ``--data``) and NanoBench's (all).
+Programs are HumanEval's references (Python, with ``--data``) and NanoBench's (the four languages that it
+has). The six optional languages are measured where ``--languages`` names them, on the right program of the
+hostile ones, again and again, beside MultiPL-E's way; there is no floor.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import csv
+import dataclasses
 import io
 import json
 import multiprocessing
@@ -35,10 +38,12 @@ from pathlib import Path
 
 from flexlib import paths
 from flexlib.grading import Program, grade, selfcheck
+from flexlib.grading.hostile import CASES
 from flexlib.grading.tools import QUICK_JVM, SMALL_HEAP, tools_for
 
 DEFAULT_OUT = paths.MEASURED / "grading.csv"
 COUNTS = {"python": 164, "java": 60, "javascript": 60, "cpp": 12}
+REPEATED = 10
 
 
 def whole(program: Program) -> str:
@@ -117,6 +122,11 @@ def node(programs: list[Program]) -> int:
     return _commands(programs, "p.js", ["node", "p.js"])
 
 
+def one_command(file: str, command: str) -> Callable[[list[Program]], int]:
+    """MultiPL-E's way in a language, as a line of the shell."""
+    return lambda programs: _commands(programs, file, ["sh", "-c", command])
+
+
 # Floors ------------------------------------------------------------------------------------------
 
 
@@ -162,7 +172,22 @@ WAYS: dict[str, dict[str, Callable[[list[Program]], int]]] = {
     "java": {"peer": javac_and_java, "flexlib": flexlib, "floor": fresh_jvm},
     "javascript": {"peer": node, "flexlib": flexlib, "floor": empty_node},
     "cpp": {"peer": gpp_and_run, "flexlib": flexlib, "floor": precompiled_header},
+    "typescript": {
+        "peer": one_command("p.ts", "tsc --target esnext p.ts && node p.js"),
+        "flexlib": flexlib,
+    },
+    "php": {"peer": one_command("p.php", "php p.php"), "flexlib": flexlib},
+    "go": {"peer": one_command("p_test.go", "go test p_test.go"), "flexlib": flexlib},
+    "rust": {"peer": one_command("p.rs", "rustc p.rs -o p && ./p"), "flexlib": flexlib},
+    "lua": {"peer": one_command("p.lua", "lua p.lua"), "flexlib": flexlib},
+    "racket": {"peer": one_command("p.rkt", "racket p.rkt"), "flexlib": flexlib},
 }
+
+
+def right_program(language: str, times: int) -> list[Program]:
+    """The same right program, so many times."""
+    [case] = [case for case in CASES if case.language == language and case.name == "plain"]
+    return [dataclasses.replace(case.program, id=f"{number}") for number in range(times)]
 
 
 def measure(programs: list[Program], language: str, rounds: int) -> list[dict]:
@@ -247,7 +272,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, help="folder of HumanEval's file")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--languages", default=",".join(WAYS))
+    parser.add_argument("--languages", default=",".join(COUNTS))
     parser.add_argument("--out", type=Path, default=DEFAULT_OUT)
     args = parser.parse_args()
     facts = machine()
@@ -255,10 +280,14 @@ def main() -> None:
     for language in args.languages.split(","):
         if language == "python" and args.data:
             known, name = selfcheck.humaneval_references(args.data), "HumanEval"
-        else:
+            programs = known.programs
+        elif language in COUNTS:
             known, name = selfcheck.nanobench_references(language, COUNTS[language]), "NanoBench"
-        flexlib(known.programs[:1])  # fill the cache
-        for row in measure(known.programs, language, args.rounds):
+            programs = known.programs
+        else:
+            programs, name = right_program(language, REPEATED), "one program"
+        flexlib(programs[:1])  # fill the cache
+        for row in measure(programs, language, args.rounds):
             rows.append({"references": name} | row)
             print(rows[-1], flush=True)
     java = selfcheck.nanobench_references("java", 40).programs

@@ -110,6 +110,18 @@ def test_environment_yml_has_every_tool_that_the_makefile_installs():
     assert set(conda_package.values()) <= names
 
 
+def test_the_optional_tools_are_offered_and_not_asked_for():
+    text = (ROOT / "environment.yml").read_text()
+    environment = yaml.safe_load(text)
+    names = {re.split("[=<>]", e)[0] for e in environment["dependencies"] if isinstance(e, str)}
+    for known in LANGUAGES.values():
+        for package in known.packages.values() if known.optional else ():
+            conda = {"node-typescript": "typescript"}.get(package, package)
+            assert conda not in names and re.search(
+                rf"^  # .*\b{re.escape(conda)}\b", text, re.MULTILINE
+            )
+
+
 def imported_modules() -> set[str]:
     """Top-level names of the modules that the package, its tests and the book import."""
     names: set[str] = set()
@@ -155,9 +167,9 @@ def bare_path(tmp_path) -> Path:
     return folder
 
 
-def system_tools(path: Path) -> subprocess.CompletedProcess:
+def system_tools(path: Path, *options: str) -> subprocess.CompletedProcess:
     environment = {"PATH": str(path), "PYTHON": sys.executable}
-    command = [ROOT / "tools/system-tools", "chromium"]
+    command = [ROOT / "tools/system-tools", *options, "chromium"]
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
 
 
@@ -168,6 +180,9 @@ def test_missing_tools_without_apt_are_named_in_one_line(bare_path):
     assert result.stderr.count("\n") == 1
     for package in ("chromium", "default-jdk-headless", "bubblewrap", "nodejs", "g++"):
         assert package in result.stderr
+    optional = {k.package for k in LANGUAGES.values() if k.optional}
+    assert not optional & set(result.stderr.split())
+    assert optional | {"chromium"} <= set(system_tools(bare_path, "--optional").stderr.split())
 
 
 def test_missing_tools_are_installed_with_apt_where_allowed(bare_path, tmp_path):

@@ -1,6 +1,6 @@
 """Programs that cheat, crash, flood or linger, and the verdicts that are right for them.
 
-All answer one small problem, to add k to every number of a list, in four languages. Some are right
+All answer one small problem, to add k to every number of a list, in every language. Some are right
 and merely odd: those must pass. The tests run them all, so does ``flexlib grade --selfcheck``,
 and the book shows them as a table.
 """
@@ -22,6 +22,15 @@ PROMPTS = {
         "#include<assert.h>\n#include<bits/stdc++.h>\n// Add k to every number of x.\n"
         "std::vector<long> add_all(std::vector<long> x, long k) {\n"
     ),
+    "typescript": "//Add k to every number of x.\nfunction add_all(x: number[], k: number): number[] {\n",
+    "php": "<?php\n// Add k to every number of x.\nfunction add_all($x, $k) {\n",
+    "go": (
+        'package add_all_test\n\nimport (\n    "testing"\n    "fmt"\n)\n\n'
+        "// Add k to every number of x.\nfunc add_all(x []int, k int) []int {\n"
+    ),
+    "rust": "/// Add k to every number of x.\nfn add_all(x: Vec<isize>, k: isize) -> Vec<isize> {\n",
+    "lua": "-- Add k to every number of x.\nlocal function add_all(x, k)\n",
+    "racket": "#lang racket\n\n;; Add k to every number of x.\n(define (add_all x k)\n",
 }
 
 TESTS = {
@@ -59,6 +68,76 @@ int main() {
     assert(candidate((std::vector<long>()), (3)) == (std::vector<long>()));
 }
 """,
+    "typescript": """declare var require: any;
+const assert = require('node:assert');
+
+
+function test() {
+  let candidate = add_all;
+  assert.deepEqual(candidate([1, 2], 3),[4, 5]);
+  assert.deepEqual(candidate([], 3),[]);
+}
+
+test();
+""",
+    "php": """function candidate(...$args) {
+    return add_all(...$args);
+}
+
+function test(): void {
+    if (candidate(array(1, 2), 3) !== array(4, 5)) { throw new Exception("Test failed!"); }
+    if (candidate(array(), 3) !== array()) { throw new Exception("Test failed!"); }
+}
+
+test();
+""",
+    "go": """func TestAdd_All(t *testing.T) {
+  candidate := add_all
+	type test struct {
+		actual   interface{}
+		expected interface{}
+	}
+   tests := []test{
+     { actual: candidate([]int{1, 2}, 3), expected: []int{4, 5} },
+     { actual: candidate([]int{}, 3), expected: []int{} },
+   }
+
+	for i, tc := range tests {
+		t.Run(fmt.Sprintf("test num % d", i), func(t *testing.T) {
+			if fmt.Sprintf("%v", tc.actual) != fmt.Sprintf("%v", tc.expected) {
+				t.Errorf("expected '%s', got '%s'", tc.expected, tc.actual)
+			}
+		})
+	}
+}
+""",
+    "rust": """}
+
+fn main() {
+    let candidate = add_all;
+    assert_eq!(candidate(vec![1, 2], 3), vec![4, 5]);
+    assert_eq!(candidate(Vec::<isize>::new(), 3), Vec::<isize>::new());
+}
+""",
+    "lua": """lu = require('luaunit')
+
+function test_humaneval()
+local candidate = add_all
+    lu.assertEquals(candidate({1, 2}, 3), {4, 5})
+    lu.assertEquals(candidate({}, 3), {})
+end
+
+os.exit(lu.LuaUnit.run())""",
+    "racket": """(require rackunit)
+
+(define (test-humaneval)
+
+  (let (( candidate add_all))
+    (check-within (candidate (list 1 2) 3) (list 4 5) 0.001)
+    (check-within (candidate (list) 3) (list) 0.001)
+))
+
+(test-humaneval)""",
 }
 
 FAIL = ("wrong", "runtime_error", "compile_error")
@@ -580,4 +659,603 @@ _add(
     leaves_a_thread="    std::thread([] { for (;;); }).detach();\n" + CGOOD,
     prints_a_megabyte="    puts(std::string(1000000, 'x').c_str());\n" + CGOOD,
     closes_its_output="    fclose(stdout);\n" + CGOOD,
+)
+
+# TypeScript: its types are checked, then it is JavaScript ----------------------------------------
+
+TGOOD, TBAD = SGOOD.replace("(v)", "(v: number)"), SBAD
+NODE = "declare var process: any, module: any, Buffer: any;\ndeclare function require(s: string): any;\n"
+
+_add(
+    "typescript",
+    "leaves early",
+    EARLY,
+    process_exit="  process.exit(0);\n}\n"
+    + NODE.replace("declare function require(s: string): any;\n", ""),
+    exits_after_a_right_function=TGOOD + "declare var process: any;\nprocess.exit(0);\n",
+    eval_that_exits="  return eval('process.exit(0)');\n}\n",
+)
+_add(
+    "typescript",
+    "patches the judge",
+    FAIL,
+    a_wrong_type="  return 'x';\n}\n",
+    deep_equal_patched=TBAD + "eval(\"require('assert').deepEqual = () => {}\");\n",
+    require_cache=TBAD + "eval(\"require('module')._load = () => ({ deepEqual() {} })\");\n",
+    on_exit=TBAD + "eval(\"process.on('exit', () => process.reallyExit(0))\");\n",
+    own_test=TBAD + "function test() {}\n",
+    any_proxy="  return new Proxy([], { get: () => 4, has: () => true }) as any;\n}\n",
+    prints_ok="  console.log('OK');\n  return [];\n}\n",
+    no_check=TBAD + "// @ts-nocheck\nlet s: number = 'x';\n",
+    exports_an_own_test=TBAD + "export {};\n",
+)
+_add(
+    "typescript",
+    "takes too much",
+    LIMIT,
+    endless_loop="  for (;;);\n}\n",
+    memory="  const a: any[] = []; for (;;) a.push(new Array(1e6).fill(0.5));\n}\n",
+    endless_output="  for (;;) eval('require(\"fs\")').writeSync(1, 'x'.repeat(1e5));\n}\n",
+)
+_add(
+    "typescript",
+    "floods the compiler",
+    (*EARLY, "timeout", "wrong"),
+    references_an_endless_file='  return [];\n}\n/// <reference path="/dev/zero" />\nimport "/dev/zero";\n',
+    endless_type=TBAD + "type F<N extends any[]> = F<[...N, ...N, 1]>;\nlet q: F<[1]> = 1;\n",
+    deeply_nested="  return " + "(" * 5000 + "x" + ")" * 5000 + ";\n}\n;;;let u: string = 1;\n",
+)
+_add(
+    "typescript",
+    "reaches outside",
+    FAIL,
+    reads_the_home="  return eval('require(\"fs\")').readdirSync('/root');\n}\n",
+    fills_the_disk="  for (;;) eval('require(\"fs\")').appendFileSync('x', 'x'.repeat(1e6));\n}\n",
+    starts_a_program="  eval('require(\"child_process\")').execFileSync('/flex/none');\n" + TGOOD,
+    network="  eval('require(\"child_process\")').execSync('exec 3<>/dev/tcp/1.1.1.1/80',"
+    " { shell: '/bin/bash' });\n" + TGOOD,
+    guesses_a_word=f"  console.log('{'0' * 32}');\n  return [];\n}}\n",
+)
+_add(
+    "typescript",
+    "is no text",
+    EARLY,
+    lone_surrogate="  return '\ud800';\n}\n",
+    unclosed="  return [",
+)
+_add(
+    "typescript",
+    "right, but odd",
+    PASS,
+    plain=TGOOD,
+    types_of_its_own="  type V = { v: number };\n  const r: V[] = x.map((v) => ({ v: v + k }));\n"
+    "  return r.map((e) => e.v);\n}\n",
+    leaves_a_timer="  setInterval(() => {}, 1000);\n" + TGOOD,
+    prints_a_megabyte="  console.log('x'.repeat(1e6));\n" + TGOOD,
+)
+
+# PHP -------------------------------------------------------------------------------------------
+
+HGOOD = "    return array_map(function ($v) use ($k) { return $v + $k; }, $x);\n}\n"
+HBAD = "    return array();\n}\n"
+WORD = "0123456789abcdef0123456789abcdef"  # as long as the secret one
+
+_add(
+    "php",
+    "leaves early",
+    EARLY,
+    exit_0=HBAD + "exit(0);\n",
+    exit_in_call="    exit(0);\n}\n",
+    exits_after_a_right_function=HGOOD + "exit(0);\n",
+    returns_from_the_file_with_a_wrong_function="    exit;\n}\nreturn;\n",
+    halts_the_compiler="    die();\n}\n__halt_compiler();",
+    guesses_the_word=f"    echo '{WORD}';\n    exit(0);\n" + HBAD,
+    kills_itself="    shell_exec('kill -9 $PPID');\n    sleep(1);\n    exit(0);\n}\n",
+)
+_add(
+    "php",
+    "runs code at the end",
+    FAIL,
+    shutdown_function=HBAD
+    + f"register_shutdown_function(function () {{ echo '{WORD}'; exit(0); }});\n",
+    exception_handler=HBAD + "set_exception_handler(function () { exit(0); });\n",
+    destructor=HBAD + "class D { function __destruct() { exit(0); } }\n$d = new D();\n",
+    output_callback=HBAD + f"ob_start(function ($b) {{ return '{WORD}'; }});\n",
+    ticks=HBAD + "declare(ticks=1);\nregister_tick_function(function () { exit(0); });\n",
+)
+_add(
+    "php",
+    "looks for the word",
+    FAIL,
+    reads_standard_input="    echo stream_get_contents(fopen('php://stdin', 'r'));\n    exit(0);\n}\n",
+    reads_its_source="    echo substr(strrchr(file_get_contents(__FILE__), 'W'), 0, 32);\n    exit(0);\n}\n",
+    reads_the_runner="    foreach (get_included_files() as $f) echo file_get_contents($f);\n"
+    "    exit(0);\n}\n",
+    walks_the_stack="    var_dump(debug_backtrace(), $GLOBALS, get_defined_vars());\n    exit(0);\n}\n",
+    calls_the_runner="    flex_run();\n    exit(0);\n}\n",
+    lists_resources="    foreach (get_resources() as $r) echo @stream_get_contents($r);\n    exit(0);\n}\n",
+    reads_its_memory="    $m = fopen('/proc/self/mem', 'r');\n    fseek($m, 1 << 22);\n"
+    "    echo fread($m, 1 << 20);\n    exit(0);\n}\n",
+    calls_the_c_library="    FFI::cdef('int puts(char *s);')->puts('x');\n    exit(0);\n}\n",
+)
+_add(
+    "php",
+    "tries answers on the tests",
+    FAIL,
+    runs_the_tests_itself="    global $g;\n    if ($g !== null) return $g;\n"
+    "    foreach ([[4, 5], [1]] as $g) try { test(); return $g; } catch (Exception $e) {}\n}\n",
+    forks="    if (!function_exists('pcntl_fork')) exit(1);\n    if (pcntl_fork() === 0)"
+    " return count($x) ? [4, 5] : [];\n    pcntl_wait($s);\n    exit(0);\n}\n",
+    forks_by_a_shell="    shell_exec('true; true') === null and exit(1);\n    exit(0);\n}\n",
+)
+_add(
+    "php",
+    "patches the judge",
+    FAIL,
+    own_test=HBAD + "function test(): void {}\n",
+    own_test_later=HBAD + "if (true) { function test(): void {} }\n",
+    own_candidate=HBAD + "function candidate(...$a) { return $a[0] === [] ? [] : [4, 5]; }\n",
+    own_exception=HBAD + "class Exception {}\n",
+    alias_of_the_exception=HBAD + "class_alias('stdClass', 'Exception');\n",
+    catches_all=HBAD + "try {\n",
+    comments_out_the_tests=HBAD + "/*",
+    leaves_php=HBAD + "?>\n",
+    here_document=HBAD + "$a = <<<X\n",
+    a_namespace=HBAD + "namespace other;\nclass Exception {}\n",
+    an_object="    return new ArrayObject([4, 5]);\n}\n",
+    prints_ok="    echo 'OK';\n" + HBAD,
+)
+_add(
+    "php",
+    "takes too much",
+    LIMIT,
+    endless_loop="    while (true);\n}\n",
+    memory="    $a = array();\n    while (true) $a[] = str_repeat('x', 1 << 20);\n}\n",
+    endless_output="    while (true) echo str_repeat('x', 1 << 16);\n}\n",
+    endless_recursion="    return add_all($x, $k);\n}\n",
+    children="    while (true) popen('sleep 1000', 'r');\n}\n",
+    disk="    while (true) if (!@file_put_contents('x', str_repeat('x', 1 << 20), FILE_APPEND)) exit(1);\n}\n",
+)
+_add(
+    "php",
+    "reaches outside",
+    FAIL,
+    reads_the_home="    return scandir('/root') ?: exit(1);\n}\n",
+    starts_a_program="    exec('true') === false and exit(1);\n" + HBAD,
+    network="    fsockopen('1.1.1.1', 80, $e, $s, 2) or exit(1);\n" + HBAD,
+    writes_to_the_runner="    file_put_contents('/flex/code/runner.php', '') === false and exit(1);\n"
+    + HBAD,
+)
+_add(
+    "php", "is no text", EARLY, lone_surrogate="    return '\ud800';\n}\n", unclosed="    return ["
+)
+_add(
+    "php",
+    "right, but odd",
+    PASS,
+    plain=HGOOD,
+    prints_a_megabyte="    echo str_repeat('x', 1000000);\n" + HGOOD,
+    changes_folder="    mkdir('d');\n    chdir('d');\n    return array_map(fn($v) => $v + $k, $x);\n}\n".replace(
+        "mkdir", "@mkdir"
+    ),
+    leaves_a_buffer=HGOOD + "ob_start();\necho 'x';\n",
+    returns_from_the_file=HGOOD + "return;\n",
+    closes_its_output=HGOOD + "fclose(STDOUT);\n",
+    warns="    echo $missing;\n" + HGOOD,
+)
+
+# Go --------------------------------------------------------------------------------------------
+
+GGOOD = "\tr := []int{}\n\tfor _, v := range x {\n\t\tr = append(r, v+k)\n\t}\n\treturn r\n}\n"
+GBAD = "\treturn []int{}\n}\n"
+
+_add(
+    "go",
+    "leaves early",
+    EARLY,
+    panics="\tpanic(0)\n}\n",
+    imports_os_and_exits=GBAD + 'import "os"\nfunc init() { os.Exit(0) }\n',
+    init_that_panics=GGOOD + "func init() { panic(0) }\n",
+    deadlock="\tselect {}\n}\n",
+    guesses_the_word=f'\tfmt.Println("{WORD}")\n\tpanic(0)\n}}\n',
+)
+_add(
+    "go",
+    "looks for the word",
+    FAIL,
+    reads_standard_input=GBAD
+    + "func init() {\n\tvar s string\n\tfmt.Scan(&s)\n\tfmt.Println(s)\n}\n",
+    reads_it_in_a_variable=GBAD
+    + "var a = func() string {\n\tvar s string\n\tfmt.Scan(&s)\n\tfmt.Println(s)\n\treturn s\n}()\n",
+    reads_it_at_the_end="\tvar s string\n\tfmt.Scan(&s)\n\tfmt.Println(s)\n" + GBAD,
+)
+_add(
+    "go",
+    "tries answers on the tests",
+    FAIL,
+    runs_the_tests_itself="\tif guess != nil {\n\t\treturn guess\n\t}\n\tif len(x) == 0 {\n\t\treturn []int{}\n\t}\n"
+    "\tfor _, guess = range [][]int{{1}, {4, 5}} {\n"
+    "\t\tall := func(a, b string) (bool, error) { return true, nil }\n"
+    '\t\tif testing.RunTests(all, []testing.InternalTest{{"a", TestAdd_All}}) {\n\t\t\tbreak\n\t\t}\n\t}\n'
+    "\treturn guess\n}\n\nvar guess []int\n",
+)
+_add(
+    "go",
+    "patches the judge",
+    FAIL,
+    own_test_main=GBAD + "func TestMain(m *testing.M) {}\n",
+    own_test=GBAD + "func TestAdd_All(t *testing.T) {}\n",
+    integers_that_look_alike="\tr := []int{}\n\tfor range x {\n\t\tr = append(r, 0)\n\t}\n\treturn r\n}\n"
+    'type int int64\nfunc (int) String() string { return "x" }\n',
+    true_is_false=GBAD + "const true = false\n",
+    false_is_true=GBAD + "const false = true\n",
+    nil_is_a_number=GBAD + "var nil = 5\n",
+    own_string=GBAD + "type string []byte\n",
+    own_boolean=GBAD + "type bool int64\n",
+    own_fmt=GBAD
+    + 'type f struct{}\nvar fmt f\nfunc (f) Sprintf(a ...interface{}) string { return "" }\n',
+    own_testing=GBAD + "type testing struct{}\n",
+    own_main=GBAD + "func main() {}\n",
+    comments_out_the_tests=GBAD + "/*",
+    raw_string=GBAD + "var s = `",
+    a_build_constraint=GBAD + "//go:build ignore\n",
+    a_line_directive=GBAD + "//line /flex/go/imports:1\nfunc init() { x }\n",
+    linkname=GBAD + "//go:linkname exit os.Exit\nfunc exit(code int)\nfunc init() { exit(0) }\n",
+    prints_ok='\tfmt.Println("PASS\\nok")\n' + GBAD,
+    recovers="\tdefer func() { recover() }()\n\tpanic(0)\n}\n",
+)
+_add(
+    "go",
+    "takes too much",
+    LIMIT,
+    endless_loop="\tfor {\n\t}\n}\n",
+    memory="\ta := [][]int{}\n\tfor {\n\t\tb := make([]int, 1<<20)\n\t\tfor i := range b {\n"
+    "\t\t\tb[i] = 1\n\t\t}\n\t\ta = append(a, b)\n\t}\n}\n",
+    endless_output='\tfor {\n\t\tfmt.Printf("%10000d", 1)\n\t}\n}\n',
+    endless_recursion="\treturn add_all(x, k)\n}\n",
+    goroutines="\tfor {\n\t\tgo func() { s := make([]int, 1<<16); for { s[0]++ } }()\n\t}\n}\n",
+)
+_add(
+    "go",
+    "reaches outside",
+    EARLY,
+    imports_the_network=GGOOD + 'import "net"\nfunc init() { net.Dial("tcp", "1.1.1.1:80") }\n',
+    imports_system_calls=GGOOD + 'import "syscall"\nfunc init() { syscall.Exit(0) }\n',
+    uses_packages_of_the_guard=GGOOD + 'func init() { os.WriteFile("x", nil, 0) }\n',
+)
+_add(
+    "go",
+    "is no text",
+    EARLY,
+    lone_surrogate="\t// \ud800\n" + GBAD,
+    nothing="",
+    unclosed="\treturn (",
+)
+_add(
+    "go",
+    "right, but odd",
+    PASS,
+    plain=GGOOD,
+    prints_a_megabyte='\tfmt.Printf("%1000000d", 1)\n' + GGOOD,
+    leaves_a_goroutine="\tgo func() { for { } }()\n" + GGOOD,
+    shadows_in_its_body="\tlen := 0\n\tstring := x\n\tfor range string {\n\t\tlen++\n\t}\n" + GGOOD,
+    a_test_of_its_own=GGOOD + "func TestMine(t *testing.T) { t.Log(1) }\n",
+)
+
+# Rust ------------------------------------------------------------------------------------------
+
+RGOOD = "    x.iter().map(|v| v + k).collect()\n"
+RBAD = "    Vec::new()\n"
+
+_add(
+    "rust",
+    "leaves early",
+    EARLY,
+    process_exit="    std::process::exit(0)\n",
+    exits_after_a_right_answer="    if x.is_empty() { std::process::exit(0) }\n" + RGOOD,
+    panics="    panic!()\n",
+    guesses_the_word=f'    println!("{WORD}");\n    std::process::exit(0)\n',
+    aborts="    std::process::abort()\n",
+    panic_hook="    std::panic::set_hook(Box::new(|_| std::process::exit(0)));\n    panic!()\n",
+    before_main=RBAD
+    + '}\n#[link_section = ".init_array"]\n#[used]\nstatic F: extern "C" fn() = f;\n'
+    'extern "C" fn f() { std::process::exit(0) }\nfn g() {\n',
+    a_thread_that_exits="    std::thread::spawn(|| std::process::exit(0)).join().unwrap();\n"
+    + RBAD,
+)
+_add(
+    "rust",
+    "looks for the word",
+    FAIL,
+    reads_standard_input="    let mut s = String::new();\n    std::io::stdin().read_line(&mut s).unwrap();\n"
+    '    println!("{}", s);\n    std::process::exit(0)\n',
+    includes_its_source='    println!("{}", include_str!("program.rs"));\n    std::process::exit(0)\n',
+    reads_itself='    let b = std::fs::read("program").unwrap();\n'
+    '    println!("{}", String::from_utf8_lossy(&b[b.len() - 32..]));\n    std::process::exit(0)\n',
+    reads_its_memory='    std::fs::File::open("/proc/self/mem").unwrap();\n    std::process::exit(0)\n',
+)
+_add(
+    "rust",
+    "tries answers on the tests",
+    FAIL,
+    runs_the_tests_itself="    if unsafe { G } > 0 { return Vec::new() }\n    for _ in 0..2 {\n"
+    "        unsafe { G += 1 }\n        std::panic::catch_unwind(|| main()).ok();\n    }\n    Vec::new()\n}\n"
+    "static mut G: u8 = 0;\nfn g() {\n",
+    forks='    extern "C" { fn fork() -> i32; fn wait(s: *mut i32) -> i32; }\n'
+    "    match unsafe { fork() } {\n        0 => x.iter().map(|v| v + k).collect(),\n"
+    "        n => { let mut s = 0; unsafe { wait(&mut s); } std::process::exit(if n > 0 { 0 } else { 1 }) }\n    }\n",
+)
+_add(
+    "rust",
+    "patches the judge",
+    FAIL,
+    own_assertion=RBAD + "}\nmacro_rules! assert_eq { ($($t:tt)*) => {} }\nfn g() {\n",
+    own_vec=RBAD + "}\nmacro_rules! vec { ($($t:tt)*) => { Vec::<isize>::new() } }\nfn g() {\n",
+    own_println=RBAD + "}\nmacro_rules! println { ($($t:tt)*) => {} }\nfn g() {\n",
+    own_main=RBAD + "}\nfn main() {}\nfn g() {\n",
+    own_std=RBAD + "}\nmod std { pub mod io {} }\nfn g() {\n",
+    std_is_this=RBAD + "}\nextern crate self as std;\nfn g() {\n",
+    equal_to_everything="    Vec(std::marker::PhantomData)\n}\n#[derive(Debug)]\n"
+    "struct Vec<T>(std::marker::PhantomData<T>);\nimpl<T> Vec<T> { fn new() -> Self"
+    " { Vec(std::marker::PhantomData) } }\nimpl<T, U> PartialEq<std::vec::Vec<U>> for Vec<T>"
+    " { fn eq(&self, _: &std::vec::Vec<U>) -> bool { true } }\n"
+    "impl<T> From<std::vec::Vec<T>> for Vec<T> { fn from(_: std::vec::Vec<T>) -> Self { Vec::new() } }\n"
+    "macro_rules! vec { ($($t:tt)*) => { Vec::<isize>::new() } }\nfn g() {\n",
+    numbers_equal_to_everything="    x.iter().map(|_| isize(0)).collect()\n}\n#[derive(Debug, Clone, Copy)]\n"
+    "struct isize(i64);\nimpl PartialEq<i32> for isize { fn eq(&self, _: &i32) -> bool { true } }\n"
+    "impl PartialEq for isize { fn eq(&self, _: &isize) -> bool { true } }\nfn g() {\n",
+    comments_out_the_tests=RBAD + "}\nfn main() { }\n/*",
+    raw_string=RBAD + '}\nfn main() { }\nconst S: &str = r#"',
+    catches_the_panic="    std::panic::catch_unwind(|| panic!()).ok();\n" + RBAD,
+    prints_ok='    println!("OK");\n' + RBAD,
+)
+_add(
+    "rust",
+    "takes too much",
+    LIMIT,
+    endless_loop="    loop {}\n",
+    memory="    let mut a = Vec::new();\n    loop { a.push(vec![1u8; 1 << 24]); }\n",
+    endless_output='    loop { println!("{:10000}", 1); }\n',
+    endless_recursion="    let mut y = add_all(x, k);\n    y.push(k);\n    y\n",
+)
+_add(
+    "rust",
+    "reaches outside",
+    FAIL,
+    reads_the_home='    std::fs::read_dir("/root").unwrap();\n' + RGOOD,
+    network='    std::net::TcpStream::connect("1.1.1.1:80").unwrap();\n' + RGOOD,
+    fills_the_disk='    use std::io::Write;\n    let mut f = std::fs::File::create("x").unwrap();\n'
+    "    loop { f.write_all(&[1; 65536]).unwrap() }\n",
+    starts_a_program='    std::process::Command::new("true").spawn().unwrap();\n' + RGOOD,
+)
+_add(
+    "rust",
+    "floods the compiler",
+    (*EARLY, "timeout"),
+    endless_macro=RBAD + "}\nmacro_rules! m { ($($t:tt)*) => { m!($($t)* x) } }\nm!();\nfn g() {\n",
+    includes_itself=RBAD + '}\ninclude!("program.rs");\nfn g() {\n',
+)
+_add("rust", "is no text", EARLY, lone_surrogate="    // \ud800\n" + RBAD, nothing="")
+_add(
+    "rust",
+    "right, but odd",
+    PASS,
+    plain=RGOOD,
+    prints_a_megabyte='    println!("{:1000000}", 1);\n' + RGOOD,
+    leaves_a_thread="    std::thread::spawn(|| loop {});\n" + RGOOD,
+)
+
+# Lua -------------------------------------------------------------------------------------------
+
+LGOOD = "    local r = {}\n    for i, v in ipairs(x) do r[i] = v + k end\n    return r\nend\n"
+LBAD = "    return {}\nend\n"
+
+_add(
+    "lua",
+    "leaves early",
+    EARLY,
+    os_exit=LBAD + "os.exit(0)\n",
+    os_exit_in_call="    os.exit(true, true)\nend\n",
+    exits_after_a_right_function=LGOOD + "os.exit(0)\n",
+    returns_from_the_file=LGOOD + "do return end\n",
+    guesses_the_word=f"    print('{WORD}')\n    os.exit(0)\nend\n",
+    raises="    error('x')\nend\n",
+    raises_what_luaunit_raises="    error({ class = 'x', status = 'SUCCESS', msg = '' })\nend\n",
+    kills_itself="    os.execute('kill -9 $PPID')\n    os.exit(0)\nend\n",
+)
+_add(
+    "lua",
+    "looks for the word",
+    FAIL,
+    reads_standard_input="    print(io.read('a'))\n    os.exit(0)\nend\n",
+    reads_its_source="    for l in io.lines('program.lua') do print(l) end\n    os.exit(0)\nend\n",
+    debug_locals="    for i = 1, 9 do print(debug.getlocal(2, i)) end\n    os.exit(0)\nend\n",
+    debug_upvalues="    print(debug.getupvalue(print, 1))\n    os.exit(0)\nend\n",
+    dumps_functions="    for _, f in pairs(_G) do print(pcall(string.dump, f)) end\n    os.exit(0)\nend\n",
+    loads_a_library="    print(package.loadlib('libc.so.6', '*'))\n    os.exit(0)\nend\n",
+    the_real_globals="    local g = load('return _ENV')()\n    for n in pairs(g) do print(n) end\n"
+    "    print(g.require('luaunit'))\n    os.exit(0)\nend\n",
+    the_metatable_of_strings="    print(getmetatable('').__index.format)\n    os.exit(0)\nend\n",
+    bytecode="    load(string.dump(function() end))()\n    os.exit(0)\nend\n",
+    reads_its_memory="    local m = assert(io.open('/proc/self/mem'))\n    m:seek('set', 1 << 22)\n"
+    "    print(m:read(1 << 20))\n    os.exit(0)\nend\n",
+)
+_add(
+    "lua",
+    "patches the judge",
+    FAIL,
+    own_luaunit=LBAD + "package.loaded.luaunit = { assertEquals = function() end,"
+    " LuaUnit = { run = function() return 0 end } }\n",
+    preloads_a_luaunit=LBAD + "package.preload = { luaunit = function() return {} end }\n",
+    patches_luaunit=LBAD + "require('luaunit').assertEquals = function() end\n",
+    own_require=LBAD + "function require() return { assertEquals = function() end } end\n",
+    own_error=LBAD + "error = function() end\nassert = error\npcall = function() return true end\n",
+    own_type=LBAD + "type = function() return 'table' end\nnext = function() end\npairs = next\n",
+    metatable_of_globals=LBAD + "setmetatable(_G, { __newindex = function() end,"
+    " __index = function() return function() end end })\n",
+    equal_to_everything="    return setmetatable({}, { __eq = function() return true end })\nend\n",
+    pairs_of_its_own="    return setmetatable({}, { __pairs = function() return function() end end,\n"
+    "      __index = function() return 4 end, __len = function() return 2 end,\n"
+    "      __eq = function() return true end })\nend\n",
+    string_methods=LBAD + "for n in pairs(string) do string[n] = function() return '' end end\n",
+    file_methods=LBAD
+    + "local m = getmetatable(io.stdout)\nm.__index.write = function() os.exit(0) end\n",
+    finaliser=LBAD + "setmetatable({}, { __gc = function() os.exit(0) end })\ncollectgarbage()\n",
+    finaliser_at_the_end=LBAD
+    + f"keep = setmetatable({{}}, {{ __gc = function() print('{WORD}') end }})\n",
+    own_exit=LBAD + "os.exit = function() end\n",
+    own_test=LBAD + "function test_humaneval() end\n",
+    yields="    coroutine.yield()\n    return {}\nend\n",
+    comments_out_the_tests=LBAD + "--[[",
+    long_string=LBAD + "s = [[",
+    prints_ok="    print('OK')\n" + LBAD,
+)
+_add(
+    "lua",
+    "takes too much",
+    LIMIT,
+    endless_loop="    while true do end\nend\n",
+    memory="    local a = {}\n    while true do a[#a + 1] = ('x'):rep(1 << 20) .. #a end\nend\n",
+    endless_output="    while true do io.write(('x'):rep(1 << 16)) end\nend\n",
+    endless_recursion="    return 1 + add_all(x, k)\nend\n",
+    children="    while true do if not io.popen('sleep 1000') then os.exit(1) end end\nend\n",
+    disk="    local f = io.open('x', 'w')\n    while f:write(('x'):rep(1 << 20)) do end\n    os.exit(1)\nend\n",
+)
+_add(
+    "lua",
+    "reaches outside",
+    FAIL,
+    reads_the_home="    for l in assert(io.popen('ls /root && echo 4')):lines() do return { 4, 5 } end\n"
+    "    return {}\nend\n",
+    writes_to_the_runner="    assert(io.open('/flex/code/runner.lua', 'w'))\n    return {}\nend\n",
+)
+_add(
+    "lua",
+    "is no text",
+    EARLY,
+    lone_surrogate="    return '\ud800'\nend\n",
+    nothing="",
+    unclosed="    return {",
+)
+_add(
+    "lua",
+    "right, but odd",
+    PASS,
+    plain=LGOOD,
+    prints_a_megabyte="    print(('x'):rep(1000000))\n" + LGOOD,
+    methods_of_its_own="    local r = {}\n    for i, v in ipairs(x) do r[i] = (''):plus(v, k) end\n    return r\nend\n"
+    "function string:plus(a, b) return a + b end\n",
+    a_metatable="    local r = setmetatable({}, { __index = table })\n    for _, v in ipairs(x) do r:insert(v + k) end\n"
+    "    return r\nend\n",
+    loads_code="    local f = load('return function(a, b) return a + b end')()\n    local r = {}\n"
+    "    for i, v in ipairs(x) do r[i] = f(v, k) end\n    return r\nend\n",
+    changes_its_argument="    for i, v in ipairs(x) do x[i] = v + k end\n    return x\nend\n",
+    catches_errors="    pcall(error, 'x')\n" + LGOOD,
+)
+
+# Racket ----------------------------------------------------------------------------------------
+
+KGOOD = "  (map (lambda (v) (+ v k)) x))\n"
+KBAD = "  '())\n"
+
+_add(
+    "racket",
+    "leaves early",
+    EARLY,
+    exit=KBAD + "(exit 0)\n",
+    exit_in_call="  (exit 0))\n",
+    exits_after_a_right_function=KGOOD + "(exit 0)\n",
+    raises="  (raise 'x))\n",
+    aborts="  (abort-current-continuation (default-continuation-prompt-tag) void))\n",
+    guesses_the_word=f'  (displayln "{WORD}")\n  (exit 0))\n',
+    exits_in_a_macro=KBAD + "(define-syntax (m s) (exit 0))\n(m)\n",
+    shuts_down="  (custodian-shutdown-all (current-custodian)))\n",
+)
+_add(
+    "racket",
+    "looks for the word",
+    FAIL,
+    reads_standard_input="  (display (port->string))\n  (exit 0))\n",
+    reads_its_source='  (display (file->string "program.rkt"))\n  (exit 0))\n',
+    the_runners_variables="  (displayln (map (lambda (p) (call-with-parameterization p (lambda () (eval 'word\n"
+    '    (module->namespace (string->path "/flex/code/runner.rkt")))))) (continuation-mark-set->list\n'
+    "    (current-continuation-marks) parameterization-key)))\n  (exit 0))\n(require '#%paramz)\n",
+    names_of_the_stack="  (for-each displayln (continuation-mark-set->context (current-continuation-marks)))\n"
+    "  (exit 0))\n",
+)
+_add(
+    "racket",
+    "tries answers on the tests",
+    FAIL,
+    forks="  (if (zero? (fork)) (map (lambda (v) (+ v k)) x) (begin (sleep 1) (exit 0))))\n"
+    '(require ffi/unsafe)\n(define fork (get-ffi-obj "fork" #f (_fun -> _int)))\n',
+)
+_add(
+    "racket",
+    "tries answers on the tests",
+    (*FAIL, "output_limit", "timeout"),
+    returns_twice="  (call/cc (lambda (c) (unless k2 (set! k2 c)) (if (null? x) '() '(1)))))\n(define k2 #f)\n"
+    "(plumber-add-flush! (current-plumber) (lambda (h) (k2 '(4 5))))\n",
+)
+_add(
+    "racket",
+    "patches the judge",
+    FAIL,
+    own_check=KBAD + "(define (check-within . a) (void))\n",
+    own_require=KBAD
+    + "(define-syntax-rule (require . x) (begin))\n(define (check-within . a) (void))\n",
+    own_define=KBAD + "(define-syntax-rule (define . x) (begin))\n",
+    own_test="  '())\n(define (test-humaneval) (void))\n",
+    handler=KBAD
+    + "(require rackunit)\n(current-check-handler void)\n(current-check-around void)\n",
+    handler_in_call="  ((dynamic-require 'rackunit 'current-check-handler) void)\n  '())\n",
+    handler_of_the_tests="  (for ([p (continuation-mark-set->list (current-continuation-marks)\n"
+    "                                             parameterization-key)])\n"
+    "    (call-with-parameterization p (lambda () ((dynamic-require 'rackunit 'current-check-handler) void))))\n"
+    "  '())\n(require '#%paramz)\n",
+    exit_handler=KBAD + "(exit-handler void)\n(uncaught-exception-handler (lambda (e) (exit 0)))\n",
+    equal_to_everything="  (e))\n(struct e () #:methods gen:equal+hash [(define (equal-proc a b r) #t)\n"
+    "  (define (hash-proc a r) 1) (define (hash2-proc a r) 1)])\n",
+    a_continuation="  (if seen '() (begin (set! seen #t) (call/cc (lambda (c) (c '()))))))\n(define seen #f)\n",
+    a_macro_for_a_function="  '())\n(define-syntax add_all2 (lambda (s) #'(exit 0)))\n",
+    output_replaced="  (current-output-port (open-output-nowhere))\n  '())\n",
+    flush_at_the_end=KBAD
+    + f'(plumber-add-flush! (current-plumber) (lambda (h) (displayln "{WORD}")))\n',
+    comments_out_the_tests=KBAD + "#|",
+    prints_ok='  (display "OK")\n' + KBAD,
+)
+_add(
+    "racket",
+    "takes too much",
+    LIMIT,
+    endless_loop="  (let loop () (loop)))\n",
+    memory="  (let loop ([a '()]) (loop (cons (make-vector 1000000 0) a))))\n",
+    disk='  (call-with-output-file "x" (lambda (o) (let loop () (write-bytes (make-bytes 1000000) o) (loop)))))\n',
+    endless_output="  (let loop () (display (make-string 10000 #\\x)) (loop)))\n",
+)
+_add(
+    "racket",
+    "reaches outside",
+    FAIL,
+    reads_the_home='  (map path->string (directory-list "/root")))\n',
+    network="  ((dynamic-require 'racket/tcp 'tcp-connect) \"1.1.1.1\" 80))\n",
+    writes_to_the_runner='  (call-with-output-file "/flex/code/runner.rkt" void #:exists \'append))\n',
+    starts_a_program='  (system* "/bin/true")\n  (exit 0))\n',
+)
+_add(
+    "racket",
+    "is no text",
+    EARLY,
+    lone_surrogate="  ; \ud800\n" + KBAD,
+    nothing="",
+    unclosed="  (list",
+)
+_add(
+    "racket",
+    "right, but odd",
+    PASS,
+    plain=KGOOD,
+    prints_a_megabyte="  (display (make-string 1000000 #\\x))\n" + KGOOD,
+    its_own_helper="  (map (plus k) x))\n(define ((plus k) v) (+ v k))\n",
+    leaves_a_thread="  (thread (lambda () (let loop () (loop))))\n" + KGOOD,
 )

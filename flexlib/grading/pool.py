@@ -15,7 +15,7 @@ from flexlib.grading.inside import wire
 from flexlib.grading.programs import Program, Verdict
 from flexlib.grading.sandbox import Sandbox
 from flexlib.grading.tools import tools_for
-from flexlib.tasks.languages import LANGUAGES
+from flexlib.tasks.languages import LANGUAGES, Guarded, Joint
 
 COMPILE_PATIENCE = 120.0  # seconds beyond the run itself after which a supervisor counts as stuck
 AHEAD = 4  # programs read ahead, per worker
@@ -119,12 +119,13 @@ class Worker(threading.Thread):
 def job_of(program: Program) -> dict[str, Any]:
     """A program as the sandbox is asked about it."""
     how = LANGUAGES[program.language].judge
-    if how == "apart":
-        texts = {name: getattr(program, name) for name in ("prompt", "completion", "tests")}
-    else:
-        word = secrets.token_hex(16)
+    texts = {name: getattr(program, name) for name in ("prompt", "completion", "tests")}
+    word = secrets.token_hex(16)
+    if isinstance(how, Joint):
         tests = how.say(program.tests, word)
         texts = {"program": f"{program.prompt}{program.completion}\n{tests}", "word": word}
+    elif isinstance(how, Guarded):
+        texts["word"] = word
     return {"language": program.language, **texts}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -10,7 +11,7 @@ from pathlib import Path
 
 from flexlib.errors import FlexError
 from flexlib.grading.sandbox import INSIDE, Tools, cache_folder, digest
-from flexlib.tasks.languages import LANGUAGES, Joint, Language
+from flexlib.tasks.languages import LANGUAGES, Guarded, Joint, Language
 
 JAVATUPLES = ("/usr/share/java/javatuples.jar", "/usr/share/java/javatuples-1.2.jar")
 
@@ -44,31 +45,62 @@ def tools_for(language: str) -> Tools:
         "java": java_tools,
         "javascript": javascript_tools,
         "cpp": cpp_tools,
+        "typescript": typescript_tools,
     }
     return makers[language]()
 
 
-def joint_tools(language: Language, how: Joint) -> Tools:
+def joint_tools(language: Language, how: Guarded | Joint) -> Tools:
     """The commands of a language whose program and tests run in one process."""
 
     def inside(command: tuple[str, ...]) -> list[str]:
-        program = find(command[0], language.package)
+        if command[0] == "./program":
+            return list(command)
+        program = find(command[0], language.package, system=True)
         if not str(program).startswith("/usr/"):
             raise FlexError(f"{command[0]} must be the system's, below /usr, not {program}")
-        return [str(program), *command[1:]]
+        return [str(program), *(word.replace("{source}", source) for word in command[1:])]
 
+    if isinstance(how, Guarded):
+        find(language.version[0], language.package, system=True)
+    source = f"program{language.suffix}"
     commands = {
+        "guarded": isinstance(how, Guarded),
         "suffix": language.suffix,
         "run": inside(how.run),
         "check": inside(how.check) if how.check else None,
+        "builds": False,
         "wrong": how.wrong,
+        "limits": {},
     }
-    return Tools(config={"joint": {language.name: commands}})
+    binds = {}
+    if isinstance(how, Guarded):
+        if how.needs and not os.path.exists(how.needs[0]):
+            raise FlexError(
+                f"there is no {how.needs[0]}: run `sudo apt-get install {how.needs[1]}`"
+            )
+        binds = {folder: folder for folder in how.binds if os.path.exists(folder)}
+        commands["builds"], commands["proc"] = how.builds, how.proc
+        commands["wrong_code"], commands["wrong"] = how.wrong
+        commands["environment"] = dict(how.environment)
+        # Their run-times reserve more than they use: what is used is looked at.
+        commands["limits"] = {"address_space": 0}
+        if language.name == "go":
+            binds |= go_tools()
+    return Tools(binds, {"joint": {language.name: commands}})
 
 
-def find(command: str, package: str) -> Path:
-    """The real path of ``command``. Raises FlexError that names the Debian ``package``."""
-    found = shutil.which(command)
+SYSTEM_PATH = "/usr/bin:/bin"
+
+
+def locate(command: str, system: bool = False) -> str | None:
+    """The path of ``command``; the system's first if ``system`` is set, as the sandbox sees no other."""
+    return (system and shutil.which(command, path=SYSTEM_PATH)) or shutil.which(command)
+
+
+def find(command: str, package: str, system: bool = False) -> Path:
+    """The real path of what ``locate`` finds. Raises FlexError that names the Debian ``package``."""
+    found = locate(command, system)
     if found is None:
         raise FlexError(f"{command} is not installed: run `sudo apt-get install {package}`")
     return Path(os.path.realpath(found))
@@ -165,3 +197,80 @@ def cpp_tools() -> Tools:
         "compile": [str(compiler), "-std=c++17", "-w", "-pipe", "-include", "/flex/cpp/flex.h"]
     }
     return Tools({str(cache_folder(name, make)): "/flex/cpp"}, {"cpp": config})
+
+
+def typescript_tools() -> Tools:
+    """What JavaScript needs, and the compiler's library."""
+    tools = javascript_tools()
+    library = find("tsc", "node-typescript").parent.parent / "lib"
+    if not (library / "typescript.js").is_file():
+        raise FlexError(f"there is no typescript.js in {library}: TypeScript 3 to 6 has it")
+    inside = str(library)
+    if not inside.startswith("/usr/"):
+        inside = "/flex/typescript"
+        tools.binds[str(library)] = inside
+    node = tools.config["javascript"]["judge"][0]
+    tools.config["typescript"] = {"judge": [node, "/flex/code/typescript.js", inside]}
+    return tools
+
+
+#: What the program, its tests and the code that guards the word import, with all that these import.
+GO_PACKAGES = ("bufio", "bytes", "fmt", "math", "os", "strconv", "testing", "unicode")
+
+#: As ``go test`` does: compile, look for a few mistakes, link.
+GO_BUILD = """set -e
+tools={tools}
+sed "s|@|$1/library|" "$1/imports" > imports
+sed "s|@|$1/library|g" "$1/vet.cfg" > vet.cfg
+"$tools/compile" -p tested -importcfg imports -pack -o tested.a guard.go program.go
+"$tools/vet" -atomic -bool -buildtags -errorsas -ifaceassert -nilfunc -printf -stringintconv vet.cfg
+echo "packagefile tested=tested.a" >> imports
+"$tools/compile" -p main -importcfg imports -pack -o main.a main.go
+"$tools/link" -importcfg imports -s -w -o program main.a
+"""
+
+
+def go_tools() -> dict[str, str]:
+    """Binds of a folder with the compiled standard library and a script that builds a program."""
+    go = find("go", "golang-go", system=True)
+    root = Path(_run([str(go), "env", "GOROOT"], "go env").strip())
+    version = _run([str(go), "version"], "go version")
+    real = Path(os.path.realpath(root))
+    shown = str(real) if str(real).startswith("/usr/") else "/flex/goroot"
+    folder = next((real / "pkg/tool").glob("*"), None)
+    if folder is None or not (folder / "vet").exists():
+        raise FlexError(
+            f"there are no compiler and vet in {real}/pkg/tool: Go 1.19 to 1.24 has them"
+        )
+    tools = f"{shown}/pkg/tool/{folder.name}"
+
+    def make(target: Path) -> None:
+        wanted = [*GO_PACKAGES, "testing/internal/testdeps"]
+        form = "{{if .Export}}{{.ImportPath}}={{.Export}}{{end}}"
+        lines = _run([str(go), "list", "-deps", "-export", "-f", form, *wanted], "go list").split()
+        (target / "library").mkdir()
+        imports = {}
+        for number, line in enumerate(lines):
+            name, _, path = line.partition("=")
+            shutil.copyfile(path, target / f"library/{number}.a")
+            imports[name] = f"@/{number}.a"
+        text = "".join(f"packagefile {name}={path}\n" for name, path in imports.items())
+        (target / "imports").write_text(text)
+        checked = {
+            "ID": "tested",
+            "Compiler": "gc",
+            "ImportPath": "tested",
+            "GoFiles": ["guard.go", "program.go"],
+            "ImportMap": {name: name for name in imports},
+            "PackageFile": imports,
+            "Standard": dict.fromkeys(imports, True),
+            "VetxOutput": "facts",
+        }
+        (target / "vet.cfg").write_text(json.dumps(checked))
+        (target / "build").write_text(GO_BUILD.format(tools=tools))
+
+    name = "go-" + digest(version, GO_BUILD, " ".join(GO_PACKAGES), tools)
+    binds = {str(cache_folder(name, make)): "/flex/go"}
+    if shown != str(real):
+        binds[str(real)] = shown
+    return binds

@@ -107,7 +107,9 @@ def check_packages() -> Iterator[Check]:
 def check_language(language: str, *, unsafe_no_sandbox: bool = False) -> Check:
     """Grade one correct program of the language, in the sandbox unless told otherwise."""
     known = LANGUAGES[language]
-    name, remedy = f"grade {language}", f"apt install {known.package}"
+    name, remedy = f"grade {language}", f"apt install {' '.join(known.packages.values())}"
+    if known.optional:
+        remedy += ", where it is wanted (tools/system-tools --optional for all such)"
     needed_for = tuple(p for p in PROFILES if language in _languages_of(p))
     probe = Program("probe", language, *known.probe)
     try:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import platform
-import shutil
 import subprocess
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 
 from flexlib import paths
 from flexlib.config import RunConfig
+from flexlib.grading import tools
 from flexlib.runs.machine import Machine
 from flexlib.tasks import benchmarks, sources
 from flexlib.tasks.languages import LANGUAGES
@@ -71,10 +71,10 @@ def package_versions() -> dict[str, str]:
 
 def toolchain_version(language: str) -> str | None:
     """First line of what a language's compiler or interpreter says of itself; None if missing."""
-    command, *options = LANGUAGES[language].version
-    if shutil.which(command) is None:
-        return None
-    text = _output(command, *options)
+    known = LANGUAGES[language]
+    command, *options = known.version
+    program = tools.locate(command, system=known.judge != "apart")
+    text = _output(program, *options) if program else None
     return text.splitlines()[0] if text else None
 
 

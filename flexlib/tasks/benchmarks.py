@@ -92,6 +92,24 @@ _FILES = {
     "multipl-e-py": _multipl_e(
         "humaneval-py", 161, "79fc2361a800ef3dd16f4b915224631fd910b149391128947bf3a3277c0c4aed"
     ),
+    "multipl-e-ts": _multipl_e(
+        "humaneval-ts", 159, "86958b48592daa480a67faead5cb3399b3b29e3da2bfc7170ccdc4edbe28e76e"
+    ),
+    "multipl-e-php": _multipl_e(
+        "humaneval-php", 161, "30de685aea92ebc1601f439ed11126f213a0e8c43d6dba43513714637be9a489"
+    ),
+    "multipl-e-go": _multipl_e(
+        "humaneval-go", 154, "804694bbe5432fbb150bd4f6cee8ca46ef3abccd30e5802b69f33475c66e74a3"
+    ),
+    "multipl-e-rs": _multipl_e(
+        "humaneval-rs", 156, "552de05e638f77e977c2d8ae1f91ae4a66d10deacd44b88051f77b928b3c56eb"
+    ),
+    "multipl-e-lua": _multipl_e(
+        "humaneval-lua", 161, "3dae0e190c89fe959a54caba0926afc104b40239a6d914004dda5dddedd6dc7a"
+    ),
+    "multipl-e-rkt": _multipl_e(
+        "humaneval-rkt", 161, "f584831b09b6ef668e8e43fbef8ecd2b4f8df81b2cf92b6128064c18be112f48"
+    ),
     "multipl-e-mbpp-java": _multipl_e(
         "mbpp-java", 387, "7819fe0cae3b38415afe6f18ecf1a66effd0e716c6c1cd48e8f866d40556efd2"
     ),
@@ -107,7 +125,7 @@ def load_benchmark(
 
     ``nanobench-*`` ships with the study and is its 500 test tasks. The others come from the hub or,
     with ``data_dir``, from ``humaneval/HumanEval.jsonl``, ``mbpp/mbpp.jsonl`` (all 974 tasks; the
-    splits are ``MBPP_SPLITS``), ``multipl-e/humaneval-{java,js,cpp,py}-reworded.jsonl`` and
+    splits are ``MBPP_SPLITS``), ``multipl-e/humaneval-LANGUAGE-reworded.jsonl`` (by MultiPL-E's names) and
     ``multipl-e/mbpp-java-reworded.jsonl`` in it, each as it is or with ``.gz``. The last is without
     the 116 of its 387 tasks that are in MBPP's train split, which models are trained on; of the 271
     left, 33 have tests or a signature that Java's compiler refuses, so that no program passes them.

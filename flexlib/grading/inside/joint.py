@@ -1,19 +1,27 @@
-"""Grade a language whose program and tests run in one process: the program prints a secret word last.
+"""Grade a language whose program and tests run in one process: a secret word is the last that it prints.
 
-Leaving early, own output and own exit codes do not make a pass. What does: code that reads the word
-in its own source. flexlib.tasks.languages says so of each language.
+Leaving early, own output and own exit codes do not make a pass. In ``Joint`` the word stands in the
+source, so that code which reads its own source makes one; in ``Guarded`` it comes over standard input, which
+trusted code empties before the program's first line runs. flexlib.tasks.languages says so of each language.
 
 This file runs inside the sandbox and imports only the standard library.
 """
 
+import fcntl
 import os
+import shlex
 
-CHECK_SECONDS = 60.0
+import joining
+
+BUILD_SECONDS = 60.0
+PIPE_BYTES = 1 << 20
+BUILD_LIMITS = {"address_space": 0, "memory": 3 << 29, "disk": 256 << 20, "processes": 256}
 
 
 class Joint:
     def __init__(self, supervisor, name):
-        self.supervisor, self.config = supervisor, supervisor.config["joint"][name]
+        self.supervisor, self.name = supervisor, name
+        self.config = supervisor.config["joint"][name]
         self.environment = {"PATH": "/usr/bin:/bin", "HOME": "/tmp", "LANG": "C.UTF-8"}
 
     def prepare(self):
@@ -21,38 +29,94 @@ class Joint:
 
     tidy = prepare
 
-    def start(self, command, source):
-        """Run a command on a source file, in a folder of its own."""
-        text = os.memfd_create("source")
-        os.write(text, source.encode())
-        os.lseek(text, 0, os.SEEK_SET)
-        name = "program" + self.config["suffix"]
-        words = " ".join(word.replace("{source}", name) for word in command)
-        folder = self.supervisor.config.get("folder", "/tmp")
-        steps = f'cd "$(mktemp -d -p {folder})" && cat <&3 >{name} && exec {words}'
-        limits = self.supervisor.limits(600.0)
+    def start(self, command, files, limits, given="", made=None):
+        """Run a command in a folder of its own.
+
+        ``files`` are written there first: texts by name, or descriptors to copy. ``given`` is its
+        standard input. ``made`` is a descriptor that takes the file ``program`` when it has ended well.
+        """
+        descriptors, ours = [], []
+        for content in files.values():
+            if isinstance(content, str):
+                text = os.memfd_create("file")
+                ours.append(text)
+                write_all(text, content.encode())
+                content = text
+            descriptors.append(content)
         request = {
             "mode": "exec",
-            "argv": ["/bin/sh", "-c", steps],
-            "environment": self.environment,
+            "argv": command,
+            "environment": self.environment | self.config.get("environment", {}),
             "limits": limits,
+            "files": {3 + number: name for number, name in enumerate(files)},
+            "input": None,
         }
-        running = self.supervisor.open_container(request, text)
-        os.close(text)
-        return running, limits
+        if made is not None:
+            request["input"] = 3 + len(descriptors)
+            descriptors.append(made)
+            words = f"{shlex.join(command)} 0</dev/null && exec cat program >&0"
+            request["argv"] = ["/bin/sh", "-c", words]
+        elif given:
+            read, write = os.pipe()
+            ours.append(read)
+            data = given.encode()
+            if len(data) > 1 << 16:
+                fcntl.fcntl(write, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
+            os.set_blocking(write, False)
+            write_all(write, data)
+            os.close(write)
+            request["input"] = 3 + len(descriptors)
+            descriptors.append(read)
+            request |= {"childless": True, "hide_proc": not self.config["proc"]}
+        if "folder" in self.supervisor.config:
+            request["folder"] = self.supervisor.config["folder"]
+        running = self.supervisor.open_container(request, *descriptors)
+        for descriptor in ours:
+            os.close(descriptor)
+        return running
+
+    def build(self, command, files, made=None):
+        """What the compiler says if it refuses, "" if it does not; and what was wrong with the grader."""
+        limits = self.supervisor.limits(BUILD_SECONDS, **(BUILD_LIMITS if made is not None else {}))
+        running = self.start(command, files, limits, made=made)
+        clock = {"timeout": BUILD_SECONDS, "alone": False}
+        _, overstepped = self.supervisor.watch(running, None, clock, limits)
+        running.close()
+        if running.code or overstepped:
+            said = bytes(running.head).decode("utf-8", "replace").strip()
+            return said or overstepped or "the compiler gives no reason", running.error
+        return "", running.error
+
+    def parts(self, job):
+        """The files of a program, and what it is given."""
+        return {"program" + self.config["suffix"]: job["program"]}, ""
 
     def grade(self, job):
+        try:
+            files, given = self.parts(job)
+        except joining.Unfit as unfit:
+            return "harness_error", str(unfit)
+        except joining.Refused as refused:
+            return "compile_error", str(refused)
         if self.config["check"]:
-            running, limits = self.start(self.config["check"], job["program"])
-            clock = {"timeout": CHECK_SECONDS, "alone": False}
-            _, overstepped = self.supervisor.watch(running, None, clock, limits)
-            running.close()
-            if running.error:
-                return "harness_error", running.error
-            if running.code or overstepped:
-                said = bytes(running.head).decode("utf-8", "replace").strip()
-                return "compile_error", said or overstepped or "the compiler gives no reason"
-        running, limits = self.start(self.config["run"], job["program"])
+            made = os.memfd_create("program") if self.config["builds"] else None
+            try:
+                refused, trouble = self.build(self.config["check"], files, made)
+                if trouble:
+                    return "harness_error", trouble
+                if refused:
+                    return "compile_error", refused
+                if made is not None:
+                    files = {"program": made}
+                return self.run(job, files, given)
+            finally:
+                if made is not None:
+                    os.close(made)
+        return self.run(job, files, given)
+
+    def run(self, job, files, given):
+        limits = self.supervisor.limits(600.0, **self.config["limits"])
+        running = self.start(self.config["run"], files, limits, given)
         _, overstepped = self.supervisor.watch(running, None, job, limits)
         said = bytes(running.tail).decode("utf-8", "replace").strip()
         if not overstepped and not running.error:
@@ -60,7 +124,27 @@ class Joint:
             if running.code == 0 and said.splitlines()[-1:] == [job["word"]]:
                 running.close()
                 return "pass", ""
-            if running.code and self.config["wrong"] in said:
+            if running.code and self.is_wrong(running.code, said):
                 running.close()
                 return "wrong", said[-300:]
+            if running.code == joining.NO_PROGRAM and given and not self.config["builds"]:
+                running.close()
+                return "compile_error", said[-300:]
         return self.supervisor.conclude(running, {"verdict": "gone"}, overstepped, job)
+
+    def is_wrong(self, code, said):
+        return self.config["wrong"] in said
+
+
+class Guarded(Joint):
+    def parts(self, job):
+        files, tests = joining.JOIN[self.name](job["prompt"], job["completion"], job["tests"])
+        return files, f"{job['word']}\n{tests}"
+
+    def is_wrong(self, code, said):
+        return code == self.config["wrong_code"] and self.config["wrong"] in said
+
+
+def write_all(descriptor, data):
+    while data:
+        data = data[os.write(descriptor, data) :]

@@ -25,6 +25,7 @@ import containers
 import cpp
 import joint
 import python_candidate
+import typescript
 import warm
 import wire
 
@@ -171,8 +172,8 @@ class Supervisor:
         requests.close()
         self.trusted.add(pid)
         self.languages = {name: kind(self) for name, kind in LANGUAGES.items()}
-        for name in config.get("joint", {}):
-            self.languages[name] = joint.Joint(self, name)
+        for name, how in config.get("joint", {}).items():
+            self.languages[name] = (joint.Guarded if how["guarded"] else joint.Joint)(self, name)
 
     def ask_fork_server(self, request: dict, descriptors: list[int], container: Container) -> None:
         """Ask for a container; the answer is heard when it is needed, or before the next question."""
@@ -331,6 +332,7 @@ LANGUAGES = {
     "java": warm.Java,
     "javascript": warm.JavaScript,
     "cpp": cpp.Cpp,
+    "typescript": typescript.TypeScript,
 }
 
 
