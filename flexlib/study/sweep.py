@@ -82,11 +82,11 @@ def cells(folder: Path = tuning.FOLDER) -> pd.DataFrame:
 
     registered = plan()
     profile, plain = registered["profile"], registered["plain"]
-    own = configs.load(profile, plain, 1).method()[0].learning_rate
+    rates: tuple[float, ...]
     try:
         rates = learning_rates(folder)
     except FlexError:
-        rates = (own,)
+        rates = (configs.load(profile, plain, 1).method()[0].learning_rate,)
     rows = []
     for rate in rates:
         for arm, strength in [
