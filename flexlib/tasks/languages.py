@@ -15,7 +15,7 @@ from typing import Literal
 APART = "the tests run in another process than the program: nothing that it does makes a pass"
 GUARDED = (
     "tests and program share a process, but no names and no file: a program that searches its own "
-    "process's memory could fake a pass"
+    "process's memory can fake a pass"
 )
 JOINT = "tests and program share a process: a program that reads its own source can fake a pass"
 

@@ -278,3 +278,22 @@ def test_the_names_of_the_guard_differ_each_time(language):
     right, _, _ = plain_cases(language)
     texts = [joining.JOIN[language](right.prompt, right.completion, right.tests) for _ in range(2)]
     assert texts[0] != texts[1]
+
+
+def test_what_trust_in_them_means():
+    """The records say it: a program that finds the word in its memory passes. Racket shows it most easily."""
+    needs("racket")
+    thief = r"""
+  (define memory (open-input-file "/proc/self/mem"))
+  (for ([line (file->lines "/proc/self/maps")] #:when (regexp-match? #rx" rw-p " line))
+    (define ends (map (lambda (s) (string->number s 16))
+                      (rest (regexp-match #rx"^([0-9a-f]+)-([0-9a-f]+)" line))))
+    (with-handlers ([exn:fail? void])
+      (file-position memory (first ends))
+      (define found (regexp-match #px#"([0-9a-f]{32})\n\\(require"
+                                  (read-bytes (- (second ends) (first ends)) memory)))
+      (when found (printf "\n~a\n" (second found)) (exit 0))))
+  '())
+"""
+    assert judge("racket", thief).passed
+    assert "memory can fake" in SIX["racket"].trust
