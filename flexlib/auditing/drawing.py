@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
-_WIDTH, _ROW = 640, 34
+_WIDTH, _ROW = 400, 46  # narrow, so that its text is legible on a telephone
 _FONT = 'font-size="13" fill="currentColor"'
 
 
@@ -17,11 +17,11 @@ def intervals(rows: Sequence[tuple[str, float, float, float]], margin: float) ->
         margin: the half-width of the band about 0, in 0..1.
     """
     reach = 1.08 * max([margin, *(abs(v) for _, *values in rows for v in values)])
-    left, top = 230, 12
+    side, top = 20, 4
     bottom = top + _ROW * len(rows)
 
     def x(value: float) -> float:
-        return round(left + (value / reach + 1) / 2 * (_WIDTH - left - 16), 1)
+        return round(side + (value / reach + 1) / 2 * (_WIDTH - 2 * side), 1)
 
     told = "; ".join(
         f"{name} {100 * d:+.1f}, from {100 * low:+.1f} to {100 * high:+.1f}"
@@ -35,9 +35,9 @@ def intervals(rows: Sequence[tuple[str, float, float, float]], margin: float) ->
         f'<line x1="{x(0)}" x2="{x(0)}" y1="{top}" y2="{bottom}" stroke="currentColor" opacity="0.6"/>',
     ]
     for i, (name, difference, low, high) in enumerate(rows):
-        y = top + _ROW * (i + 0.5)
+        y = top + _ROW * i + 32
         parts.append(
-            f'<text x="{left - 12}" y="{y + 4}" text-anchor="end" {_FONT}>{escape(name)}</text>'
+            f'<text x="0" y="{y - 15}" {_FONT}>{escape(name)}</text>'
             f'<line x1="{x(low)}" x2="{x(high)}" y1="{y}" y2="{y}" stroke="currentColor" '
             f'stroke-width="2"/><circle cx="{x(difference)}" cy="{y}" r="5" fill="currentColor"/>'
         )
@@ -56,7 +56,7 @@ def spectrum(points: Sequence[tuple[float, float, float, float]], axes: tuple[st
         points: x, value, mean and standard deviation of the null, by ascending x.
         axes: what they are called.
     """
-    width, height, left, top = 320, 190, 44, 10
+    width, height, left, top = _WIDTH, 220, 44, 10
     highest = 1.08 * max(max(v, null + 2 * sd) for _, v, null, sd in points)
     first, last = points[0][0], points[-1][0]
 

@@ -16,7 +16,7 @@ from typing import Any
 import pandas as pd
 
 from flexlib import disk
-from flexlib.auditing import drawing
+from flexlib.auditing import drawing, subject
 from flexlib.auditing.tables import Audit
 from flexlib.errors import FlexError
 from flexlib.tasks.languages import LANGUAGES
@@ -79,7 +79,7 @@ def said(row: dict[str, Any]) -> str:
 def to_html(audit: Audit) -> str:
     """The report as one HTML document."""
     facts = audit.facts
-    title = f"Audit of {Path(str(facts['adapter'])).name or facts['adapter']}"
+    title = f"Audit of {subject.short_name(facts['adapter'])}"
     parts = [
         f"<h1>{escape(title)}</h1>",
         _lead(audit),
@@ -122,7 +122,7 @@ def _languages(audit: Audit) -> str:
     )
     cells = [
         [
-            _name(row),
+            _row_name(row),
             f"{row['problems']:,}" + (f" × {row['samples']}" if row["samples"] > 1 else ""),
             _percent(row["base"]),
             _percent(row["adapter"]),
@@ -157,7 +157,7 @@ def _languages(audit: Audit) -> str:
 def _failures(audit: Audit) -> str:
     cells = [
         [
-            _name(row),
+            _row_name(row),
             *(
                 _percent(row[f"{arm}_{what}"])
                 for what in ("not_compiling", "another_language")
@@ -181,7 +181,7 @@ def _form(audit: Audit) -> str:
     ways = ("as_written", "as_graded", "alone")
     cells = [
         [
-            _name(row),
+            _row_name(row),
             *(_signed(row[f"adapter_{way}"] - row[f"base_{way}"]) for way in ways),
             _signed(row["change_of_program"]),
             _signed(row["change_of_form"]),
@@ -220,7 +220,7 @@ def _programs(audit: Audit) -> str:
 
 def _program(row: dict[str, Any]) -> str:
     sides = "".join(
-        f"<div><h5>{title}: {escape(row[f'{arm}_verdict'].replace('_', ' '))}</h5>"
+        f"<div><h4>{title}: {escape(row[f'{arm}_verdict'].replace('_', ' '))}</h4>"
         + (f"<p>{escape(row[f'{arm}_detail'])}</p>" if row[f"{arm}_detail"] else "")
         + f"{_code(row[f'{arm}_program'], f'program of the {arm}')}</div>"
         for arm, title in (("base", "Base"), ("adapter", "Adapter"))
@@ -292,7 +292,7 @@ def _merged(audit: Audit) -> str:
     logits = audit.facts["logits"]
     cells = [
         [
-            _name(row),
+            _row_name(row),
             _percent(row["base"]),
             _percent(row["adapter"]),
             f"{row['fixed']} and {row['broken']}",
@@ -359,19 +359,24 @@ class _Html(str):
     __slots__ = ()
 
 
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]], caption: str) -> str:
-    def cell(text: str, first: bool) -> str:
-        shown = text if isinstance(text, _Html) else escape(text)
-        return f'<th scope="row">{shown}</th>' if first else f"<td>{shown}</td>"
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]], note: str) -> str:
+    def cell(text: str, tag: str) -> str:
+        if isinstance(text, _Html):  # words, where the others are numbers
+            return f'<{tag} class="said">{text}</{tag.split(maxsplit=1)[0]}>'
+        return f"<{tag}>{escape(text)}</{tag.split(maxsplit=1)[0]}>"
 
     titles = "".join(f'<th scope="col">{escape(t)}</th>' for t in head)
     body = "".join(
-        "<tr>" + "".join(cell(text, not i) for i, text in enumerate(row)) + "</tr>" for row in rows
+        "<tr>"
+        + "".join(cell(text, "td" if i else 'th scope="row"') for i, text in enumerate(row))
+        + "</tr>"
+        for row in rows
     )
+    label = escape(f"Table: {head[0]}, {head[1]} to {head[-1]}")
     return (
-        f'<div class="wide" role="region" tabindex="0" aria-label="Table: {escape(head[0])}, '
-        f'{escape(head[-1])}"><table><caption>{escape(caption)}</caption><thead><tr>{titles}</tr>'
-        f"</thead><tbody>{body}</tbody></table></div>"
+        f'<div class="wide" role="region" tabindex="0" aria-label="{label}"><table>'
+        f"<thead><tr>{titles}</tr></thead><tbody>{body}</tbody></table></div>"
+        f'<p class="note">{escape(note)}</p>'
     )
 
 
@@ -390,6 +395,11 @@ def _badge(row: dict[str, Any]) -> str:
 
 def _name(row: dict[str, Any]) -> str:
     return f"{LANGUAGES[row['language']].title} ({row['benchmark']})"
+
+
+def _row_name(row: dict[str, Any]) -> str:
+    title = LANGUAGES[row["language"]].title
+    return _Html(f"{escape(title)}<br><small>{escape(row['benchmark'])}</small>")
 
 
 def _percent(share: float) -> str:
@@ -455,15 +465,15 @@ body { margin: 0; background: var(--paper); color: var(--ink);
   font: 1rem/1.55 system-ui, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif; }
 main { max-width: 62rem; margin: 0 auto; padding: 1.25rem; overflow-wrap: anywhere; }
 h1 { font-size: 1.7rem; line-height: 1.2; } h2 { margin-top: 2.4rem; font-size: 1.3rem; }
-h3 { font-size: 1.05rem; } h5 { margin: .4rem 0; font-size: .95rem; }
-figure { margin: 1.2rem 0; } figcaption, caption { color: var(--soft); font-size: .9rem; }
-caption { caption-side: bottom; text-align: left; padding-top: .5rem; }
-svg { display: block; width: 100%; height: auto; color: var(--ink); }
+h3 { font-size: 1.05rem; } h4 { margin: .4rem 0; font-size: .95rem; }
+figure { margin: 1.2rem 0; } figcaption, .note { color: var(--soft); font-size: .9rem; }
+svg { display: block; width: 100%; max-width: 34rem; height: auto; color: var(--ink); }
 .wide { overflow-x: auto; } table { border-collapse: collapse; min-width: 100%; }
 th, td { padding: .35rem .6rem; border-bottom: 1px solid var(--line); text-align: right;
   font-variant-numeric: tabular-nums; overflow-wrap: normal; vertical-align: top; }
 thead th { font-weight: 600; font-size: .9rem; } tbody td { white-space: nowrap; }
-th:first-child, td:last-child, thead th:last-child { text-align: left; }
+th:first-child, td.said { text-align: left; } td.said { white-space: normal; min-width: 8rem; }
+small { color: var(--soft); font-weight: 400; white-space: nowrap; }
 .words { padding-left: 1.1rem; } .word { font-weight: 600; color: var(--plain); }
 .gained { color: var(--good); } .lost { color: var(--bad); } .cannot { color: var(--open); }
 details { margin: .4rem 0; border: 1px solid var(--line); border-radius: .3rem; padding: .4rem .7rem; }
