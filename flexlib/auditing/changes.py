@@ -81,7 +81,6 @@ def by_benchmark(table: pd.DataFrame, margin: float, *, alpha: float) -> pd.Data
         found, bounds = effects[name], family.loc[name]
         low, high = float(bounds["low"]), float(bounds["high"])
         level = alpha / 2 / len(groups)
-        discordance = found.se**2 * found.tasks
         said = paired.word(low, high, margin)
         row = {
             "language": group["language"].iloc[0],
@@ -94,7 +93,7 @@ def by_benchmark(table: pd.DataFrame, margin: float, *, alpha: float) -> pd.Data
             "low": low,
             "high": high,
             "confidence": 1 - float(bounds["level_low"] + bounds["level_high"]),
-            "detectable": paired.detectable(discordance, found.tasks, level),
+            "detectable": paired.detectable(found.discordance, found.tasks, level),
             "word": said,
             "larger_than": max(-low, high) if said.startswith("no change") else None,
             "n_that_could": None,
@@ -103,7 +102,7 @@ def by_benchmark(table: pd.DataFrame, margin: float, *, alpha: float) -> pd.Data
             "broken": int((group["change"] == "broken").sum()),
         }
         if said == "cannot tell":
-            needed = paired.tasks_needed(found.estimate, discordance, margin, level)
+            needed = paired.tasks_needed(found.estimate, found.discordance, margin, level)
             row["n_that_could"] = max(found.tasks + 1, needed)
         for arm in ARMS:
             row[f"{arm}_not_compiling"] = float((group[f"{arm}_verdict"] == "compile_error").mean())

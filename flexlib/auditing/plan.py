@@ -13,6 +13,7 @@ from pathlib import Path
 
 from flexlib import disk, formats
 from flexlib.errors import FlexError
+from flexlib.study import paired
 
 PROBE = 16  # problems of each benchmark on which the speed is measured
 
@@ -61,6 +62,17 @@ def fit(
         return Plan(problems, max(1, min(samples, fitting // problems)), seconds)
     # Whole tens: two plans of nearly the same speed are the same.
     return Plan(fitting - fitting % 10 if fitting >= 30 else fitting, 1, seconds)
+
+
+def describe(plan: Plan, minutes: float, benchmarks: int, alpha: float) -> str:
+    """A plan in a sentence, with what it can see."""
+    change = paired.detectable(DISCORDANCE, plan.limit, alpha / 2 / benchmarks)
+    samples = f", {plan.samples} times each" if plan.samples > 1 else ""
+    return (
+        f"{plan.limit} problems of each benchmark{samples} fit {minutes:g} minutes: a change of "
+        f"{100 * change:.0f} points could be seen where the verdicts of one problem in "
+        f"{1 / DISCORDANCE:.0f} differ"
+    )
 
 
 def kept(store: Path, question: object) -> tuple[Path, Plan | None]:

@@ -7,7 +7,9 @@ a model wrote is escaped wherever it stands.
 from __future__ import annotations
 
 import dataclasses
+import errno
 import json
+import tempfile
 from collections.abc import Iterable, Sequence
 from html import escape
 from pathlib import Path
@@ -32,16 +34,32 @@ def write(audit: Audit, folder: Path) -> Path:
         FlexError: the folder exists and is not empty.
     """
     check_folder(folder)
-    with disk.full_disk_is_an_error(folder.parent), disk.folder_atomically(folder) as temporary:
-        (temporary / HTML).write_bytes(to_html(audit).encode("utf-8", "replace"))
-        (temporary / JSON).write_bytes(to_json(audit))
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with (
+        disk.full_disk_is_an_error(folder.parent),
+        tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as aside,
+    ):
+        made = Path(aside) / "report"
+        made.mkdir()
+        (made / HTML).write_bytes(to_html(audit).encode("utf-8", "replace"))
+        (made / JSON).write_bytes(to_json(audit))
+        try:
+            made.rename(folder)
+        except OSError as error:
+            if error.errno in (errno.ENOTEMPTY, errno.EEXIST):  # made meanwhile
+                raise _there_already(folder) from None
+            raise
     return folder / HTML
 
 
 def check_folder(folder: Path) -> None:
     """Raises: FlexError, if a report cannot be written there without losing what is there."""
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise FlexError(f"{folder} is there already; remove it, or name another folder by --out")
+        raise _there_already(folder)
+
+
+def _there_already(folder: Path) -> FlexError:
+    return FlexError(f"{folder} is there already; remove it, or name another folder by --out")
 
 
 def to_json(audit: Audit) -> bytes:
@@ -317,6 +335,7 @@ def _method(audit: Audit) -> str:
         ("Base", f"{facts['base']}, sha256 {facts['base_sha256']}"),
         ("Asked by", (f"profile {facts['profile']}, {facts['precision']}, temperature "
          f"{facts['temperature']:g}, {facts['max_new_tokens']} new tokens at most")),
+        *([("Planned", facts["plan"])] if facts["plan"] else []),
         ("Graded", "in the sandbox" if facts["sandboxed"] else "without a sandbox"),
         ("Runs", "; ".join(f"{arm}: " + ", ".join(
             f"{name} {run['run']} (made {run['made']})" for name, run in of_arm.items())

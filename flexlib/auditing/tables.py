@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ import pandas as pd
 from flexlib import __version__, models
 from flexlib import config as configs
 from flexlib.auditing import changes, form, plan, runs, subject, weights
+from flexlib.auditing.plan import Plan
 from flexlib.auditing.runs import Answers
 from flexlib.auditing.subject import Subject
 from flexlib.config import RunConfig
@@ -55,10 +57,8 @@ class Audit:
     def lost_more_than_margin(self) -> bool | None:
         """Whether a loss of more than ``facts["margin"]`` is established in any language (True), excluded in
         all (False), or neither (None)."""
-        said = self.languages["lost_more_than_margin"]
-        if said.eq(True).any():
-            return True
-        return False if said.eq(False).all() else None
+        said = [None if pd.isna(v) else bool(v) for v in self.languages["lost_more_than_margin"]]
+        return True if True in said else None if None in said else False
 
 
 def audit(
@@ -108,8 +108,16 @@ def audit(
     asked, bases = _Asked(what, able, limit), models.BaseModels()
     # Whether the adapter goes on the base, before anything is asked of either.
     wanted, inputs = preflight.resolve(asked.config(merged=merged), tuned)
+    planned = None
     if minutes is not None:
-        asked = _planned(asked, wanted, inputs, (machine, tuned), bases, minutes, merged, start)
+        made = _plan(asked, wanted, inputs, tuned, bases, minutes, merged, start)
+        sampled = any(b.temperature > 0 for b in wanted.benchmarks)
+        asked = dataclasses.replace(
+            asked, limit=made.limit, samples=made.samples if sampled else None
+        )
+        planned = plan.describe(made, minutes, len(wanted.benchmarks), ALPHA)
+        if machine.progress:
+            print(f"flexlib: {planned}", file=sys.stderr)
 
     of_base = runs.answers(asked.config(), machine, bases)
     of_adapter = runs.answers(asked.config(), tuned, bases)
@@ -122,7 +130,7 @@ def audit(
         for arm, found in both.items()
     }
     facts = _facts(str(adapter), wanted, both, machine)
-    facts |= {"margin": margin, "alpha": ALPHA, "minutes": minutes}
+    facts |= {"margin": margin, "alpha": ALPHA, "plan": planned}
     precision = wanted.benchmarks[0].precision
     modules, spectrum, compared = pd.DataFrame(), pd.DataFrame(), None
     try:
@@ -163,31 +171,31 @@ class _Asked:
         )
 
 
-def _planned(
+def _plan(
     asked: _Asked,
     wanted: RunConfig,
     inputs: preflight.Inputs,
-    machines: tuple[Machine, Machine],
+    tuned: Machine,
     bases: models.BaseModels,
     minutes: float,
     merged: bool,
     start: float,
-) -> _Asked:
+) -> Plan:
     """As many problems as fit the time: the plan of an earlier audit of this kind, or one that is made by
-    asking both models the first few."""
+    asking the adapter the first few. The base is taken to be as slow, whether its run is there or not: so
+    the plan suits the next adapter, too."""
     decoding = configs.to_dict(wanted)["benchmarks"]
     question = [wanted.base_digest, decoding, minutes, merged]
-    path, known = plan.kept(machines[0].store, question)
+    path, known = plan.kept(tuned.store, question)
     if known is None:
         few = dataclasses.replace(asked, limit=plan.PROBE, samples=1)
-        seconds = [_seconds(runs.answers(few.config(), m, bases)) for m in machines]
+        seconds = _seconds(runs.answers(few.config(), tuned, bases))
         most = max(map(len, inputs.problems.values()))
         samples = max(b.samples for b in wanted.benchmarks)
         spent = time.monotonic() - start
-        known = plan.fit(minutes, spent, max(seconds), 3 if merged else 2, most, samples)
+        known = plan.fit(minutes, spent, seconds, 3 if merged else 2, most, samples)
         plan.keep(path, known)
-    sampled = any(b.temperature > 0 for b in wanted.benchmarks)
-    return dataclasses.replace(asked, limit=known.limit, samples=known.samples if sampled else None)
+    return known
 
 
 def _seconds(few: Mapping[str, Answers]) -> float:
@@ -214,7 +222,11 @@ def _facts(adapter: str, wanted: RunConfig, both: changes.Both, machine: Machine
         "precision": some.settings.precision,
         "temperature": some.settings.temperature,
         "max_new_tokens": some.settings.max_new_tokens,
-        "sandboxed": not machine.unsafe_no_sandbox,
+        "sandboxed": all(
+            store.read_provenance(a.run).get("sandboxed", True)
+            for answers in both.values()
+            for a in answers.values()
+        ),
         "runs": {
             arm: {
                 name: {"run": a.run.name, "made": "now" if a.made else "before"}

@@ -158,6 +158,8 @@ def check_stored(skeleton: PreTrainedModel, folder: Path, *, merge: bool = False
     """
     stored = _shapes(folder)
     if replaces_base(folder):
+        if merge:
+            raise FlexError(f"{folder} holds whole weights, not an adapter that could be merged")
         needed = {name: tuple(w.shape) for name, w in skeleton.named_parameters()}
         extra = needed
     else:

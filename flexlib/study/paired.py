@@ -48,6 +48,11 @@ class TwoRuns:
         return (self.won - self.lost) / self.tasks
 
     @property
+    def discordance(self) -> float:
+        """The share of problems on which the runs differ."""
+        return (self.won + self.lost) / self.tasks
+
+    @property
     def se(self) -> float:
         """Standard error, of one differing problem at least."""
         return math.sqrt(max(1, self.won + self.lost)) / self.tasks
@@ -106,6 +111,11 @@ class Rates:
     floor: float = 0.0
 
     @property
+    def discordance(self) -> float:
+        """The variance of a problem's difference: of verdicts, the share that differs."""
+        return self.squares / self.tasks
+
+    @property
     def se(self) -> float:
         return math.sqrt(self.squares + 1) / self.tasks
 
@@ -155,8 +165,7 @@ def detectable(discordance: float, tasks: int, level: float) -> float:
     """The smallest change that a design would have found with a probability of `POWER`.
 
     Args:
-        discordance: the share of problems on which the runs differ, or, with several samples a problem,
-            the variance of a problem's difference.
+        discordance: as of the effects above.
         level: of the one-sided test.
     """
     z = norm.ppf(1 - level) + norm.ppf(POWER)

@@ -15,6 +15,7 @@ import tiny
 import flexlib
 from flexlib import cli, models, paths
 from flexlib.auditing import changes, form, report, runs, subject, tables
+from flexlib.book.chromium import PROGRAM, Chromium
 from flexlib.errors import FlexError
 from flexlib.models import adapters
 from flexlib.runs import doctor, store
@@ -55,6 +56,18 @@ def shuffled(machine) -> tables.Audit:
 
 
 @pytest.fixture(scope="module")
+def identity(machine, tmp_path_factory) -> tables.Audit:
+    """B is 0. Base and adapter are both asked here: nothing but the adapter may differ."""
+    folder = tmp_path_factory.mktemp("identity")
+    adapter = foreign(folder / "identity", paths.NANO_BASE)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(runs.paths, "RUNS", folder / "none")
+        return flexlib.audit(
+            adapter, base_model="data/nano/base", languages=["python"], limit=76, machine=machine
+        )
+
+
+@pytest.fixture(scope="module")
 def tiny_base(tmp_path_factory) -> Path:
     return tiny.make_base(tmp_path_factory.mktemp("base"))
 
@@ -67,31 +80,47 @@ def arguments(machine: Machine, *more: object) -> list[str]:
 # --- known verdicts -----------------------------------------------------------------------------
 
 
-def test_an_identity_is_no_change(machine, tmp_path, monkeypatch):
-    """B is 0. Base and adapter are both asked here: nothing but the adapter may differ."""
-    monkeypatch.setattr(runs.paths, "RUNS", tmp_path / "none")
-    adapter = foreign(tmp_path / "identity", paths.NANO_BASE)
-    found = flexlib.audit(
-        adapter, base_model="data/nano/base", languages=["python"], limit=76, machine=machine
-    )
-    [row] = found.languages.to_dict("records")
+def test_an_identity_is_no_change(identity):
+    [row] = identity.languages.to_dict("records")
     assert row["word"] == "no change larger than x" and row["larger_than"] < 0.05
     assert (row["difference"], row["fixed"], row["broken"]) == (0, 0, 0)
-    assert found.lost_more_than_margin() is False
-    assert (found.modules["norm"] == 0).all() and found.modules["intruders"].isna().all()
-    assert "no change larger than 4.9 points" in "\n".join(report.summary(found))
+    assert identity.lost_more_than_margin() is False
+    assert (identity.modules["norm"] == 0).all() and identity.modules["intruders"].isna().all()
+    assert "no change larger than 4.9 points" in "\n".join(report.summary(identity))
 
 
-def test_an_identity_on_few_problems_cannot_be_told(machine, tmp_path):
+def test_an_identity_on_few_problems_cannot_be_told(machine, identity):
     """By the programs of the audit before, of which these are the first."""
-    adapter = foreign(tmp_path / "identity", paths.NANO_BASE)
     found = tables.audit(
-        adapter, base_model="data/nano/base", languages=["python"], limit=20, machine=machine
+        identity.facts["adapter"],
+        base_model="data/nano/base",
+        languages=["python"],
+        limit=20,
+        machine=machine,
     )
     [row] = found.languages.to_dict("records")
     assert row["word"] == "cannot tell" and 60 < row["n_that_could"] < 90
     assert found.lost_more_than_margin() is None
-    assert {r["made"] for arm in found.facts["runs"].values() for r in arm.values()} == {"before"}
+    assert found.facts["runs"]["adapter"]["nanobench-python"]["made"] == "before"
+
+
+@pytest.mark.skipif(PROGRAM is None, reason="Chromium is not installed")
+def test_the_reports_of_both_say_so_in_a_browser(identity, shuffled, tmp_path):
+    with Chromium() as browser:
+        for name, found, said in (
+            ("identity", identity, ["no change larger than 4.9 points"]),
+            ("shuffled", shuffled, ["lost", "lost"]),
+        ):
+            page = report.write(found, tmp_path / name)
+            seen = browser.visit(page.as_uri())
+            assert (seen.requests, seen.errors, seen.failures) == ([page.as_uri()], [], [])
+            words = browser.evaluate(
+                "[...document.querySelectorAll('.words .word')].map(w => w.innerText)"
+            )
+            assert words == said
+        shown = browser.evaluate("document.querySelectorAll('details').length")
+        counts = shuffled.languages[["fixed", "broken"]].sum().sum()
+        assert shown == counts
 
 
 def test_a_shuffled_adapter_has_lost(shuffled):
