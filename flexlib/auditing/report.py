@@ -90,7 +90,7 @@ def said(row: dict[str, Any]) -> str:
     if row["word"] == "no change larger than x":
         return f"no change larger than {_up(row['larger_than'])} points"
     if row["word"] == "cannot tell":
-        return f"cannot tell ({row['n_that_could']:,} problems could)"
+        return f"cannot tell ({int(row['n_that_could']):,} problems could)"
     return row["word"]
 
 

@@ -18,7 +18,7 @@ AXE = (Path(__file__).parents[1] / "vendor" / "axe.min.js").read_text(encoding="
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
 HOSTILE = (
     "</code></pre><script>document.title = 'owned'</script><img src=x onerror=\"document.title='owned'\">"
-    "<link rel=stylesheet href=https://example.org/x.css>\u2028\ud800"
+    "<link rel=stylesheet href=https://example.org/x.css>\u2028\x00"
 )
 
 
