@@ -24,9 +24,9 @@ def tables(
         update), ``relative_norm`` (over that of the base's weight), ``effective_rank``, ``stable_rank`` and
         the same of random factors of equal rank and norm (``random_effective_rank, random_stable_rank``),
         ``directions, intruders, random_intruders`` (:mod:`flexlib.analysis.intruders`). An update of zero
-        has its norm only. And one row a quantity of `SPECTRA` and x, means over the modules: ``quantity, x,
-        value, null`` (mean of the null), ``null_sd``; the null is the renumbered update for frequencies,
-        random factors for singular values.
+        has its norm only; of DoRA, all is of its low-rank part. And one row a quantity of `SPECTRA` and x,
+        means over the modules: ``quantity, x, value, null`` (mean of the null), ``null_sd``; the null is
+        the renumbered update for frequencies, random factors for singular values.
 
     Raises:
         FlexError: the adapter has no factors A and B whose product is the update.
@@ -37,11 +37,9 @@ def tables(
     numbers = pd.DataFrame(spectra.of_factors(factors))
     numeric = ["x", "value", *(c for c in numbers if c.endswith(("_mean", "_sd")))]
     numbers[numeric] = numbers[numeric].apply(pd.to_numeric)
-    delta = numbers[numbers["part"] == "delta"].reindex(
-        columns=[
-            *numbers.columns.union(["random_mean", "random_sd", "permuted_mean", "permuted_sd"])
-        ]
-    )
+    nulls = [f"{null}_{what}" for null in ("random", "permuted") for what in ("mean", "sd")]
+    # An update of zero has none of them.
+    delta = numbers[numbers["part"] == "delta"].reindex(columns=numbers.columns.union(nulls))
     device = models.pick_device(machine.device)
     changed = [f for f in factors if f.B.any() and f.A.any()]
     with bases.lend(base, precision, device, machine.attention) as model:
