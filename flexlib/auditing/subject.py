@@ -62,7 +62,9 @@ def choose(adapter: str | Path, base_model: str | None, profile: str | None) -> 
     if base in own and own[base] == profile:
         return Subject(folder, about, base, None, profile)
     local = Path(base).expanduser()
-    if local.is_dir() or local.suffix == ".gguf" or local.is_absolute():
+    if (local.is_absolute() or local.suffix == ".gguf") and not local.exists():
+        raise FlexError(f"there is no base model {base} here; name a copy by --base-model")
+    if local.is_dir() or local.suffix == ".gguf":
         return Subject(folder, about, local.resolve().name, local, profile)
     return Subject(folder, about, base, None, profile)
 
