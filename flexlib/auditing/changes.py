@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -63,8 +64,8 @@ def by_benchmark(table: pd.DataFrame, margin: float, *, alpha: float) -> pd.Data
     Returns:
         ``language, benchmark, problems, samples``; ``base, adapter`` (pass@1) and ``difference``, with its
         simultaneous interval ``low, high`` at the level ``confidence``; ``detectable``, the smallest change
-        that this design would have found with a probability of 0.8; ``word`` and, with it, ``larger_than``
-        (x) and ``n_that_could``; ``lost_more_than_margin`` (True, False, or None if it cannot be told);
+        that this design would have found with a probability of 0.8, if any; ``word`` and, with it,
+        ``larger_than`` (x) and ``n_that_could``; ``lost_more_than_margin`` (True, False, or missing);
         ``fixed, broken`` (programs); and of either arm, as in ``base_not_compiling``, the shares
         ``not_compiling`` and ``another_language``. All rates, shares and differences are in 0..1.
 
@@ -82,6 +83,7 @@ def by_benchmark(table: pd.DataFrame, margin: float, *, alpha: float) -> pd.Data
         low, high = float(bounds["low"]), float(bounds["high"])
         level = alpha / 2 / len(groups)
         said = paired.word(low, high, margin)
+        seen = paired.detectable(found.discordance, found.tasks, level)
         row = {
             "language": group["language"].iloc[0],
             "benchmark": name,
@@ -93,7 +95,7 @@ def by_benchmark(table: pd.DataFrame, margin: float, *, alpha: float) -> pd.Data
             "low": low,
             "high": high,
             "confidence": 1 - float(bounds["level_low"] + bounds["level_high"]),
-            "detectable": paired.detectable(found.discordance, found.tasks, level),
+            "detectable": seen if math.isfinite(seen) else None,
             "word": said,
             "larger_than": max(-low, high) if said.startswith("no change") else None,
             "n_that_could": None,
@@ -108,8 +110,8 @@ def by_benchmark(table: pd.DataFrame, margin: float, *, alpha: float) -> pd.Data
             row[f"{arm}_not_compiling"] = float((group[f"{arm}_verdict"] == "compile_error").mean())
             row[f"{arm}_another_language"] = float(group[f"{arm}_another_language"].mean())
         rows.append(row)
-    columns = {"larger_than": float, "n_that_could": "Int64", "lost_more_than_margin": "boolean"}
-    return pd.DataFrame(rows).astype(columns)
+    missing = {"n_that_could": "Int64", "lost_more_than_margin": "boolean"}
+    return pd.DataFrame(rows).astype({"detectable": float, "larger_than": float, **missing})
 
 
 def effect(group: pd.DataFrame) -> paired.TwoRuns | paired.Rates:

@@ -8,6 +8,7 @@ more than the profile's own decoding has. Greedy decoding has one.
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -68,10 +69,12 @@ def describe(plan: Plan, minutes: float, benchmarks: int, alpha: float) -> str:
     """A plan in a sentence, with what it can see."""
     change = paired.detectable(DISCORDANCE, plan.limit, alpha / 2 / benchmarks)
     samples = f", {plan.samples} times each" if plan.samples > 1 else ""
+    fits = f"{plan.limit} problems of each benchmark{samples} fit {minutes:g} minutes"
+    if not math.isfinite(change):
+        return f"{fits}: too few to see any change"
     return (
-        f"{plan.limit} problems of each benchmark{samples} fit {minutes:g} minutes: a change of "
-        f"{100 * change:.0f} points could be seen where the verdicts of one problem in "
-        f"{1 / DISCORDANCE:.0f} differ"
+        f"{fits}: a change of {100 * change:.0f} points could be seen where the verdicts of one problem "
+        f"in {1 / DISCORDANCE:.0f} differ"
     )
 
 

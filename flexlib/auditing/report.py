@@ -146,7 +146,7 @@ def _languages(audit: Audit) -> str:
             _percent(row["adapter"]),
             _signed(row["difference"]),
             f"{_signed(row['low'])} to {_signed(row['high'])}",
-            f"{_up(row['detectable'])}",
+            "nothing" if pd.isna(row["detectable"]) else _up(row["detectable"]),
             _Html(_badge(row)),
         ]
         for row in rows

@@ -207,8 +207,14 @@ def _needed(model: PreTrainedModel, folder: Path) -> tuple[dict[str, tuple[int, 
         with quiet(), torch.device("meta"):
             config = peft.PeftConfig.from_pretrained(str(folder))
             config.inference_mode = True
+            config.base_model_name_or_path = None  # PEFT remarks on another name
             if getattr(config, "init_lora_weights", None) is not None:
                 config.init_lora_weights = True  # others, such as PiSSA, compute with the weights
+            for size in ("token_dim", "num_layers", "num_attention_heads"):
+                if hasattr(config, size):
+                    setattr(
+                        config, size, None
+                    )  # of virtual tokens: this base's, not the stored one's
             adapted = peft.get_peft_model(model, config)
             weights = peft.get_peft_model_state_dict(adapted, save_embedding_layers=False)
     except Exception as error:  # a configuration from elsewhere can fail in any way

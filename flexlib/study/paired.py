@@ -162,14 +162,16 @@ def lost_more(low: float, high: float, margin: float) -> bool | None:
 
 
 def detectable(discordance: float, tasks: int, level: float) -> float:
-    """The smallest change that a design would have found with a probability of `POWER`.
+    """The smallest change that a design would have found with a probability of `POWER`; infinite where it
+    could have found none.
 
     Args:
         discordance: as of the effects above.
         level: of the one-sided test.
     """
     z = norm.ppf(1 - level) + norm.ppf(POWER)
-    return min(1.0, max(z * math.sqrt(discordance / tasks), _fewest(level) / tasks))
+    change = max(z * math.sqrt(discordance / tasks), _fewest(level) / tasks)
+    return change if change <= 1 else math.inf
 
 
 def tasks_needed(estimate: float, discordance: float, margin: float, level: float) -> int:

@@ -47,6 +47,14 @@ def test_a_plan_is_kept(tmp_path):
     assert plan.kept(tmp_path, ["base", 4])[1] is None
 
 
+def test_a_plan_says_what_it_can_see():
+    said = plan.describe(plan.Plan(164, 2, 1.0), 30, benchmarks=2, alpha=0.05)
+    assert said == (
+        "164 problems of each benchmark, 2 times each fit 30 minutes: a change of 11 points could be seen "
+        "where the verdicts of one problem in 5 differ"
+    )
+
+
 def test_an_audit_by_time_asks_the_next_adapter_the_same_problems(tmp_path):
     import peft
     import torch
@@ -67,7 +75,9 @@ def test_an_audit_by_time_asks_the_next_adapter_the_same_problems(tmp_path):
             found = tables.audit(tmp_path / name, **asked)
         problems.append(list(found.programs["task_id"]))
     assert problems[0] == problems[1] and len(problems[0]) == 4
-    assert found.facts["plan"].startswith(
-        "4 problems of each benchmark fit 600 minutes: a change of "
+    assert (
+        found.facts["plan"]
+        == "4 problems of each benchmark fit 600 minutes: too few to see any change"
     )
+    assert found.languages["detectable"].isna().all()
     assert len(list(machine.store.glob(".plan-*.json"))) == 1

@@ -106,6 +106,7 @@ def test_what_a_design_could_have_seen_it_sees():
 def test_of_few_problems_no_small_change_can_be_seen():
     """All seven must differ one way: two to the minus seven is the first below the level."""
     assert paired.detectable(0.0, 40, 0.0125) == 7 / 40
+    assert paired.detectable(0.0, 6, 0.0125) == math.inf
 
 
 def test_problems_that_could_tell_do():
