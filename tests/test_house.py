@@ -20,7 +20,7 @@ PACKAGE = paths.ROOT / "flexlib"
 BELOW = ("errors", "paths", "formats", "disk", "progress")  # modules that every package may use
 ORDER = (
     "config", "nanobench", "tasks", "models", "training", "generation", "grading", "runs", "analysis",
-    "study", "figures", "book", "cli",
+    "study", "auditing", "figures", "book", "cli",
 )  # fmt: skip
 
 

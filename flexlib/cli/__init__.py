@@ -1,7 +1,8 @@
 """The command line: arguments in, one plain function called, lines out. One module a command.
 
-Exit status: 0 done; 1 done, and the answer is no (``doctor``, ``regrade --check``); 2 a FlexError, in
-one line on stderr; 130 interrupted.
+Exit status: 0 done; 1 done, and the answer is no (``doctor``, ``regrade --check``, ``audit
+--fail-if-lost``); 2 a FlexError, in one line on stderr, or that ``audit --fail-if-lost`` cannot tell; 130
+interrupted.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import NoReturn
 from flexlib import __version__
 from flexlib.cli import (
     analyse,
+    audit,
     calibrate,
     doctor,
     grade,
@@ -26,7 +28,7 @@ from flexlib.cli import (
 from flexlib.errors import FlexError
 
 # Each has ``add_parser(commands)``, and imports what is slow to import when its command is called.
-COMMANDS = (run, regrade, analyse, doctor, grade, nanobench, tune, calibrate, sweep)
+COMMANDS = (run, audit, regrade, analyse, doctor, grade, nanobench, tune, calibrate, sweep)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

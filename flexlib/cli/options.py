@@ -37,10 +37,9 @@ def add_machine(parser: argparse.ArgumentParser) -> None:
     """Where and how a run is made."""
     group = parser.add_argument_group("where and how; changes no result")
     add_grading(group)
+    _add_generation(group)
     add = group.add_argument
-    add("--work-dir", type=Path, help="folder of unfinished work")
     add("--base-model", type=Path, metavar="DIR", help="local copy of the base model")
-    add("--device", help="cpu or cuda (default: a GPU where there is one)")
     add(
         "--microbatch", type=positive(int), metavar="N", help="sequences a forward pass in training"
     )
@@ -49,15 +48,30 @@ def add_machine(parser: argparse.ArgumentParser) -> None:
         action=argparse.BooleanOptionalAction,
         help="less memory, a third more time (default: where memory needs it)",
     )
+
+
+def add_audit(parser: argparse.ArgumentParser) -> None:
+    """Where and how what is run as it is, is run: nothing of training."""
+    group = parser.add_argument_group("where and how; changes no result")
+    add_grading(group, store=None)
+    _add_generation(group)
+
+
+def _add_generation(group: argparse._ArgumentGroup) -> None:
+    add = group.add_argument
+    add("--work-dir", type=Path, help="folder of unfinished work")
+    add("--device", help="cpu or cuda (default: a GPU where there is one)")
     add("--compile", action="store_true", default=None, help="torch.compile; pays on a GPU")
     add("--attention", metavar="NAME", help="such as sdpa or flash_attention_2")
     add("--generation-batch", type=positive(int), metavar="N", help="completions decoded together")
 
 
-def add_grading(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
-    """Where the runs are, and how programs are graded."""
+def add_grading(
+    parser: argparse.ArgumentParser | argparse._ArgumentGroup, store: Path | None = paths.RUNS
+) -> None:
+    """Where the runs are (None: the command knows a place of its own), and how programs are graded."""
     add = parser.add_argument
-    add("--store", type=Path, default=paths.RUNS, help="folder of the runs")
+    add("--store", type=Path, default=store, help="folder of the runs")
     add("--data-dir", type=Path, metavar="DIR", help="local copy of training sets and benchmarks")
     add("--workers", type=positive(int), metavar="N", help="programs graded at once")
     add("--unsafe-no-sandbox", action="store_true", help="run generated programs unprotected")

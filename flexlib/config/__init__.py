@@ -6,7 +6,7 @@ file is a new profile, arm or decoding. A new kind of adapter is a row of ``adap
 
 from flexlib.config.adapters import ADAPTERS, Adapter, AdapterKind
 from flexlib.config.identity import adapter_of, arm_of, run_id, to_dict, training_identity
-from flexlib.config.layers import arms, decodings, keys, load, profiles
+from flexlib.config.layers import arms, benchmarks_of, decodings, keys, load, profiles
 from flexlib.config.schema import (
     BEAM_SAMPLING_BATCH,
     Axis,
@@ -39,6 +39,7 @@ __all__ = [
     "adapter_of",
     "arm_of",
     "arms",
+    "benchmarks_of",
     "decodings",
     "keys",
     "load",

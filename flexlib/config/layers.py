@@ -47,6 +47,16 @@ def decodings() -> list[str]:
     return _names("decodings")
 
 
+def benchmarks_of(profile: str) -> dict[str, str]:
+    """The benchmarks that a profile has, and the language of each, whichever it takes by default.
+
+    Raises:
+        FlexError: unknown profile.
+    """
+    tables = _read("profile", profile)["benchmarks"]
+    return {name: table["language"] for name, table in tables.items()}
+
+
 def load(
     profile: str,
     arm: str,

@@ -169,6 +169,9 @@ class RunConfig:
     limit: int | None = None  # first problems of each benchmark only
     variant: str | None = None  # the overrides that made a difference, as text
     base_digest: str | None = None
+    adapter_digest: str | None = (
+        None  # of an adapter that was trained elsewhere and is run as it is
+    )
 
     @property
     def label(self) -> str:

@@ -6,6 +6,7 @@ from flexlib.models.bases import (
     load_model,
     load_tokenizer,
     locate,
+    locate_adapter,
     pick_device,
     skeleton,
 )
@@ -17,6 +18,7 @@ __all__ = [
     "load_model",
     "load_tokenizer",
     "locate",
+    "locate_adapter",
     "pick_device",
     "quiet",
     "skeleton",

@@ -7,6 +7,7 @@ Fully trained weights have the same two files, with ``peft_type`` FULL.
 from __future__ import annotations
 
 import json
+import shutil
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,13 +16,13 @@ from typing import TYPE_CHECKING, Any
 from flexlib import disk, formats
 from flexlib.config import ADAPTERS, Adapter
 from flexlib.errors import FlexError
-from flexlib.models.files import one_line, quiet
+from flexlib.models.files import file_digest, one_line, quiet
 
 if TYPE_CHECKING:
     from torch import Tensor
     from transformers import PreTrainedModel
 
-_CONFIG, _WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
+_CONFIG, _WEIGHTS = FILES = "adapter_config.json", "adapter_model.safetensors"
 
 
 def check(skeleton: PreTrainedModel, settings: Adapter) -> None:
@@ -109,6 +110,128 @@ def replaces_base(folder: Path) -> bool:
     """Whether a stored adapter is a whole set of weights."""
     config = json.loads((folder / _CONFIG).read_text(encoding="utf-8"))
     return config["peft_type"] == "FULL"
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """The configuration of a stored adapter.
+
+    Raises:
+        FlexError: the folder holds no adapter, or not in the format that is read here.
+    """
+    try:
+        config = json.loads((folder / _CONFIG).read_text(encoding="utf-8"))
+        kind = config["peft_type"]
+    except FileNotFoundError:
+        raise FlexError(f"{folder} holds no adapter: it has no {_CONFIG}") from None
+    except (OSError, ValueError, KeyError, TypeError):
+        raise FlexError(f"{folder} holds no adapter: its {_CONFIG} is damaged") from None
+    if not (folder / _WEIGHTS).is_file():
+        older = (folder / "adapter_model.bin").is_file()
+        remedy = "; load it with PEFT and save_pretrained() it again" if older else ""
+        raise FlexError(f"{folder} holds no adapter: it has no {_WEIGHTS}{remedy}")
+    if not isinstance(kind, str):
+        raise FlexError(f"{folder} holds no adapter: its {_CONFIG} is damaged")
+    return config
+
+
+def digest(folder: Path) -> str:
+    """What a stored adapter is: sha256 over its two files; raises as :func:`read_config`."""
+    read_config(folder)
+    return formats.digest_of({name: file_digest(folder / name) for name in FILES})
+
+
+def copy(folder: Path, target: Path) -> None:
+    """Copy the two files of a stored adapter, whole or not at all; one that is there stays."""
+    if not target.exists():
+        with disk.folder_atomically(target) as temporary:
+            for name in FILES:
+                shutil.copyfile(folder / name, temporary / name)
+
+
+def check_stored(skeleton: PreTrainedModel, folder: Path, *, merge: bool = False) -> None:
+    """See that a stored adapter loads on the model, by putting one of its configuration on the model's
+    skeleton and comparing names and shapes of the weights. PEFT itself leaves out what it does not find.
+
+    Raises:
+        FlexError: the configuration is of an unknown kind, or its weights have other names or shapes
+            than the model needs; with ``merge``, it cannot be folded into the weights.
+    """
+    stored = _shapes(folder)
+    if replaces_base(folder):
+        if merge:
+            raise FlexError(f"{folder} holds whole weights, not an adapter that could be merged")
+        needed = {name: tuple(w.shape) for name, w in skeleton.named_parameters()}
+        extra = needed
+    else:
+        needed, adapted = _needed(skeleton, folder)
+        whole = {f"base_model.model.{n}": tuple(w.shape) for n, w in _plain_parameters(adapted)}
+        extra = {name: shape for name, shape in whole.items() if name not in needed}
+        if merge and not hasattr(adapted, "merge_and_unload"):
+            kind = read_config(folder)["peft_type"]
+            raise FlexError(f"an adapter of the kind {kind} cannot be merged; do not ask for it")
+    for name, shape in needed.items():
+        if name not in stored:
+            raise FlexError(f"{folder} does not go on this base: it has no weights {name}")
+        if stored[name] != shape:
+            raise FlexError(
+                f"{folder} does not go on this base: {name} has the shape {_by(stored[name])}, and "
+                f"the base needs {_by(shape)}; name the base that it was trained on by --base-model"
+            )
+    for name, shape in stored.items():
+        # PEFT may store embeddings beside the adapter; they take the place of the base's.
+        if name not in needed and extra.get(name) != shape:
+            raise FlexError(
+                f"{folder} does not go on this base: the base has no place for its weights {name}; "
+                "name the base that it was trained on by --base-model"
+            )
+
+
+def _shapes(folder: Path) -> dict[str, tuple[int, ...]]:
+    """Names and shapes of a stored adapter's weights."""
+    from safetensors import safe_open
+
+    try:
+        with safe_open(folder / _WEIGHTS, framework="pt") as file:
+            return {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+    except Exception as error:  # safetensors has an exception of its own
+        raise FlexError(f"{folder / _WEIGHTS} is damaged: {one_line(error)}") from error
+
+
+def _needed(model: PreTrainedModel, folder: Path) -> tuple[dict[str, tuple[int, ...]], Any]:
+    """Names and shapes of the weights that an adapter of a stored configuration has on a model, and the
+    model with it."""
+    import peft
+    import torch
+
+    try:
+        with quiet(), torch.device("meta"):
+            config = peft.PeftConfig.from_pretrained(str(folder))
+            config.inference_mode = True
+            config.base_model_name_or_path = None  # PEFT remarks on another name
+            if getattr(config, "init_lora_weights", None) is not None:
+                config.init_lora_weights = True  # others, such as PiSSA, compute with the weights
+            for size in ("token_dim", "num_layers", "num_attention_heads"):
+                if hasattr(config, size):
+                    setattr(
+                        config, size, None
+                    )  # of virtual tokens: this base's, not the stored one's
+            adapted = peft.get_peft_model(model, config)
+            weights = peft.get_peft_model_state_dict(adapted, save_embedding_layers=False)
+    except Exception as error:  # a configuration from elsewhere can fail in any way
+        raise FlexError(
+            f"the adapter in {folder} does not load on this base: {one_line(error)}"
+        ) from error
+    return {name: tuple(w.shape) for name, w in weights.items()}, adapted
+
+
+def _plain_parameters(adapted: Any) -> list[tuple[str, Tensor]]:
+    """The base's own parameters in a model with an adapter, by the names that the base has for them."""
+    base = adapted.get_base_model()
+    return [(name.replace(".base_layer.", "."), w) for name, w in base.named_parameters()]
+
+
+def _by(shape: tuple[int, ...]) -> str:
+    return " x ".join(map(str, shape))
 
 
 def load(model: PreTrainedModel, folder: Path, *, merge: bool) -> Any:

@@ -68,6 +68,24 @@ def locate(
     return _from_hub(base_model, revision, before_weights)
 
 
+def locate_adapter(name: str | Path) -> Path:
+    """The folder of a stored adapter: a folder, or a hub id, of which its two files are fetched.
+
+    Raises:
+        FlexError: there is no such folder, it holds no adapter in PEFT's format, or the hub is out of
+            reach.
+    """
+    folder = Path(name).expanduser()
+    if not folder.is_dir():
+        if str(name).count("/") != 1 or str(name).startswith((".", "/", "~")):
+            raise FlexError(
+                f"no adapter folder {name}; name a folder in PEFT's format, or a hub id"
+            )
+        folder = _adapter_from_hub(str(name))
+    adapters.read_config(folder)
+    return folder
+
+
 def digest(folder: Path) -> str:
     """What a model folder is: sha256 over the names and contents of the files that make the model, or, of
     one that was dequantised from a GGUF file, over that file's digest and the precision."""
@@ -228,7 +246,7 @@ def _from_hub(
 ) -> Path:
     from huggingface_hub import snapshot_download
 
-    with _hub_errors(base_model):
+    with _hub_errors("model", base_model):
         download = functools.partial(snapshot_download, base_model, revision=revision)
         before_weights(Path(download(allow_patterns=_HUB_FILES, ignore_patterns=_HUB_WEIGHTS)))
         folder = Path(download(allow_patterns=_HUB_FILES))
@@ -239,29 +257,34 @@ def _from_hub(
 def _file_from_hub(base_model: str, revision: str | None, file: str) -> Path:
     from huggingface_hub import hf_hub_download
 
-    with _hub_errors(base_model):
+    with _hub_errors("model", base_model):
         return Path(hf_hub_download(base_model, file, revision=revision))
 
 
+def _adapter_from_hub(name: str) -> Path:
+    from huggingface_hub import snapshot_download
+
+    with _hub_errors("adapter", name):
+        return Path(snapshot_download(name, allow_patterns=list(adapters.FILES)))
+
+
 @contextlib.contextmanager
-def _hub_errors(base_model: str) -> Iterator[None]:
+def _hub_errors(kind: str, name: str) -> Iterator[None]:
     """Turn what a download can raise into a FlexError that names the way out."""
     from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
 
-    way_out = "or name a local copy by --base-model"
+    way_out = "or name a local copy" + (" by --base-model" if kind == "model" else "")
     try:
         yield
     except FlexError:
         raise
     except GatedRepoError:
         raise FlexError(
-            f"{base_model} is gated: accept its licence on the hub and log in, {way_out}"
+            f"{name} is gated: accept its licence on the hub and log in, {way_out}"
         ) from None
     except RepositoryNotFoundError:
-        raise FlexError(
-            f"the hub has no public model {base_model}; check the id, {way_out}"
-        ) from None
+        raise FlexError(f"the hub has no public {kind} {name}; check the id, {way_out}") from None
     except Exception as error:  # the hub's HTTP client has exceptions of its own
         raise FlexError(
-            f"cannot fetch {base_model} from the hub ({type(error).__name__}): connect, {way_out}"
+            f"cannot fetch {name} from the hub ({type(error).__name__}): connect, {way_out}"
         ) from error

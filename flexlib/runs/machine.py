@@ -20,6 +20,7 @@ class Machine:
     store: Path = paths.RUNS
     work_dir: Path = paths.WORK
     base_model: Path | None = None  # a local copy of the configuration's base model
+    adapter: Path | None = None  # the folder of an adapter that is run as it is, not trained here
     data_dir: Path | None = None  # a local copy of the benchmarks and training sets
     device: str | None = None  # cpu or cuda; None: a GPU where there is one
     microbatch: int | None = None  # sequences a forward pass in training; None: training.trainer's

@@ -20,6 +20,7 @@ from flexlib import config as configs
 from flexlib import disk, formats, models
 from flexlib.config import RunConfig
 from flexlib.errors import Busy
+from flexlib.models import adapters
 from flexlib.runs import preflight, provenance, store
 from flexlib.runs.clock import Clock
 from flexlib.runs.machine import Machine
@@ -99,6 +100,8 @@ def make(job: Job, call_others: Callable[[], None] = lambda: None) -> None:
             call_others()
             with clock.stage("train"):
                 train(job)
+    if job.machine.adapter:
+        adapters.copy(job.machine.adapter, job.result / "adapter")
     with clock.stage("generate"):
         completions = generate(job)
     with clock.stage("grade"):
@@ -189,11 +192,15 @@ def _complete(
     from flexlib.models import memory
 
     machine, (precision, merge) = job.machine, _weights(group[0])
-    adapter = job.result / "adapter" if job.config.training else None
+    foreign = job.config.adapter_digest is not None
+    adapter = job.result / "adapter" if job.config.training or foreign else None
     base, attention = job.inputs.base, machine.attention
     with (
         memory.enough("--generation-batch"),
-        job.bases.lend(base, precision, job.device, attention, adapter, merge=merge) as model,
+        # An adapter from elsewhere may change more than it takes with it, such as embeddings or biases.
+        job.bases.lend(
+            base, precision, job.device, attention, adapter, merge=merge, spoils=foreign
+        ) as model,
     ):
         return {
             settings.name: generate(

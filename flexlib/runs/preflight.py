@@ -43,7 +43,7 @@ def resolve(config: RunConfig, machine: Machine) -> tuple[RunConfig, Inputs]:
 
     Raises:
         FlexError: a model, data set or benchmark is missing or damaged, or the model does not go with
-            the device or with ``adapter.target_modules``.
+            the device, with ``adapter.target_modules`` or with the machine's adapter.
     """
     records, training = {}, config.training
     if training:
@@ -64,6 +64,7 @@ def resolve(config: RunConfig, machine: Machine) -> tuple[RunConfig, Inputs]:
     resolved = dataclasses.replace(
         config,
         base_digest=models.digest(base),
+        adapter_digest=adapters.digest(machine.adapter) if machine.adapter else None,
         training=training,
         benchmarks=tuple(
             dataclasses.replace(b, digest=problems_digest(problems[b.name]))
@@ -186,6 +187,9 @@ def _check_model(config: RunConfig, machine: Machine, folder: Path) -> None:
     shape = memory.shape_of(model)
     if config.adapter:
         adapters.check(model, config.adapter)
+    if machine.adapter:
+        merge = any(b.merge_adapter for b in config.benchmarks)
+        adapters.check_stored(models.skeleton(folder), machine.adapter, merge=merge)
     device = models.pick_device(machine.device)
     memory.check_device(shape, device, asked_for=machine.device is not None)
     in_bf16 = [s.precision == "bf16" for s in (config.training, *config.benchmarks) if s]

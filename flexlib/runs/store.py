@@ -6,7 +6,7 @@
         config.json                        what was run; its hash is <run-id> (flexlib.config.run_id)
         provenance.json                    with what and when; sha256 of every other file here
         training.csv                       loss curve (arms that train)
-        adapter/                           LoRA weights, PEFT format (arms that train)
+        adapter/                           LoRA weights, PEFT format (arms that train; audited adapters)
         <analysis>.csv.gz                  what was computed from the run later (flexlib.analysis)
         completions-<benchmark>.jsonl.gz   one line a program: task_id, sample, completion, tokens, truncated
         verdicts-<benchmark>.csv           one line a program: task_id, sample, verdict, passed, detail
@@ -188,9 +188,9 @@ def read_config(run: Path) -> dict[str, Any]:
     expected = ["config.json"]
     for name in config["benchmarks"]:
         expected += [f"completions-{name}.jsonl.gz", f"verdicts-{name}.csv"]
-    expected += (
-        ["training.csv", "adapter/adapter_model.safetensors"] if "training" in config else []
-    )
+    expected += ["training.csv"] if "training" in config else []
+    if "training" in config or "adapter_digest" in config:
+        expected.append("adapter/adapter_model.safetensors")
     dropped = provenance.get("dropped", {})
     for name in (n for n in expected if n not in dropped):
         if name not in provenance.get("files", {}) or not (run / name).is_file():

@@ -221,9 +221,12 @@ def seeds_that(reached: Sequence[bool]) -> Binomial:
 
 
 def nulls(direction: str, margin: float) -> dict[int, tuple[float, ...]]:
-    """What the statements of a claim are tested against on either side, in order."""
+    """What the statements of a claim are tested against on either side, in order. The direction ``any`` asks
+    everything at once: is there a change, one within the margin, one beyond it?"""
     if direction == "equivalent":
         return {1: (-margin, margin), -1: (margin, -margin)}
+    if direction == "any":
+        return {1: (-margin, 0.0, margin), -1: (margin, 0.0, -margin)}
     return {1: (0.0,), -1: (0.0,)}
 
 

@@ -23,6 +23,9 @@ _REQUEST = (
     "program.\n\n```{language}\n{prompt}\n```"
 )
 _FENCE = re.compile(r"^```", re.MULTILINE)
+_OUTSIDE = re.compile(
+    r"(?<=\n)[^\s)\]}]"
+)  # a line of Python that begins at the margin, and closes nothing
 _BLOCK = re.compile(r"```[^\n]*\n(.*?)(?:^```|\Z)", re.DOTALL | re.MULTILINE)
 
 
@@ -55,6 +58,19 @@ def cut_at_fence(text: str) -> str:
     """``text`` up to the first line that begins with three backticks."""
     fence = _FENCE.search(text)
     return text[: fence.start()] if fence else text
+
+
+def alone(problem: Problem, answer: str) -> str:
+    """An answer up to the end of the function that was asked for: without a fence, prose or further code
+    after it. What has no such end stays as it is."""
+    answer = cut_at_fence(answer)
+    if problem.language != "python":
+        end = _closing(answer, 0)
+        return answer[:end] if problem.tests.lstrip().startswith("}") else answer[: end + 1]
+    if not problem.prompt.rstrip().rpartition("\n")[2].startswith((" ", "\t")):
+        return answer  # the prompt ends outside of a function
+    after = _OUTSIDE.search(answer)
+    return answer[: after.start()] if after else answer
 
 
 def first_block(text: str) -> str:

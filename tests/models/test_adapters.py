@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 
 import pytest
 import tiny
@@ -180,3 +181,61 @@ def test_a_toy_kind_is_a_row(base, tmp_path, toy):
     assert (stored["kind"], stored["rank"]) == ("toy", 2)
     loaded = adapters.load(plain(base), folder / "adapter", merge=False)
     assert any("lora_B" in n and n.endswith("bias") for n, _ in loaded.named_parameters())
+
+
+def other(base, folder, **changes):
+    """The skeleton of a base that differs from this one."""
+    settings = json.loads((base / "config.json").read_text()) | changes
+    folder.mkdir()
+    (folder / "config.json").write_text(json.dumps(settings))
+    return models.skeleton(folder)
+
+
+@pytest.mark.parametrize("kind", ADAPTERS)
+def test_a_stored_adapter_goes_on_its_base_and_on_no_other(base, tmp_path, kind):
+    model, start = trained(base, kind)
+    folder = tmp_path / "adapter"
+    adapters.save(model, folder, "some/base", start=start)
+    adapters.check_stored(models.skeleton(base), folder)
+    if ADAPTERS[kind].virtual or kind == "full":
+        with pytest.raises(FlexError, match="merged"):
+            adapters.check_stored(models.skeleton(base), folder, merge=True)
+    else:
+        adapters.check_stored(models.skeleton(base), folder, merge=True)
+    others = [{"num_hidden_layers": 1}, {"hidden_size": 64, "head_dim": 16}]
+    others = others[1:] if kind == "prompt" else others  # its tokens lie before all layers
+    others = others[:1] if kind == "fourierft" else others  # its coefficients have no shape
+    for number, changes in enumerate(others):
+        skeleton = other(base, tmp_path / str(number), **changes)
+        with pytest.raises(FlexError, match="does not go on this base") as told:
+            adapters.check_stored(skeleton, folder)
+        assert "\n" not in str(told.value)
+
+
+def test_an_adapter_with_more_than_its_factors_is_known(base, tmp_path):
+    """Whole modules, biases and embeddings, as PEFT stores them."""
+    import peft
+
+    whole = peft.LoraConfig(target_modules="all-linear", modules_to_save=["lm_head"], bias="all")
+    peft.get_peft_model(plain(base), whole).save_pretrained(tmp_path / "whole")
+    adapters.check_stored(models.skeleton(base), tmp_path / "whole")
+    small = peft.get_peft_model(plain(base), peft.LoraConfig(target_modules=["q_proj"]))
+    small.save_pretrained(tmp_path / "embeddings", save_embedding_layers=True)
+    adapters.check_stored(models.skeleton(base), tmp_path / "embeddings")
+    with pytest.raises(FlexError, match="does not go on this base"):
+        adapters.check_stored(
+            other(base, tmp_path / "larger", vocab_size=330), tmp_path / "embeddings"
+        )
+
+
+def test_its_digest_is_that_of_what_it_holds(base, tmp_path):
+    model, _ = trained(base, "lora")
+    for name in ("one", "two"):
+        adapters.save(model, tmp_path / name, "some/base")
+    (tmp_path / "two" / "README.md").write_text("beside it")
+    assert adapters.digest(tmp_path / "one") == adapters.digest(tmp_path / "two")
+    adapters.copy(tmp_path / "two", tmp_path / "three")
+    assert {p.name for p in (tmp_path / "three").iterdir()} == set(adapters.FILES)
+    weights = tmp_path / "two" / "adapter_model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1] + b"\1")
+    assert adapters.digest(tmp_path / "one") != adapters.digest(tmp_path / "two")

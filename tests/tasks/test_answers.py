@@ -128,3 +128,39 @@ def test_the_question_holds_the_prompt_and_no_stop_string():
     assert problem.stop == () and problem.tests == JAVA.tests
     plain = BenchmarkSettings(name="x", language="java")
     assert answers.asked([JAVA], plain, Tokenizer()) == [JAVA]
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        ("    return n\n", "    return n\n"),
+        ("    return n\n\nprint(f(1))\n", "    return n\n\n"),
+        ("    x = [\n1,\n]\n    return x\n```\nThis returns x.", "    x = [\n"),
+        ("    return (\n        n\n)\n", "    return (\n        n\n)\n"),
+        ("    return n\n```\nSo it ends.", "    return n\n"),
+    ],
+)
+def test_a_program_alone_in_python(answer, expected):
+    problem = Problem("t", "python", 'def f(n):\n    """Return n."""\n', "", ())
+    assert answers.alone(problem, answer) == expected
+
+
+def test_a_program_alone_where_the_prompt_ends_outside_of_a_function():
+    problem = Problem("t", "python", '"""\nWrite f.\n"""\n', "", ())
+    whole = "def f(n):\n    return g(n)\n\ndef g(n):\n    return n\n"
+    assert answers.alone(problem, whole) == whole
+
+
+@pytest.mark.parametrize(
+    ("tests", "answer", "expected"),
+    [
+        ("    }\n}", "  return \"}\"; // }\n", "  return \"}\"; // }\n"),
+        ("    }\n}", "  if (x) { y(); }\n  return 1;\n    }\n  void more() {}\n",
+         "  if (x) { y(); }\n  return 1;\n    "),
+        ("assert", "  return 1;\n}\nconsole.log(1)", "  return 1;\n}"),
+        ("assert", "  return 1;\n", "  return 1;\n"),
+    ],
+)  # fmt: skip
+def test_a_program_alone_in_languages_with_braces(tests, answer, expected):
+    problem = Problem("t", "java", "class A {\n  static int f() {\n", tests, ())
+    assert answers.alone(problem, answer) == expected

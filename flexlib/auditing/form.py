@@ -1,0 +1,87 @@
+"""How much of a change is form: what an answer says after its program, and in which language it is.
+
+Every answer is judged three times: as it was written, whole; as the protocol grades it, which may end it at
+a closing fence; and by the program alone, up to the end of the function that was asked for. A program alone
+counts as solved if it passes, or if the whole answer does.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from flexlib.auditing.runs import Answers
+from flexlib.runs.machine import Machine
+from flexlib.tasks import answers as texts
+
+#: What the languages with braces do not have in common, as it stands in the body of a function.
+MARKS = {
+    "java": r"\b(?:ArrayList|List|Map|HashMap|Integer|Long|String|boolean|Boolean|System|Collectors)\b"
+    r"|\.(?:equals|size|get|add|stream|charAt)\(",
+    "javascript": r"\b(?:let|const|var|function|undefined)\b|===|!==|=>|\.(?:push|slice|filter)\b",
+    "cpp": r"\bstd::|\bauto\b|\bvector<|\bsize_t\b|\.(?:push_back|begin|end|insert|substr)\(|#include",
+}
+_COMMENT = re.compile(r"^\s*/?\*.*|\s*(?://|#(?!include)).*", re.MULTILINE)
+_ENOUGH = 2  # marks of another language, and more than twice those of the answer's own
+
+
+def reads_as_another(text: str, language: str) -> bool:
+    """Whether a text that is no program of ``language`` reads as one of another language.
+
+    Told by how its lines end and by words that the languages do not share: rough, and so to be asked
+    only of answers that do not compile.
+    """
+    lines = [line.rstrip() for line in _COMMENT.sub("", text).splitlines() if line.strip()]
+    if not lines:
+        return False
+    with_braces = sum(line.endswith((";", "{", "}")) for line in lines) / len(lines)
+    if language == "python":
+        return with_braces > 0.5
+    if with_braces == 0:
+        return any(re.match(r"\s*\w", line) for line in lines)
+    counts = {name: len(re.findall(marks, text)) for name, marks in MARKS.items()}
+    own = counts.pop(language, 0)
+    return max(counts.values()) >= _ENOUGH and max(counts.values()) > 2 * own
+
+
+def judged(answers: Answers, machine: Machine) -> list[dict[str, Any]]:
+    """One row an answer: ``task_id``, ``sample``, and whether it passes ``as_written``, ``as_graded`` and
+    by the program ``alone``. Only answers of which that is not known already are run.
+
+    Raises:
+        FlexError: the language cannot be graded here.
+    """
+    problems = {p.task_id: p for p in answers.problems}
+    chat = answers.settings.protocol == "chat"  # a code block is taken out of prose as it is graded
+    whole, short, rows = [], [], []
+    for completion, verdict in zip(answers.completions, answers.verdicts, strict=True):
+        passed, text = verdict["passed"], completion["completion"]
+        place = {"task_id": completion["task_id"], "sample": completion["sample"]}
+        rows.append({**place, "as_written": passed, "as_graded": passed, "alone": passed})
+        if chat or verdict["verdict"] == "harness_error":
+            continue
+        problem = problems[completion["task_id"]]
+        cut = texts.graded(problem, text, answers.settings)
+        if cut != text:
+            whole.append(completion)
+        alone = texts.alone(problem, text)
+        if not passed and alone != cut:
+            short.append({**completion, "completion": alone})
+    by_place = {(row["task_id"], row["sample"]): row for row in rows}
+    for found, column in ((whole, "as_written"), (short, "alone")):
+        for verdict in _grade(answers, found, machine):
+            by_place[verdict["task_id"], verdict["sample"]][column] = verdict["passed"]
+    return rows
+
+
+def _grade(
+    answers: Answers, completions: Sequence[dict[str, Any]], machine: Machine
+) -> list[dict[str, Any]]:
+    from flexlib.grading.completions import grade_completions
+
+    if not completions:
+        return []
+    uncut = dataclasses.replace(answers.settings, cut_at_fence=None)
+    return grade_completions(answers.problems, completions, uncut, **machine.grading)

@@ -1,0 +1,423 @@
+"""Audits of adapters whose verdict is known, on the nano model; bad input; and that nothing is made twice."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import tiny
+
+import flexlib
+from flexlib import cli, models, paths
+from flexlib.auditing import changes, form, report, runs, subject, tables
+from flexlib.book.chromium import PROGRAM, Chromium
+from flexlib.errors import FlexError
+from flexlib.models import adapters
+from flexlib.runs import doctor, store
+from flexlib.runs.doctor import Check
+from flexlib.runs.machine import Machine
+from flexlib.study import paired
+
+
+def stored(arm: str, seed: int) -> Path:
+    """The run of an arm in the study's own store."""
+    found = store.runs(profile="nano").set_index(["arm", "seed"])["run_id"]
+    if (arm, seed) not in found:
+        pytest.skip(f"the store has no {arm} of seed {seed}")
+    return paths.RUNS / found[arm, seed]
+
+
+def foreign(folder: Path, base: Path, **settings) -> Path:
+    """An adapter by plain PEFT: without an update unless ``init_lora_weights`` is False."""
+    import peft
+
+    model = models.load_model(base, "fp32", "cpu")
+    config = peft.LoraConfig(**{"target_modules": ["q_proj", "v_proj"], "r": 4} | settings)
+    peft.get_peft_model(model, config).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def machine(tmp_path_factory) -> Machine:
+    folder = tmp_path_factory.mktemp("audits")
+    return Machine(store=folder / "store", work_dir=folder / "work", progress=False)
+
+
+@pytest.fixture(scope="module")
+def shuffled(machine) -> tables.Audit:
+    return tables.audit(
+        stored("shuffled", 1) / "adapter", languages=["python", "java"], limit=30, machine=machine
+    )
+
+
+@pytest.fixture(scope="module")
+def identity(machine, tmp_path_factory) -> tables.Audit:
+    """B is 0. Base and adapter are both asked here: nothing but the adapter may differ."""
+    folder = tmp_path_factory.mktemp("identity")
+    adapter = foreign(folder / "identity", paths.NANO_BASE)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(runs.paths, "RUNS", folder / "none")
+        return flexlib.audit(
+            adapter, base_model="data/nano/base", languages=["python"], limit=76, machine=machine
+        )
+
+
+@pytest.fixture(scope="module")
+def tiny_base(tmp_path_factory) -> Path:
+    return tiny.make_base(tmp_path_factory.mktemp("base"))
+
+
+def arguments(machine: Machine, *more: object) -> list[str]:
+    where = ["--store", machine.store, "--work-dir", machine.work_dir, "--quiet"]
+    return ["audit", *map(str, [*where, *more])]
+
+
+# --- known verdicts -----------------------------------------------------------------------------
+
+
+def test_an_identity_is_no_change(identity):
+    [row] = identity.languages.to_dict("records")
+    assert row["word"] == "no change larger than x" and row["larger_than"] < 0.05
+    assert (row["difference"], row["fixed"], row["broken"]) == (0, 0, 0)
+    assert identity.lost_more_than_margin() is False
+    assert (identity.modules["norm"] == 0).all() and identity.modules["intruders"].isna().all()
+    assert "no change larger than 4.9 points" in "\n".join(report.summary(identity))
+
+
+def test_an_identity_on_few_problems_cannot_be_told(machine, identity):
+    """By the programs of the audit before, of which these are the first."""
+    found = tables.audit(
+        identity.facts["adapter"],
+        base_model="data/nano/base",
+        languages=["python"],
+        limit=20,
+        machine=machine,
+    )
+    [row] = found.languages.to_dict("records")
+    assert row["word"] == "cannot tell" and 60 < row["n_that_could"] < 90
+    assert found.lost_more_than_margin() is None
+    assert found.facts["runs"]["adapter"]["nanobench-python"]["made"] == "before"
+
+
+@pytest.mark.skipif(PROGRAM is None, reason="Chromium is not installed")
+def test_the_reports_of_both_say_so_in_a_browser(identity, shuffled, tmp_path):
+    with Chromium() as browser:
+        for name, found, said in (
+            ("identity", identity, ["no change larger than 4.9 points"]),
+            ("shuffled", shuffled, ["lost", "lost"]),
+        ):
+            page = report.write(found, tmp_path / name)
+            seen = browser.visit(page.as_uri())
+            assert (seen.requests, seen.errors, seen.failures) == ([page.as_uri()], [], [])
+            words = browser.evaluate(
+                "[...document.querySelectorAll('.words .word')].map(w => w.innerText)"
+            )
+            assert words == said
+        shown = browser.evaluate("document.querySelectorAll('details').length")
+        counts = shuffled.languages[["fixed", "broken"]].sum().sum()
+        assert shown == counts
+
+
+def test_a_shuffled_adapter_has_lost(shuffled):
+    assert list(shuffled.languages["word"]) == ["lost", "lost"]
+    assert shuffled.lost_more_than_margin() is True
+    assert (shuffled.languages["high"] < -0.05).all()
+    assert (shuffled.modules["norm"] > 0).all() and (shuffled.modules["directions"] == 10).all()
+
+
+def test_the_verdicts_are_those_of_the_run_that_trained_the_adapter(shuffled):
+    """Which was made on its own, and graded by its own pipeline; and those of the base."""
+    for arm, run in (("adapter", stored("shuffled", 1)), ("base", stored("base", 0))):
+        for name, rows in shuffled.programs.groupby("benchmark"):
+            wanted = {v["task_id"]: v["verdict"] for v in store.read_verdicts(run, name)}
+            answers = {c["task_id"]: c["completion"] for c in store.read_completions(run, name)}
+            assert len(rows) == 30
+            for row in rows.to_dict("records"):
+                assert row[f"{arm}_verdict"] == wanted[row["task_id"]]
+                assert row[f"{arm}_program"] == answers[row["task_id"]]
+
+
+def test_the_table_is_the_count_of_its_programs(shuffled):
+    """And its interval that of the effect with these counts, at half a family's level."""
+    for row in shuffled.languages.to_dict("records"):
+        own = shuffled.programs[shuffled.programs["benchmark"] == row["benchmark"]]
+        base, adapter = own["base_passed"], own["adapter_passed"]
+        assert (base.mean(), adapter.mean()) == (row["base"], row["adapter"])
+        assert (adapter & ~base).sum() == row["fixed"] and (base & ~adapter).sum() == row["broken"]
+        effect = paired.TwoRuns(row["fixed"], row["broken"], 30)
+        assert effect.bound(1 - row["confidence"] - 0.0125, -1) == pytest.approx(
+            row["high"], abs=0.05
+        )
+        assert row["adapter_not_compiling"] == (own["adapter_verdict"] == "compile_error").mean()
+
+
+def test_a_plain_peft_adapter_of_another_base_loads(machine, tiny_base, tmp_path):
+    """Without a task type, with biases and a whole module; the base is a folder that it names itself."""
+    adapter = foreign(
+        tmp_path / "elsewhere", tiny_base, init_lora_weights=False, bias="all",
+        modules_to_save=["lm_head"],
+    )  # fmt: skip
+    about = json.loads((adapter / "adapter_config.json").read_text())
+    assert about["base_model_name_or_path"] == str(tiny_base) and about["task_type"] is None
+    found = tables.audit(adapter, profile="nano", languages=["python"], limit=3, machine=machine)
+    assert found.facts["base"] == tiny_base.name and len(found.modules) == 4
+    programs = found.programs
+    assert (programs["base_program"] != programs["adapter_program"]).any()
+    assert set(found.languages["word"]) == {"cannot tell"}
+
+
+# --- made once ----------------------------------------------------------------------------------
+
+
+def test_what_was_answered_is_found_again(shuffled, machine, monkeypatch):
+    """In another process, as it were: nothing is generated."""
+    monkeypatch.setattr(runs.pipeline, "run", lambda *a: pytest.fail("made again"))
+    adapter = stored("shuffled", 1) / "adapter"
+    fewer = tables.audit(adapter, languages=["java"], limit=25, machine=machine)
+    assert list(fewer.languages["problems"]) == [25]
+    with pytest.raises(pytest.fail.Exception, match="made again"):
+        tables.audit(adapter, languages=["java"], limit=31, machine=machine)
+
+
+def test_an_interrupted_audit_goes_on(tiny_base, tmp_path, monkeypatch):
+    adapter = foreign(tmp_path / "adapter", tiny_base, init_lora_weights=False)
+    machine = Machine(store=tmp_path / "store", work_dir=tmp_path / "work", progress=False)
+    asked = {"profile": "nano", "languages": ["python"], "limit": 3, "machine": machine}
+    with monkeypatch.context() as patch:
+        patch.setattr(runs.pipeline, "grade", lambda *a: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            tables.audit(adapter, **asked)
+    [completions] = (tmp_path / "work").rglob("completions-*.jsonl")
+    before = completions.read_bytes()
+    assert before and not store.run_folders(machine.store)
+    done = tables.audit(adapter, **asked)
+    assert len(store.run_folders(machine.store)) == 2 and len(done.programs) == 3
+    assert not completions.exists()
+
+
+def test_runs_of_a_store_of_audits_have_names_of_their_own(shuffled, machine):
+    table = store.runs(machine.store)
+    assert set(table["arm"].str.split().str[0]) <= {"base", "audited"}
+    assert not table.duplicated(["profile", "arm", "seed"]).any()
+
+
+# --- form ---------------------------------------------------------------------------------------
+
+
+def test_form_and_program_are_told_apart(machine):
+    """A base whose answers are right, and an adapter that adds a fence to some and spoils others."""
+    problems = runs.preflight.benchmarks.load_benchmark("nanobench-python", limit=4)
+    from flexlib.config import load
+    from flexlib.grading.completions import grade_completions
+    from flexlib.nanobench.benchmark import load_split
+
+    [settings] = load("nano", "base", 0, overrides=["languages=python"]).benchmarks
+    right = {r["task_id"]: r["reference_python"] for r in load_split("test")[:4]}
+    texts = [right[p.task_id] for p in problems]
+    spoilt = [texts[0], texts[1] + "\n```\nIt returns.", "    return None\n", texts[3]]
+
+    def answers(texts: list[str]) -> runs.Answers:
+        rows = [
+            {"task_id": p.task_id, "sample": 0, "completion": t, "tokens": 1, "truncated": False}
+            for p, t in zip(problems, texts, strict=True)
+        ]
+        verdicts = grade_completions(problems, rows, settings, progress=False)
+        return runs.Answers(Path("none"), False, settings, problems, rows, verdicts)
+
+    both = {
+        arm: {"nanobench-python": answers(of)} for arm, of in (("base", texts), ("adapter", spoilt))
+    }
+    judged = {
+        arm: {n: pd.DataFrame(form.judged(a, machine)) for n, a in of.items()}
+        for arm, of in both.items()
+    }
+    [row] = changes.by_form(both, judged).to_dict("records")
+    assert (row["change"], row["change_of_form"], row["change_of_program"]) == (-0.5, -0.25, -0.25)
+
+
+@pytest.mark.parametrize("written", ["python", "java", "javascript", "cpp"])
+def test_references_are_in_their_own_language(written):
+    from flexlib.nanobench.benchmark import load_split
+
+    texts = [record[f"reference_{written}"] for record in load_split("test")[:200]]
+    assert not any(form.reads_as_another(text, written) for text in texts)
+    others = [o for o in ("python", "java") if o != written]
+    for other in others:
+        if "python" in (written, other):
+            assert sum(form.reads_as_another(text, other) for text in texts) > 195
+
+
+# --- bad input ----------------------------------------------------------------------------------
+
+
+def one_line(capsys) -> str:
+    said = capsys.readouterr().err.strip()
+    assert "\n" not in said and said.startswith("flexlib: ")
+    return said
+
+
+@pytest.fixture
+def nano_adapter() -> Path:
+    return stored("lora", 1) / "adapter"
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (shutil.rmtree, "no adapter folder"),
+        (lambda f: (f / "adapter_config.json").unlink(), "has no adapter_config.json"),
+        (lambda f: (f / "adapter_config.json").write_text("{"), "adapter_config.json is damaged"),
+        (lambda f: (f / "adapter_model.safetensors").unlink(), "has no adapter_model.safetensors"),
+        (lambda f: (f / "adapter_model.safetensors").rename(f / "adapter_model.bin"), "with PEFT"),
+        (lambda f: (f / "adapter_model.safetensors").write_bytes(b"cut short"), "is damaged"),
+        (lambda f: edit(f, peft_type="FUTURE"), "does not load on this base"),
+        (lambda f: edit(f, target_modules=["qkv"]), "does not load on this base"),
+        (lambda f: edit(f, r=16), "does not go on this base"),
+        (lambda f: edit(f, base_model_name_or_path=None), "--base-model"),
+        (lambda f: edit(f, base_model_name_or_path="/gone/base"), "--base-model"),
+    ],
+)
+def test_no_adapter_there_or_one_that_does_not_load(
+    machine, nano_adapter, tmp_path, capsys, spoil, said
+):
+    folder = tmp_path / "adapter"
+    shutil.copytree(nano_adapter, folder)
+    spoil(folder)
+    out = tmp_path / "out"
+    given = arguments(machine, folder, "--languages", "python", "--limit", "2", "--out", out)
+    assert cli.main(given) == 2
+    assert said in one_line(capsys) and not out.exists()
+
+
+def edit(folder: Path, **changes) -> None:
+    path = folder / "adapter_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+def test_another_bases_shapes(machine, nano_adapter, tiny_base, tmp_path, capsys):
+    given = ["--base-model", tiny_base, "--languages", "python", "--out", tmp_path / "out"]
+    assert cli.main(arguments(machine, nano_adapter, *given)) == 2
+    assert "does not go on this base" in one_line(capsys)
+
+
+def test_a_missing_toolchain_is_left_out_and_named(machine, nano_adapter, monkeypatch):
+    def check(language: str, **options) -> Check:
+        return Check(language, language == "python", "javac is not installed", "apt install it")
+
+    monkeypatch.setattr(subject.doctor, "check_language", check)
+    able, left_out = subject.gradable("nano", ["python", "java"], machine)
+    assert able == ["python"] and "javac is not installed" in left_out["java"]
+    with pytest.raises(FlexError, match=r"no language is left.*java: javac is not installed"):
+        subject.gradable("nano", ["java"], machine)
+    assert doctor.check_language is check
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (["--languages", "cobol"], "unknown language 'cobol'"),
+        (["--languages", "python", "--limit", "5", "--minutes", "3"], "leave out --limit"),
+        (["--profile", "huge"], "unknown profile"),
+        (["--fail-if-lost", "100"], "margin"),
+    ],
+)
+def test_options_that_do_not_go(machine, nano_adapter, tmp_path, capsys, more, said):
+    assert cli.main(arguments(machine, nano_adapter, "--out", tmp_path / "out", *more)) == 2
+    assert said in one_line(capsys)
+
+
+@pytest.mark.parametrize("more", [["--limit", "0"], ["--minutes", "-1"], ["--languages", ","]])
+def test_options_that_are_nothing(machine, nano_adapter, capsys, more):
+    with pytest.raises(SystemExit) as ended:
+        cli.main(arguments(machine, nano_adapter, *more))
+    assert ended.value.code == 2
+    one_line(capsys)
+
+
+def test_no_problem_left():
+    with pytest.raises(FlexError, match="no problem is left"):
+        changes.by_benchmark(pd.DataFrame(), 0.05, alpha=0.05)
+
+
+def test_a_report_folder_that_exists_stays(machine, nano_adapter, tmp_path, capsys):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "mine.txt").write_text("kept")
+    assert cli.main(arguments(machine, nano_adapter, "--out", tmp_path / "out")) == 2
+    assert "is there already" in one_line(capsys)
+    assert [p.name for p in (tmp_path / "out").iterdir()] == ["mine.txt"]
+
+
+def test_an_adapter_that_cannot_be_merged(machine, tiny_base, tmp_path, capsys):
+    import peft
+
+    model = models.load_model(tiny_base, "fp32", "cpu")
+    prompt = peft.PromptTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=3)
+    peft.get_peft_model(model, prompt).save_pretrained(tmp_path / "prompt")
+    given = ["--profile", "nano", "--languages", "python", "--limit", "2", "--merged"]
+    assert cli.main(arguments(machine, tmp_path / "prompt", *given, "--out", tmp_path / "o")) == 2
+    assert "cannot be merged" in one_line(capsys)
+
+
+def test_an_adapter_without_factors_is_audited_but_for_its_weights(machine, tiny_base, tmp_path):
+    import peft
+
+    model = models.load_model(tiny_base, "fp32", "cpu")
+    prompt = peft.PromptTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=3)
+    peft.get_peft_model(model, prompt).save_pretrained(tmp_path / "prompt")
+    found = tables.audit(
+        tmp_path / "prompt", profile="nano", languages=["python"], limit=2, machine=machine
+    )
+    assert found.modules.empty and "no LoRA" in found.facts["weights"]
+    assert "Not defined" in report.to_html(found)
+
+
+# --- the command --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arm", "points", "status", "said"),
+    [
+        ("shuffled", 5, 1, "established"),
+        ("shuffled", 35, 2, "cannot be told"),
+        ("lora", 35, 0, "excluded"),
+    ],
+)
+def test_exit_status_with_fail_if_lost(
+    machine, shuffled, tmp_path, capsys, arm, points, status, said
+):
+    adapter = stored(arm, 1) / "adapter"
+    given = ["--languages", "python", "--limit", "30", "--fail-if-lost", points]
+    assert cli.main(arguments(machine, adapter, *given, "--out", tmp_path / "out")) == status
+    out = capsys.readouterr().out
+    assert f"a loss of more than {points} points: {said}" in out
+    assert "python" in out and (tmp_path / "out" / "audit.html").is_file()
+    data = json.loads((tmp_path / "out" / "audit.json").read_text())
+    assert data["languages"][0]["problems"] == 30 and len(data["programs"]) == 30
+
+
+def test_merged_and_unmerged(machine, tmp_path):
+    adapter = stored("lora", 1) / "adapter"
+    found = tables.audit(adapter, languages=["python"], limit=4, merged=True, machine=machine)
+    assert list(found.merged["problems"]) == [4]
+    assert found.facts["logits"]["max_logit_difference"] < 1e-3
+    assert "Merged into the weights" in report.to_html(found)
+
+
+def test_flexlib_is_light_to_import():
+    code = "import flexlib, sys; print(sorted({'torch', 'pandas', 'numpy'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert done.stdout.strip() == "[]"
+    assert flexlib.audit is tables.audit
+
+
+def test_the_digest_names_the_run(machine, shuffled):
+    [run] = [
+        r for r in store.run_folders(machine.store)
+        if store.read_config(r).get("adapter_digest") == shuffled.facts["adapter_sha256"]
+    ]  # fmt: skip
+    assert adapters.digest(run / "adapter") == shuffled.facts["adapter_sha256"]

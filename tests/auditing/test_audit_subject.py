@@ -1,0 +1,85 @@
+"""Which base and profile an adapter is audited with, from what it says of itself."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from flexlib import config
+from flexlib.auditing import subject
+from flexlib.errors import FlexError
+
+SMALL = config.load("small", "base", 0)
+
+
+def adapter(folder: Path, base: str | None) -> Path:
+    folder.mkdir()
+    about = {"peft_type": "LORA", "base_model_name_or_path": base}
+    (folder / "adapter_config.json").write_text(json.dumps(about))
+    (folder / "adapter_model.safetensors").write_bytes(b"")
+    return folder
+
+
+def asked(what: subject.Subject, **options) -> config.RunConfig:
+    return subject.configuration(what, ["java"], 5, **options)
+
+
+@pytest.mark.parametrize(
+    ("said", "named", "profile", "expected"),
+    [
+        ("data/nano/base", None, None, ("nano", "data/nano/base")),
+        (SMALL.base_model, None, None, ("small", SMALL.base_model)),
+        ("codellama/CodeLlama-7b-hf", None, None, ("paper-corrected", "codellama/CodeLlama-7b-hf")),
+        ("codellama/CodeLlama-7b-hf", None, "paper", ("paper", "codellama/CodeLlama-7b-hf")),
+        ("some/model", None, None, ("small", "some/model")),
+        ("some/model", None, "nano", ("nano", "some/model")),
+        ("some/model", "another/model", None, ("small", "another/model")),
+        (None, "data/nano/base", None, ("nano", "data/nano/base")),
+    ],
+)
+def test_base_and_profile(tmp_path, said, named, profile, expected):
+    what = subject.choose(adapter(tmp_path / "a", said), named, profile)
+    assert (what.profile, what.base) == expected and what.base_folder is None
+    assert asked(what).base_model == expected[1]
+
+
+def test_the_profiles_own_base_keeps_its_pins_and_another_has_none(tmp_path):
+    own = asked(subject.choose(adapter(tmp_path / "a", SMALL.base_model), None, None))
+    assert own.base_sha256 == SMALL.base_sha256 and own.training is None
+    other = asked(subject.choose(adapter(tmp_path / "b", "some/model"), None, "small"))
+    assert (other.base_sha256, other.base_revision, other.base_file) == (None, None, None)
+
+
+@pytest.mark.parametrize("name", ["copy", "weights.gguf"])
+def test_a_local_base_goes_by_its_name_and_the_adapters_profile(tmp_path, name):
+    (tmp_path / name).mkdir()
+    folder = adapter(tmp_path / "a", "data/nano/base")
+    what = subject.choose(folder, str(tmp_path / name), None)
+    assert (what.profile, what.base, what.base_folder) == ("nano", name, tmp_path / name)
+    assert asked(what).base_model == name
+
+
+def test_samples_and_merging_are_those_of_every_benchmark(tmp_path):
+    what = subject.choose(adapter(tmp_path / "a", "codellama/CodeLlama-7b-hf"), None, "paper")
+    wanted = asked(what, samples=3, merged=True)
+    assert {(b.language, b.samples, b.merge_adapter) for b in wanted.benchmarks} == {
+        ("java", 3, True)
+    }
+    assert wanted.limit == 5
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [("./gone", "no adapter folder"), ("a/b/c", "no adapter folder"), ("org/gone", "from the hub")],
+)
+def test_an_adapter_that_is_nowhere(name, said):
+    with pytest.raises(FlexError, match=said) as told:
+        subject.choose(name, None, None)
+    assert "\n" not in str(told.value)
+
+
+def test_names_of_reports(tmp_path):
+    assert subject.short_name("org/python-lora") == "python-lora"
+    assert subject.short_name(tmp_path / "ab12" / "adapter") == "ab12"
