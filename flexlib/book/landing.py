@@ -262,7 +262,8 @@ def cards(states: States, pages: Mapping[str, str]) -> str:
             f"{verdict_badge(row['verdict'])} **{shown.number(claim.metric, row['difference'])}**",
             (
                 f"{shown.number(claim.metric, row['low'], '')} to "
-                f"{shown.number(claim.metric, row['high'], '')}, {row['seeds']:.0f} seeds"
+                f"{shown.number(claim.metric, row['high'], '')}, "
+                f"{row['seeds']:.0f} seed{'s' if row['seeds'] > 1 else ''}"
             ),
             "",
             ":::{card-footer}",
