@@ -23,7 +23,8 @@ def pass_by_scale(rates: pd.DataFrame, by_seed: pd.DataFrame) -> np.ndarray:
     pass_at_k``)."""
     scales = list(dict.fromkeys(rates["scale"]))
     counts = [rates.loc[rates["scale"] == scale, "arm"].nunique() for scale in scales]
-    heights = [0.62 * n + 0.55 for n in counts]
+    # One scale has room; more stay in sight together with the sentence above them.
+    heights = [(0.62 if len(scales) == 1 else 0.4) * n + 0.55 for n in counts]
     _, axes = plt.subplots(
         len(scales), 1, squeeze=False, layout="constrained", figsize=(7.0, 0.6 + sum(heights)),
         height_ratios=heights,
@@ -70,10 +71,11 @@ def _seeds(ax: Axes, rates: pd.DataFrame, seeds: pd.DataFrame) -> None:
     arms, names = (list(dict.fromkeys(rates[c])) for c in ("arm", "language"))
     offsets = dict(zip(names, np.linspace(-0.22, 0.22, len(names)), strict=True))
     for language, of in seeds.groupby("language"):
-        # All in one call: with a line a seed the SVG is larger.
+        # One broken line: with a marker a seed the SVG is larger.
         y = of["arm"].map(arms.index) + offsets[language] + 0.13
-        color = style.LANGUAGES[language].color
-        ax.plot(of["pass_at_k"], y, marker="|", ms=5, color=color, alpha=0.5, ls="", zorder=1)
+        x = np.repeat(of["pass_at_k"].to_numpy(), 3)
+        ends = np.column_stack([y - 0.06, y + 0.06, np.full(len(y), np.nan)]).ravel()
+        ax.plot(x, ends, color=style.LANGUAGES[language].color, alpha=0.5, lw=1, zorder=1)
 
 
 def _below(charts: list[dict]) -> dict:

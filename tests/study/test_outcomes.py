@@ -21,7 +21,11 @@ def test_the_numbers_of_the_stored_runs_are_those_of_their_tables(stored):
     assert set(stored["metric"]) == {*outcomes.METRICS, "validation-loss"}
     values = stored.set_index(["metric", "arm", "seed"])["value"]
     assert values.index.is_unique
-    run = next(r for r in store.run_folders() if store.read_config(r)["arm"] == "fourier-released")
+    run = next(
+        r
+        for r in store.run_folders()
+        if store.read_config(r)["arm"] == "fourier-released" and not store.is_compact(r)
+    )
     seed = store.read_config(run)["seed"]
     factors = spectra.read_adapter(run / "adapter")
     updates = [(f.scaling * f.B.double() @ f.A.double()).numpy() for f in factors]
