@@ -155,7 +155,10 @@ def test_landing_page_is_light_and_says_what_was_found(site):
     meta = browser.evaluate("[...document.querySelectorAll('meta[name], meta[property]')].map(m => "
                             "[m.name || m.getAttribute('property'), m.content])")  # fmt: skip
     said = dict(meta)
-    assert said["description"] == said["og:description"] == " ".join(finding.split())
+    # Search engines show no more than some 300 characters.
+    whole, told = " ".join(finding.split()), said["description"]
+    assert told == said["og:description"] and len(told) <= 300
+    assert told == whole or (told.endswith(" ...") and whole.startswith(told.removesuffix(" ...")))
     assert (HTML / said["og:image"]).read_bytes().startswith(b"\x89PNG")
     assert browser.evaluate("document.querySelector('link[rel=icon]').href").endswith(".svg")
 
