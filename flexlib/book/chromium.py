@@ -177,12 +177,20 @@ class Chromium:
         self.call("Input.dispatchKeyEvent", type="keyUp", **key_of)
 
     def point_at(self, selector: str) -> None:
-        """Move the mouse to the middle of the first element that matches, scrolled into sight."""
-        x, y = self.evaluate(
+        """Move the mouse to the middle of the first element that matches, scrolled into sight. It waits, a
+        while, until the element stands still: a page may be laid out anew after it is drawn."""
+        middle = (
             f"(() => {{ const e = document.querySelector({json.dumps(selector)});"
             "e.scrollIntoView({block: 'center', behavior: 'instant'}); const b = e.getBoundingClientRect();"
             "return [b.x + b.width / 2, b.y + b.height / 2]; })()"
         )
+        x, y = self.evaluate(middle)
+        for _ in range(40):
+            before = (x, y)
+            time.sleep(0.1)
+            x, y = self.evaluate(middle)
+            if (x, y) == before:
+                break
         for step in (1, 0):  # a mouse arrives before it stands still
             self.call("Input.dispatchMouseEvent", type="mouseMoved", x=x - step, y=y)
         self._at = (x, y)
