@@ -5,13 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from accessibility import violations
 
 from flexlib.book.chromium import PROGRAM, Chromium
 
 HTML = Path(__file__).parents[2] / "_build" / "html"
 PAGES = sorted(HTML.glob("*.html"))
-AXE = (Path(__file__).parents[1] / "vendor" / "axe.min.js").read_text(encoding="utf-8")
-RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
 
 pytestmark = pytest.mark.skipif(PROGRAM is None, reason="Chromium is not installed")
 
@@ -21,16 +20,6 @@ def browser():
     with Chromium() as browser:
         browser.resize(1280)
         yield browser
-
-
-def violations(browser: Chromium) -> list[str]:
-    """What axe-core finds on the page that is open: rule, place and reason."""
-    browser.evaluate(f"{AXE}; 0")
-    found = browser.evaluate(
-        f"axe.run(document, {{runOnly: {RULES}, resultTypes: ['violations']}})"
-        ".then(r => r.violations.flatMap(v => v.nodes.map(n => [v.id, n.target.join(' '), n.failureSummary])))"
-    )
-    return [f"{rule}: {place}: {' '.join(why.split())}" for rule, place, why in found]
 
 
 def test_what_is_not_accessible_is_found(browser, tmp_path):

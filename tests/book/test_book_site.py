@@ -114,8 +114,6 @@ def test_search_finds_a_page_and_its_notebook_can_be_fetched(browser):
 
 # --- what a reader does -----------------------------------------------------------------------------
 
-TAB, ENTER, ESCAPE, DOWN = ("Tab", 9), ("Enter", 13, "\r"), ("Escape", 27), ("ArrowDown", 40)
-
 
 @pytest.fixture
 def site(browser):
@@ -127,7 +125,7 @@ def site(browser):
 
     def visit(name: str, anchor: str = ""):
         browser.visit("about:blank")  # a page is not loaded again for another anchor
-        browser.call("Input.dispatchMouseEvent", type="mouseMoved", x=0, y=0)
+        browser.page.mouse.move(0, 0)
         seen = browser.visit((HTML / f"{name}.html").as_uri() + anchor)
         assert not seen.errors
         return seen
@@ -188,7 +186,7 @@ def test_a_figure_answers(site, by):
         browser.point_at("figure.hero img")
     else:
         browser.evaluate("document.querySelector('figure.hero + .figure-links button').focus()")
-        browser.press(*ENTER)
+        browser.press("Enter")
     browser.wait_for("document.querySelector('figure.enlivened .drawn svg') !== null")
     marks = "document.querySelectorAll('figure.hero .drawn .mark-symbol path').length"
     everything = browser.evaluate(marks)
@@ -202,9 +200,9 @@ def test_a_figure_answers(site, by):
         assert heading in told
     # A series can be switched off and on again, by keyboard.
     browser.evaluate("document.querySelector('figure.hero .chart input[type=checkbox]').focus()")
-    browser.press(" ", 32, " ")
+    browser.press(" ")
     browser.wait_for(f"{marks} < {everything}")
-    browser.press(" ", 32, " ")
+    browser.press(" ")
     browser.wait_for(f"{marks} === {everything}")
     # And the picture comes back.
     browser.click("figure.hero + .figure-links button")
@@ -250,7 +248,7 @@ def test_tables_sort_by_keyboard_and_tell_how(site):
     column = ("[...document.querySelectorAll('#tab-provenance-runs tbody tr')]"
               ".map(r => Number(r.cells[3].innerText))")  # fmt: skip
     for order in ("ascending", "descending"):
-        browser.press(*ENTER)
+        browser.press("Enter")
         assert (
             browser.evaluate(
                 "document.querySelector('#tab-provenance-runs th:nth-child(4)').ariaSort"
@@ -282,7 +280,7 @@ def test_a_word_of_the_glossary_explains_itself_and_can_be_dismissed(site):
     assert browser.evaluate(tip) == "none"
     browser.evaluate("document.querySelector('.term a').focus()")
     assert browser.evaluate(tip) == "block"
-    browser.press(*ESCAPE)
+    browser.press("Escape")
     assert browser.evaluate(tip) == "none"
     browser.evaluate("document.activeElement.blur()")
     browser.point_at(".term a")
@@ -307,7 +305,7 @@ def test_programs_are_read_by_keyboard(site):
     reached = []
     for _ in range(14):
         reached.append(browser.evaluate("document.activeElement.name"))
-        browser.press(*TAB)
+        browser.press("Tab")
     wanted = ["family", "language", "task", "arm0", "seed0", "arm1", "seed1", "arm2", "seed2", "previous", "next",
               "random", "disagreement", "link"]  # fmt: skip
     disabled = browser.evaluate(
@@ -318,7 +316,7 @@ def test_programs_are_read_by_keyboard(site):
     ]
     before = browser.evaluate(STATUS)
     browser.evaluate("document.forms.programs.elements.disagreement.focus()")
-    browser.press(*ENTER)
+    browser.press("Enter")
     after = browser.evaluate(STATUS)
     assert after != before
     verdicts = browser.evaluate(
@@ -326,7 +324,7 @@ def test_programs_are_read_by_keyboard(site):
     )
     assert len(verdicts) > 1 and len(set(verdicts)) > 1
     browser.evaluate("document.forms.programs.elements.task.focus()")
-    browser.press(*DOWN)
+    browser.press("ArrowDown")
     assert browser.evaluate(STATUS) != after
 
 
