@@ -156,7 +156,7 @@ def write(runs_folder: Path, target: Path, data_dir: str | None) -> list[dict[st
     for run in store.run_folders(runs_folder):
         config = store.read_config(run)
         for benchmark in config["benchmarks"]:
-            if not (run / f"completions-{benchmark}.jsonl.gz").exists():
+            if not (run / f"completions-{benchmark}.ndjson.gz").exists():
                 continue  # a run that was stored without its programs
             by_benchmark.setdefault((config["profile"], benchmark), []).append(run)
     target.mkdir(parents=True, exist_ok=True)

@@ -8,7 +8,7 @@
         training.csv                       loss curve (arms that train)
         adapter/                           LoRA weights, PEFT format (arms that train; audited adapters)
         <analysis>.csv.gz                  what was computed from the run later (flexlib.analysis)
-        completions-<benchmark>.jsonl.gz   one line a program: task_id, sample, completion, tokens, truncated
+        completions-<benchmark>.ndjson.gz  one line a program: task_id, sample, completion, tokens, truncated
         verdicts-<benchmark>.csv           one line a program: task_id, sample, verdict, passed, detail
 
 A run that was made compact, as those of a sweep are, has neither adapter nor completions; their sha256 are
@@ -187,7 +187,7 @@ def read_config(run: Path) -> dict[str, Any]:
         raise _corrupt(run, "config.json does not hash to the folder's name")
     expected = ["config.json"]
     for name in config["benchmarks"]:
-        expected += [f"completions-{name}.jsonl.gz", f"verdicts-{name}.csv"]
+        expected += [f"completions-{name}.ndjson.gz", f"verdicts-{name}.csv"]
     expected += ["training.csv"] if "training" in config else []
     if "training" in config or "adapter_digest" in config:
         expected.append("adapter/adapter_model.safetensors")
@@ -218,7 +218,7 @@ def read_completions(run: Path, benchmark: str) -> list[dict[str, Any]]:
     Raises:
         FlexError: the file is missing or was altered.
     """
-    content = _verified(run, f"completions-{benchmark}.jsonl.gz")
+    content = _verified(run, f"completions-{benchmark}.ndjson.gz")
     # Only \n ends a row: splitlines would also cut at the U+2028 that a model may write.
     return [json.loads(line) for line in gzip.decompress(content).decode().split("\n") if line]
 

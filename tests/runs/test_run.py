@@ -119,7 +119,7 @@ def test_a_run_is_stored_whole_and_reported_with_an_interval(place, capsys):
     assert sorted(contents(folder)) == [
         "adapter/adapter_config.json",
         "adapter/adapter_model.safetensors",
-        "completions-nanobench-python.jsonl.gz",
+        "completions-nanobench-python.ndjson.gz",
         "config.json",
         "spectra.csv.gz",
         "training.csv",
@@ -173,7 +173,7 @@ def test_a_truncated_completion_is_told_from_one_that_ended(place, judge):
 def test_merged_and_unmerged_adapters_write_the_same_programs(made, place):
     merged = ["--set", "decoding.merge_adapter=true"]
     assert place.call("run", "--arm", "lora", "--seed", "1", *merged) == 0
-    name = "completions-nanobench-python.jsonl.gz"
+    name = "completions-nanobench-python.ndjson.gz"
     [unmerged], [merged] = made.runs(), place.runs()
     assert gzip.decompress((unmerged / name).read_bytes()) == gzip.decompress(
         (merged / name).read_bytes()

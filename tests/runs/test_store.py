@@ -49,7 +49,7 @@ def finished(folder: Path, arm: str = "lora", seed: int = 1, **kwargs) -> tuple[
         ]
         (source / "training.csv").write_bytes(formats.to_csv(formats.TRAINING_FIELDS, rows))
     for name in data["benchmarks"]:
-        (source / f"completions-{name}.jsonl.gz").write_bytes(formats.to_jsonl_gz(COMPLETIONS))
+        (source / f"completions-{name}.ndjson.gz").write_bytes(formats.to_jsonl_gz(COMPLETIONS))
         csv = formats.to_csv(formats.VERDICT_FIELDS, VERDICTS)
         (source / f"verdicts-{name}.csv").write_bytes(csv)
     return config.run_id(data), source
@@ -181,7 +181,7 @@ def test_a_damaged_run_is_never_read_as_data(runs, damage):
     assert "remove" in str(error.value) or "regrade" in str(error.value)
 
 
-@pytest.mark.parametrize("name", ["training.csv", "completions-nanobench-java.jsonl.gz"])
+@pytest.mark.parametrize("name", ["training.csv", "completions-nanobench-java.ndjson.gz"])
 def test_damage_is_found_in_the_file_that_is_read(runs, name):
     run = lora_run(runs)
     cut(run / name)
@@ -326,8 +326,8 @@ def test_a_compact_run_has_no_bulk_and_the_digests_of_it(tmp_path):
     provenance = store.read_provenance(run)
     assert set(provenance["dropped"]) == {
         "adapter/adapter_model.safetensors",
-        "completions-nanobench-java.jsonl.gz",
-        "completions-nanobench-python.jsonl.gz",
+        "completions-nanobench-java.ndjson.gz",
+        "completions-nanobench-python.ndjson.gz",
     }
     assert provenance["files"] | provenance["dropped"] == complete
     store.compact(run)  # again changes nothing
