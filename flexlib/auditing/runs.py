@@ -1,7 +1,7 @@
 """Where the answers come from: runs in a store, found by what they are, and made where they are not there.
 
-A run of the base is looked for in the study's own store too. It serves if it was asked the same way: the
-same base, benchmark and decoding, and the same problems or more of them.
+Runs are looked for in the study's own store too, those that trained the audited adapter among them. One serves
+if it was asked the same way: the same base, adapter, benchmark and decoding, and the same problems or more.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from flexlib import config as configs
 from flexlib import models, paths
 from flexlib.config import BenchmarkSettings, RunConfig
 from flexlib.errors import FlexError
+from flexlib.models import adapters
 from flexlib.runs import pipeline, preflight, regrade, store
 from flexlib.runs.machine import Machine
 from flexlib.tasks.benchmarks import Problem
@@ -73,12 +74,11 @@ def find(
     for run, stored in _runs(folders):
         settings = stored["benchmarks"].get(benchmark.name)
         if (
-            "training" in stored
-            or settings is None
+            settings is None
             or _way(config, settings) != asked
-            or any(
-                stored.get(k) != wanted.get(k) for k in ("base_digest", "adapter_digest", "seed")
-            )
+            or stored.get("base_digest") != wanted["base_digest"]
+            or _adapter_digest(run, stored) != wanted.get("adapter_digest")
+            or (benchmark.temperature > 0 and stored["seed"] != wanted["seed"])
         ):
             continue
         if settings["digest"] == benchmark.digest:
@@ -98,6 +98,13 @@ def _runs(folders: Sequence[Path]) -> Iterator[tuple[Path, Mapping[str, Any]]]:
                 config = store.read_config(run)
                 if not store.is_compact(run):
                     yield run, config
+
+
+def _adapter_digest(run: Path, stored: Mapping[str, Any]) -> str | None:
+    """Which adapter answered in a run: the one that it was given or has trained; None: the base alone."""
+    if "training" in stored:
+        return adapters.digest(run / "adapter")
+    return stored.get("adapter_digest")
 
 
 def _way(config: RunConfig, settings: Mapping[str, Any]) -> dict[str, Any]:

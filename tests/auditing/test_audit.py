@@ -49,10 +49,12 @@ def machine(tmp_path_factory) -> Machine:
 
 
 @pytest.fixture(scope="module")
-def shuffled(machine) -> tables.Audit:
-    return tables.audit(
-        stored("shuffled", 1) / "adapter", languages=["python", "java"], limit=30, machine=machine
-    )
+def shuffled(machine, tmp_path_factory) -> tables.Audit:
+    """All is asked here: the study's own store would have the answers."""
+    adapter = stored("shuffled", 1) / "adapter"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(runs.paths, "RUNS", tmp_path_factory.mktemp("none"))
+        return tables.audit(adapter, languages=["python", "java"], limit=30, machine=machine)
 
 
 @pytest.fixture(scope="module")
@@ -176,12 +178,33 @@ def test_a_plain_peft_adapter_of_another_base_loads(machine, tiny_base, tmp_path
 
 def test_what_was_answered_is_found_again(shuffled, machine, monkeypatch):
     """In another process, as it were: nothing is generated."""
-    monkeypatch.setattr(runs.pipeline, "run", lambda *a: pytest.fail("made again"))
     adapter = stored("shuffled", 1) / "adapter"
+    monkeypatch.setattr(runs.paths, "RUNS", machine.store)
+    monkeypatch.setattr(runs.pipeline, "run", lambda *a: pytest.fail("made again"))
     fewer = tables.audit(adapter, languages=["java"], limit=25, machine=machine)
     assert list(fewer.languages["problems"]) == [25]
     with pytest.raises(pytest.fail.Exception, match="made again"):
         tables.audit(adapter, languages=["java"], limit=31, machine=machine)
+
+
+def test_the_run_that_trained_an_adapter_has_its_answers(tmp_path, monkeypatch):
+    """Greedy ones; a copy of the adapter is the same one, and another seed's is another."""
+    monkeypatch.setattr(runs.pipeline, "run", lambda *a: pytest.fail("made again"))
+    machine = Machine(store=tmp_path / "store", work_dir=tmp_path / "work", progress=False)
+    trained = stored("lora", 1)
+    copy = shutil.copytree(trained / "adapter", tmp_path / "copy")
+    found = tables.audit(copy, languages=["java"], limit=20, machine=machine)
+    assert found.facts["runs"]["adapter"]["nanobench-java"] == {
+        "run": trained.name,
+        "made": "before",
+    }
+    weights = copy / "adapter_model.safetensors"
+    shutil.copy(stored("lora", 2) / "adapter" / weights.name, weights)
+    other = tables.audit(copy, languages=["java"], limit=20, machine=machine)
+    assert other.facts["runs"]["adapter"]["nanobench-java"]["run"] == stored("lora", 2).name
+    weights.write_bytes(weights.read_bytes()[:-4] + bytes(4))
+    with pytest.raises(pytest.fail.Exception, match="made again"):
+        tables.audit(copy, languages=["java"], limit=20, machine=machine)
 
 
 def test_an_interrupted_audit_goes_on(tiny_base, tmp_path, monkeypatch):
