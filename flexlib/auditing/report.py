@@ -244,9 +244,10 @@ def _program(row: dict[str, Any]) -> str:
         for arm, title in (("base", "Base"), ("adapter", "Adapter"))
     )
     sample = f", sample {row['sample']}" if row["sample"] else ""
+    prompt = _code(row["prompt"], "prompt") if row["prompt"] else ""  # a kept audit has none
     return (
         f"<details><summary>{row['change']}: {escape(row['task_id'])}{sample}</summary>"
-        f'{_code(row["prompt"], "prompt")}<div class="sides">{sides}</div></details>'
+        f'{prompt}<div class="sides">{sides}</div></details>'
     )
 
 

@@ -1,7 +1,8 @@
 """Where the answers come from: runs in a store, found by what they are, and made where they are not there.
 
-Runs are looked for in the study's own store too, those that trained the audited adapter among them. One serves
-if it was asked the same way: the same base, adapter, benchmark and decoding, and the same problems or more.
+Runs are looked for in the study's own store too, among them the one that trained the audited adapter. A run
+serves if it was asked the same way: the same base, adapter, benchmark and decoding, and the same problems
+or more of them.
 """
 
 from __future__ import annotations

@@ -43,6 +43,7 @@ PARTS = {
     "flexlib/": "The package: training, generation, grading, statistics",
     "book/": "The study's pages: MyST notebooks",
     "data/runs/": "The results: configuration, programs, verdicts and adapter of every run",
+    "data/audits/": "Audits of adapters of the real model, without the benchmarks' prompts",
     "data/claims.yml": "The claims, registered before the runs",
     "data/paper/": "The published figures that the study examines",
     "data/nano/": "NanoBench and the nano base model",

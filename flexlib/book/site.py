@@ -175,6 +175,7 @@ def offer_notebook(
 def setup(app: Sphinx) -> dict[str, bool]:
     """Register with Sphinx (``extensions`` in _config.yml)."""
     app.setup_extension("flexlib.book.sources")
+    app.setup_extension("flexlib.book.audits")
     app.setup_extension("flexlib.book.explorer")
     app.setup_extension("flexlib.book.glossary")
     app.connect("config-inited", configure)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import gzip
 import itertools
 import json
 
@@ -9,8 +11,9 @@ import pandas as pd
 import pytest
 from accessibility import violations
 
-from flexlib.auditing import report
+from flexlib.auditing import kept, report
 from flexlib.auditing.tables import Audit
+from flexlib.book import audits
 from flexlib.book.chromium import PROGRAM, Chromium
 from flexlib.errors import FlexError
 
@@ -130,3 +133,51 @@ def test_in_a_browser(audit, tmp_path, theme, width):
         )
         assert levels.count(1) == 1
         assert all(b - a <= 1 for a, b in itertools.pairwise(levels))
+
+
+# --- audits that the study keeps ----------------------------------------------------------------------
+
+
+def test_nothing_but_the_prompts_is_left_out(audit, tmp_path):
+    audit = dataclasses.replace(audit, programs=audit.programs.assign(prompt="words of a prompt"))
+    path = kept.keep(audit, tmp_path)
+    again = kept.read(path)
+    bare = dataclasses.replace(audit, programs=audit.programs.assign(prompt=""))
+    assert report.to_html(again) == report.to_html(bare)
+    assert report.to_json(again) == report.to_json(bare)
+    assert kept.keep(again, tmp_path / "twice").read_bytes() == path.read_bytes()
+    assert b"words of a prompt" not in gzip.decompress(path.read_bytes())
+
+
+def test_the_command_keeps_a_report(audit, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(kept, "FOLDER", tmp_path / "kept")
+    page = report.write(audit, tmp_path / "report")
+    assert kept.main([str(page.parent)]) == 0
+    [path] = (tmp_path / "kept").iterdir()
+    assert capsys.readouterr().out.strip() == str(path)
+    assert len(kept.read(path).programs) == len(audit.programs)
+    assert kept.main([str(tmp_path)]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+@pytest.mark.parametrize("content", ["", "{}", "[1]", '{"facts": 1}'])
+def test_what_is_no_report(tmp_path, content):
+    (tmp_path / "audit.json").write_text(content)
+    with pytest.raises(FlexError, match="is no report of flexlib audit"):
+        kept.read(tmp_path / "audit.json")
+
+
+def test_prompts_come_back_where_they_are_at_hand(audit):
+    bare = dataclasses.replace(audit, programs=audit.programs.assign(prompt=""))
+    full = kept.with_prompts(bare, {"nanobench-java": {"t3": "the prompt of it"}})
+    assert list(full.programs["prompt"]) == [*[""] * 3, "the prompt of it", *[""] * 31]
+
+
+def test_the_site_has_the_reports_that_are_kept_and_no_others(audit, tmp_path):
+    kept.keep(audit, tmp_path / "kept")
+    target = tmp_path / "html" / "audits"
+    target.mkdir(parents=True)
+    (target / "gone.html").write_text("of an audit that is kept no more")
+    [page] = audits.write_reports(tmp_path / "kept", target, None)
+    assert list(target.iterdir()) == [page]
+    assert "<title>Audit of" in page.read_text()
