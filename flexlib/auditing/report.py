@@ -165,7 +165,7 @@ def _languages(audit: Audit) -> str:
         + _table(
             head,
             cells,
-            f"Paired by problem. The intervals hold together, at {confidence:g} %, over all rows; "
+            f"Paired by problem. The intervals are simultaneous over all rows, at {confidence:g} %; "
             "“could have seen” is the smallest change that so many problems would have shown in four "
             "of five tries.",
         )
@@ -190,7 +190,7 @@ def _failures(audit: Audit) -> str:
     ]
     note = (
         "Shares of all answers. An answer is in another language if it does not compile and its lines "
-        "read as one."
+        "look like that language."
     )
     return "<h2>Answers that are no program</h2>" + _table(head, cells, note)
 
@@ -280,8 +280,8 @@ def _weights(audit: Audit) -> str:
     ]
     note = (
         "Norm: Frobenius, of all modules together; the others are means over modules. Random: factors "
-        "of the same shapes and norm. New directions: of the largest singular directions of the tuned "
-        "weights, those that are like none of the base’s (|cosine| below 0.5; Shuttleworth et al. 2024)."
+        "of the same shapes and norm. New directions: those of the largest singular directions of the tuned "
+        "weights that are like none of the base’s (|cosine| below 0.5; Shuttleworth et al. 2024)."
     )
     figures = []
     for quantity, title in _SPECTRA.items():
@@ -324,7 +324,7 @@ def _merged(audit: Audit) -> str:
     note = (
         f"In {audit.facts['precision']}. On {logits['prompts']} prompts the logits differ by "
         f"{logits['max_logit_difference']:.2g} at most, and {logits['changed_tokens']} of "
-        f"{logits['n']} likeliest tokens are others."
+        f"{logits['n']} likeliest tokens change."
     )
     return "<h2>Merged into the weights</h2>" + _table(head, cells, note)
 
@@ -349,13 +349,13 @@ def _method(audit: Audit) -> str:
         ("gained, lost", "the interval lies above 0, or below it."),
         (
             "no change larger than x",
-            f"the interval lies within the margin of {margin} points; x is its farther end.",
+            f"the interval lies within the margin of {margin} points; x is the interval's farther end.",
         ),
         (
             "cannot tell",
             (
-                "neither. The number of problems is that at which, if the difference is what it seems to "
-                "be, one of the others would be found in four of five tries."
+                "neither holds. The number is how many problems would give one of the other words in four of "
+                "five tries, if the true difference is the one seen."
             ),
         ),
     ]

@@ -24,9 +24,7 @@ class Unit(NamedTuple):
 _STEPS = Unit(100, 0, "+.1f", "% of the steps", "% steps")
 UNITS = {
     "pass@1": Unit(100, 0, "+.1f", "points", "points"),
-    "reached-target": Unit(
-        100, 50, ".0f", "% of the seeds, of which chance gives 50", "% of the seeds"
-    ),
+    "reached-target": Unit(100, 50, ".0f", "% of the seeds, 50 by chance", "% of the seeds"),
     "steps-to-common-loss": _STEPS,
     "steps-to-target (share of AdamW's steps)": _STEPS,
     "validation-loss": Unit(1, 0, "+.4f", "nats a token", "nats"),

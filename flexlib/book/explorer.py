@@ -146,7 +146,7 @@ def fitting(name: str, runs: list[Path], benchmark: str, texts: dict[str, str] |
         chosen = [run for of_arm in seeds.values() for run in of_arm[:kept]]
         script = as_script(name, collect(chosen, benchmark, texts))
         if len(script) <= limit:
-            return script, "" if kept == most else f"Of every arm the first {kept} seeds are here."
+            return script, "" if kept == most else f"The first {kept} seeds of every arm are here."
     raise FlexError(f"the programs of {name} take more than {limit} bytes with one seed an arm")
 
 

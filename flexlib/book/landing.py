@@ -47,16 +47,16 @@ ARMS = (
 SHORT = {
     "C3-lora": "The Fourier penalty, as released, raises Java over plain LoRA.",
     "C3-base": "LoRA with the Fourier penalty raises Java over the base.",
-    "C3-best-lora": "At its best, does the penalty raise Java over plain LoRA?",
-    "C3-best-python": "At its best, does the penalty raise Python over plain LoRA?",
-    "C3-best-units": "At its best, is the Java without frequencies the same?",
-    "C3-best-L2": "At its best, is the Java of L2 the same?",
+    "C3-best-lora": "Does the penalty at its best raise Java over plain LoRA?",
+    "C3-best-python": "Does the penalty at its best raise Python over plain LoRA?",
+    "C3-best-units": "Does the penalty at its best need its frequencies for Java?",
+    "C3-best-L2": "Does the penalty at its best give the Java of L2?",
     "S-C3-lora": "The Fourier penalty, as released, raises Java over plain LoRA.",
     "C3-described": "The Fourier penalty, as described, raises Java over plain LoRA.",
     "S-C3-described": "The Fourier penalty, as described, raises Java over plain LoRA.",
     "S-C3-base": "LoRA with the Fourier penalty raises Java over the base.",
-    "S-units-java": "With units renumbered, is the Java just the same?",
-    "S-units-python": "With units renumbered, is the Python just the same?",
+    "S-units-java": "Does the penalty with units renumbered give the same Java?",
+    "S-units-python": "Does the penalty with units renumbered give the same Python?",
     "S-norm-java": "Does L2 of equal final norm give the same Java?",
     "L2": "Does plain LoRA on Python change Java?",
     "S-lora-java": "Does plain LoRA on Python change Java?",
@@ -198,7 +198,7 @@ def finding(tuned: Effect | None, penalised: Effect | None, meaningless: Effect 
     elif _sign(tuned) < 0:
         first = "Training on Python alone makes Java worse"
     else:
-        first = "Training on Python alone changes Java by nothing that these runs can show"
+        first = "These runs show no change of Java by training on Python alone"
     if penalised is None:
         return first + "; the penalty was not run."
     if tuned is not None and _sign(tuned) > 0 > _sign(penalised):
@@ -209,7 +209,7 @@ def finding(tuned: Effect | None, penalised: Effect | None, meaningless: Effect 
     elif abs(penalised.low) < smallest and abs(penalised.high) < smallest:
         second = "the penalty changes nothing"
     else:
-        second = "whether the penalty changes it these runs cannot tell"
+        second = "these runs cannot tell whether the penalty changes it"
     if meaningless is None:
         third = "the control without frequencies was not run"
     elif -smallest < meaningless.low and meaningless.high < smallest:
@@ -218,7 +218,7 @@ def finding(tuned: Effect | None, penalised: Effect | None, meaningless: Effect 
     elif _sign(meaningless):
         third = "its frequencies do matter"
     else:
-        third = "whether its frequencies matter these runs cannot tell"
+        third = "these runs cannot tell whether its frequencies matter"
     return f"{first}; {second}; {third}."
 
 
@@ -278,7 +278,7 @@ def cards(states: States, pages: Mapping[str, str]) -> str:
             "::::{grid-item-card}",
             ":class-card: claim",
             "",
-            "What the penalty does, by this study's theory: registered predictions.",
+            "Registered predictions of what the penalty does, from this study's theory.",
             "",
             ", ".join(f"{n} {verdict_badge(v)}" for v, n in sorted(told.items())),
             f"of {len(ran)}",

@@ -23,7 +23,7 @@ UP, DOWN, SAME, WIDE = (
         ((UP, Effect(-0.03, -0.05, -0.01), SAME), ("part of that gain away",)),
         ((UP, UP, UP), ("makes Java better", "the penalty raises it", "frequencies do matter")),
         ((DOWN, SAME, SAME), ("makes Java worse", "changes nothing")),
-        ((WIDE, WIDE, WIDE), ("nothing that these runs can show", "cannot tell; whether its frequencies matter")),
+        ((WIDE, WIDE, WIDE), ("show no change of Java", "cannot tell whether the penalty changes it", "cannot tell whether its frequencies")),
         ((UP, None, None), ("makes Java better", "penalty was not run")),
         ((UP, DOWN, None), ("control without frequencies was not run",)),
         ((None, UP, SAME), ("was not run", "raises it")),
