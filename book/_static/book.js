@@ -96,9 +96,19 @@ function element(tag, attributes = {}, ...children) {
   return made;
 }
 
+// The outlines of matplotlib's markers.
+const OUTLINES = {
+  o: "circle()",
+  "^": "polygon(50% 0, 100% 100%, 0 100%)",
+  v: "polygon(0 0, 100% 0, 50% 100%)",
+  D: "polygon(50% 0, 100% 50%, 50% 100%, 0 50%)",
+  P: "polygon(35% 0, 65% 0, 65% 35%, 100% 35%, 100% 65%, 65% 65%, 65% 100%, 35% 100%, 35% 65%, 0 65%, 0 35%, 35% 35%)",
+  X: "polygon(20% 0, 50% 30%, 80% 0, 100% 20%, 70% 50%, 100% 80%, 80% 100%, 50% 70%, 20% 100%, 0 80%, 30% 50%, 0 20%)",
+};
+
 function switches(series, view) {
   const off = new Set();
-  const boxes = series.map(({ name, color }) => {
+  const boxes = series.map(({ name, color, marker }) => {
     const box = element("input", { type: "checkbox", checked: true });
     box.addEventListener("change", () => {
       if (box.checked) off.delete(name);
@@ -107,6 +117,7 @@ function switches(series, view) {
     });
     const swatch = element("span", { className: "swatch" });
     swatch.style.background = color;
+    swatch.style.clipPath = OUTLINES[marker] ?? "none";
     return element("label", {}, box, swatch, name);
   });
   return element("fieldset", {}, element("legend", {}, "Show"), ...boxes);

@@ -77,6 +77,8 @@ ARM_NAMES = {
 
 _ALIASES = {
     "python": "Python", "java": "Java", "javascript": "JavaScript", "cpp": "C++",
+    "HumanEval": "Python", "MultiPL-E Java": "Java", "MBPP Java": "Java",
+    "MultiPL-E JavaScript": "JavaScript", "MultiPL-E C++": "C++",
     "nano base": "base", "LoRA on Python": "lora", "released": "fourier-released",
     "described": "fourier-described",
     "as released": "fourier-released", "as the text describes": "fourier-described",

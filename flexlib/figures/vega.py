@@ -266,4 +266,4 @@ def _dash(look: Look) -> list[float]:
 
 def _legend(names: list) -> list[dict[str, Any]]:
     own = looks(names)
-    return [{"name": n, "color": own[n].color} for n in names]
+    return [{"name": n, "color": own[n].color, "marker": own[n].marker} for n in names]

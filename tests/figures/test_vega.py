@@ -40,7 +40,8 @@ def test_a_mark_says_arm_language_n_seeds_rate_and_interval():
 def test_series_are_told_to_the_page_with_their_own_colours():
     chart = style.source(figures.pass_rates(RATES, series="language").figure).chart
     assert chart["usermeta"]["series"] == [
-        {"name": name, "color": style.LANGUAGES[name].color} for name in ("Python", "Java")
+        {"name": name, "color": look.color, "marker": look.marker}
+        for name, look in ((name, style.LANGUAGES[name]) for name in ("Python", "Java"))
     ]
     drawn = [layer for layer in chart["layer"] if layer.get("data") is None]
     assert all(
@@ -64,6 +65,11 @@ def test_a_language_and_an_arm_keep_their_look_whatever_the_order_and_the_name()
     assert parts["plain LoRA, A"] == style.looks(["lora"])["lora"]
     assert parts["plain LoRA, B"].color == parts["plain LoRA, A"].color
     assert parts["plain LoRA, B"].line != parts["plain LoRA, A"].line
+    benchmarks = style.looks(["HumanEval", "MultiPL-E Java", "MBPP Java"])
+    assert benchmarks["HumanEval"] == style.LANGUAGES["Python"]
+    assert benchmarks["MultiPL-E Java"] == style.LANGUAGES["Java"]
+    assert benchmarks["MBPP Java"].color == style.LANGUAGES["Java"].color
+    assert benchmarks["MBPP Java"].marker != style.LANGUAGES["Java"].marker
     others = style.looks(["Python", "first", "second"])
     assert len({look.color for look in others.values()}) == 3
 
