@@ -28,7 +28,10 @@ STYLE = """
   aside.margin, .margin { float: none !important; width: auto !important; margin: 1em 2em !important; }
 """
 # What a reader of paper has no use for.
-DROPPED = "script, form, button, .figure-links, .page-code, .headerlink, .term > [role=tooltip]"
+DROPPED = (
+    "script, form, button, .figure-links, .page-code, details.above-input, .headerlink, "
+    ".term > [role=tooltip]"
+)
 FOOTER = (
     '<div style="font-size: 8px; width: 100%; text-align: center;">'
     '<span class="pageNumber"></span> / <span class="totalPages"></span></div>'
@@ -53,6 +56,8 @@ def combined(html: Path, names: Iterable[str], cover: str) -> str:
     head = next((h for h in heads if h.find("script", src=_is_mathjax)), heads[0])
     for script in head.find_all("script", src=lambda src: src and "book.js" in src):
         script.decompose()  # nothing sorts on paper
+    if head.title and (first := heads[0].title):
+        head.title.string = first.get_text()  # the book's, not a chapter's
     chapters = [_chapter(soups[name], name, set(names)) for name in names]
     listed = "".join(
         f'<li><a href="#{name}">{_only(chapter, "h1", name).get_text(strip=True)}</a></li>'

@@ -16,9 +16,9 @@ from flexlib import paths
 from flexlib.book import pdf, release
 from flexlib.book.chromium import PROGRAM
 
-PAGE = """<html><head><title>t</title></head><body><article class="bd-article"><section id="s"><h1>{title}</h1>
+PAGE = """<html><head><title>of {title}</title></head><body><article class="bd-article"><section id="s"><h1>{title}</h1>
 <p id="p">Text. <a class="headerlink" href="#s">#</a><a href="#p">here</a> <a href="b.html#p">there</a>
-<a href="b.html">page</a> <a href="https://example.org/#p">out</a></p><details><p>folded</p></details>
+<a href="b.html">page</a> <a href="https://example.org/#p">out</a></p><details><p>folded</p></details><details class="hide above-input"><p>import os</p></details>
 <p class="figure-links">Data</p><noscript><p>without scripts</p></noscript></section></article></body></html>"""
 
 
@@ -38,7 +38,8 @@ def test_pages_are_one_document_whose_links_lead_within(site):
     assert links == ["#a--p", "#b--p", "#b", "https://example.org/#p"]
     assert all(link[1:] in ids for link in links if link.startswith("#"))
     assert soup.select_one("#a details").has_attr("open")
-    assert "Data" not in soup.get_text() and "without scripts" in soup.get_text()
+    assert "Data" not in soup.get_text() and "import os" not in soup.get_text()
+    assert "without scripts" in soup.get_text()
 
 
 def test_the_head_is_that_of_a_page_with_formulas(site):
@@ -52,6 +53,7 @@ def test_the_head_is_that_of_a_page_with_formulas(site):
         page.write_text(page.read_text().replace("</head>", f"{scripts}</head>"))
     soup = BeautifulSoup(pdf.combined(site, ["a", "b"], ""), "html.parser")
     assert soup.head.find("script", src="_static/tex-svg-full.js?v=1")
+    assert soup.title.get_text() == "of A"
 
 
 def test_the_order_is_that_of_the_contents():
