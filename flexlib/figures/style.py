@@ -99,7 +99,7 @@ def looks(names: Iterable[Any]) -> dict[Any, Look]:
     own: dict[Any, Look] = {}
     parts: Counter[Any] = Counter()
     for name in names:
-        arm = _key(name) if _key(name) in known else _key(str(name).split(", ")[0])
+        arm = _key(name) if _key(name) in known else _key(str(name).rsplit(", ", 1)[0])
         if arm in known:
             place = (LINES.index(known[arm].line) + parts[arm]) % len(LINES)
             again = {"line": LINES[place], "marker": MARKERS[place]} if parts[arm] else {}

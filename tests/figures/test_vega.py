@@ -65,6 +65,10 @@ def test_a_language_and_an_arm_keep_their_look_whatever_the_order_and_the_name()
     assert parts["plain LoRA, A"] == style.looks(["lora"])["lora"]
     assert parts["plain LoRA, B"].color == parts["plain LoRA, A"].color
     assert parts["plain LoRA, B"].line != parts["plain LoRA, A"].line
+    assert (
+        style.looks(["Fourier, as released, seed 1"]).popitem()[1]
+        == style.looks(["released"])["released"]
+    )
     benchmarks = style.looks(["HumanEval", "MultiPL-E Java", "MBPP Java"])
     assert benchmarks["HumanEval"] == style.LANGUAGES["Python"]
     assert benchmarks["MultiPL-E Java"] == style.LANGUAGES["Java"]
