@@ -103,9 +103,12 @@ def _runs(folders: Sequence[Path]) -> Iterator[tuple[Path, Mapping[str, Any]]]:
 
 def _adapter_digest(run: Path, stored: Mapping[str, Any]) -> str | None:
     """Which adapter answered in a run: the one that it was given or has trained; None: the base alone."""
-    if "training" in stored:
+    if "training" not in stored:
+        return stored.get("adapter_digest")
+    try:
         return adapters.digest(run / "adapter")
-    return stored.get("adapter_digest")
+    except FlexError:  # what it trained is no adapter, as where all weights were tuned
+        return run.name
 
 
 def _way(config: RunConfig, settings: Mapping[str, Any]) -> dict[str, Any]:
