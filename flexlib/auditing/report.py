@@ -153,10 +153,10 @@ def _languages(audit: Audit) -> str:
     ]
     head = [
         *("Language", "Problems", "Base, pass@1", "Adapter, pass@1", "Difference, points"),
-        *("Interval", "Could have seen", "Verdict"),
+        *("Interval", "Could have detected", "Verdict"),
     ]
     return (
-        "<h2>What became of each language</h2>"
+        "<h2>Change of each language</h2>"
         + _figure(
             figure,
             "Difference of pass@1 by language, adapter minus base, in points, with its interval. The band "
@@ -166,7 +166,7 @@ def _languages(audit: Audit) -> str:
             head,
             cells,
             f"Paired by problem. The intervals are simultaneous over all rows, at {confidence:g} %; "
-            "“could have seen” is the smallest change that so many problems would have shown in four "
+            "“could have detected” is the smallest change that this many problems would show in four "
             "of five tries.",
         )
     )
@@ -192,7 +192,7 @@ def _failures(audit: Audit) -> str:
         "Shares of all answers. An answer is in another language if it does not compile and its lines "
         "look like that language."
     )
-    return "<h2>Answers that are no program</h2>" + _table(head, cells, note)
+    return "<h2>Answers that are not programs</h2>" + _table(head, cells, note)
 
 
 def _form(audit: Audit) -> str:
@@ -279,9 +279,9 @@ def _weights(audit: Audit) -> str:
         *("Stable rank", "… of random", "New directions", "… of random"),
     ]
     note = (
-        "Norm: Frobenius, of all modules together; the others are means over modules. Random: factors "
-        "of the same shapes and norm. New directions: those of the largest singular directions of the tuned "
-        "weights that are like none of the base’s (|cosine| below 0.5; Shuttleworth et al. 2024)."
+        "The norm is the Frobenius norm of all modules together; the other columns are means over modules. "
+        "“Random” are factors of the same shapes and norm. New directions: those of the largest singular "
+        "directions of the tuned weights that are like none of the base’s (|cosine| below 0.5; Shuttleworth et al. 2024)."
     )
     figures = []
     for quantity, title in _SPECTRA.items():
@@ -296,7 +296,8 @@ _SPECTRA = {
     "singular_value": "Singular values of the update, in units of its norm, and those of random factors.",
     "row_share": "Energy of the update by frequency along its outputs, and that of the same update with "
     "its outputs renumbered: where they agree, the order of the index means nothing.",
-    "column_share": "The same along its inputs.",
+    "column_share": "Energy of the update by frequency along its inputs, and that of the same update with "
+    "its inputs renumbered.",
 }
 _AXES = {
     "singular_value": ("number", "singular value"),
@@ -322,7 +323,7 @@ def _merged(audit: Audit) -> str:
     ]
     head = ["Language", "Beside the weights", "Merged", "Fixed and broken", "Interval", "Verdict"]
     note = (
-        f"In {audit.facts['precision']}. On {logits['prompts']} prompts the logits differ by "
+        f"Computed in {audit.facts['precision']}. On {logits['prompts']} prompts the logits differ by "
         f"{logits['max_logit_difference']:.2g} at most, and {logits['changed_tokens']} of "
         f"{logits['n']} likeliest tokens change."
     )

@@ -300,7 +300,7 @@ def not_run(states: States) -> str:
     named = [i for i, kind in waiting if kind != "prediction"]
     if predictions := len(waiting) - len(named):
         named.append(f"{predictions} prediction{'s' if predictions > 1 else ''}")
-    return f"Registered and not run yet: {', '.join(named)}." if named else ""
+    return f"These are registered and not run yet: {', '.join(named)}." if named else ""
 
 
 def _each(states: States) -> Iterator[tuple[str, Any, pd.Series]]:

@@ -105,7 +105,7 @@ def test_cards_show_what_was_run_and_name_what_was_not():
     assert text.index("raises Java over plain LoRA") < text.index("raise Python?")  # C3 comes first
     assert "**−12.3 points**" in text and "−16.0 to −9.0, 10 seeds" in text
     assert "(lora.md)" in text and "new claim" not in text
-    assert landing.not_run({"nano": (claims, state)}) == "Registered and not run yet: X."
+    assert landing.not_run({"nano": (claims, state)}) == "These are registered and not run yet: X."
 
 
 def test_predictions_share_a_card_that_counts_their_verdicts():
@@ -117,7 +117,7 @@ def test_predictions_share_a_card_that_counts_their_verdicts():
     text = landing.cards(states, {"M": "spectra"})
     assert text.count("grid-item-card") == 1 and "[Predictions](spectra.md)" in text
     assert text.index("2 <span") < text.index("1 <span") < text.index("of 4")
-    assert landing.not_run(states) == "Registered and not run yet: 1 prediction."
+    assert landing.not_run(states) == "These are registered and not run yet: 1 prediction."
 
 
 def test_where_the_repository_is_comes_from_one_place(tmp_path):
