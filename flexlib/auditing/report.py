@@ -281,7 +281,8 @@ def _weights(audit: Audit) -> str:
     note = (
         "The norm is the Frobenius norm of all modules together; the other columns are means over modules. "
         "“Random” are factors of the same shapes and norm. New directions: those of the largest singular "
-        "directions of the tuned weights that are like none of the base’s (|cosine| below 0.5; Shuttleworth et al. 2024)."
+        "directions of the tuned weights that are like none of the base’s (|cosine| below 0.5; Shuttleworth "
+        "et al. 2024)."
     )
     figures = []
     for quantity, title in _SPECTRA.items():
