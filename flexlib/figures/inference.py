@@ -89,7 +89,7 @@ def selection_gain(
         ax.annotate("published", (right, published), ha="right", va="bottom", fontsize=9)
     ax.axhline(0, color="0.4", lw=0.8)
     ax.yaxis.set_major_formatter(FuncFormatter(lambda d, _: f"{100 * d:+.0f}"))
-    ax.set_xlabel("correlation of two configurations' verdicts on a problem")
+    ax.set_xlabel("correlation of two configurations' latent margins on a problem")
     ax.set_ylabel("observed gain (points), no true gain")
     style.legend_above(ax, 2)
     style.note(ax, table)

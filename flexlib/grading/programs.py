@@ -8,12 +8,12 @@ from dataclasses import dataclass
 VERDICTS = {
     "pass": "every test ran to its end and held",
     "wrong": "a test did not hold",
-    "compile_error": "the program is no program of its language",
+    "compile_error": "the program does not compile or parse",
     "runtime_error": "it raised, crashed, or left before the tests had ended",
-    "timeout": "it did not answer within the time limit, also when run alone",
+    "timeout": "it did not answer within the time limit, even when run alone",
     "out_of_memory": "it asked for more memory than a program may have",
     "output_limit": "it printed, or answered with, more than a program may",
-    "harness_error": "the grader could not judge it: says nothing about the program",
+    "harness_error": "the grader could not judge it: this says nothing about the program",
 }
 
 #: Share of a benchmark's programs or problems that may go unjudged, though one always may.
