@@ -73,6 +73,8 @@ def judged(answers: Answers, machine: Machine) -> list[dict[str, Any]]:
     for found, column in ((whole, "as_written"), (short, "alone")):
         for verdict in _grade(answers, found, machine):
             by_place[verdict["task_id"], verdict["sample"]][column] = verdict["passed"]
+    for row in rows:  # a whole answer that passes has its program
+        row["alone"] = row["alone"] or row["as_written"]
     return rows
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import errno
 import json
+import os
 import tempfile
 from collections.abc import Iterable, Sequence
 from html import escape
@@ -53,9 +54,12 @@ def write(audit: Audit, folder: Path) -> Path:
 
 
 def check_folder(folder: Path) -> None:
-    """Raises: FlexError, if a report cannot be written there without losing what is there."""
+    """Raises: FlexError, if a report cannot be written there, or not without losing what is there."""
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise _there_already(folder)
+    above = next(parent for parent in folder.absolute().parents if parent.exists())
+    if not above.is_dir() or not os.access(above, os.W_OK):
+        raise FlexError(f"no report can be written in {above}; name another folder by --out")
 
 
 def _there_already(folder: Path) -> FlexError:

@@ -78,7 +78,7 @@ def gradable(
         languages: None: all that the profile has a benchmark for.
 
     Raises:
-        FlexError: the profile has no such language, or none can be graded here.
+        FlexError: the profile has no such language, or one that is named, or all, cannot be graded here.
     """
     offered = list(dict.fromkeys(configs.benchmarks_of(profile).values()))
     wanted = list(dict.fromkeys(languages or offered))
@@ -92,6 +92,9 @@ def gradable(
         found = doctor.check_language(language, unsafe_no_sandbox=machine.unsafe_no_sandbox)
         if not found.ok:
             left_out[language] = f"{found.detail}; {found.remedy}"
+    if languages and left_out:
+        name, reason = next(iter(left_out.items()))
+        raise FlexError(f"{name} cannot be graded here: {reason}; or leave it out of --languages")
     if len(left_out) == len(wanted):
         why = "; ".join(f"{name}: {reason}" for name, reason in left_out.items())
         raise FlexError(f"no language is left that can be graded here ({why})")
@@ -109,18 +112,21 @@ def configuration(
     """How base and adapter are asked: the profile's own decoding, its arm ``base``.
 
     Raises:
-        FlexError: ``limit`` or ``samples`` is not above 0.
+        FlexError: ``limit`` is not above 0.
     """
     overrides = [f"languages={list(languages)}"]
     if subject.base != configs.load(subject.profile, "base", 0).base_model:
         overrides.append(f"base_model={subject.base}")
-    if samples:
-        overrides.append(f"decoding.samples={samples}")
     wanted = configs.load(subject.profile, "base", 0, overrides=overrides, limit=limit)
-    changes: dict[str, Any] = {"merge_adapter": merged}
-    if samples:  # also of a benchmark that has a number of its own
-        changes["samples"] = samples
-    asked = tuple(dataclasses.replace(b, **changes) for b in wanted.benchmarks)
+    asked = tuple(
+        # Greedy answers are all the same; a benchmark that samples may have a number of its own.
+        dataclasses.replace(
+            b,
+            merge_adapter=merged,
+            samples=(samples or b.samples) if b.temperature > 0 else b.samples,
+        )
+        for b in wanted.benchmarks
+    )
     return dataclasses.replace(wanted, benchmarks=asked)
 
 

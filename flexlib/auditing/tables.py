@@ -142,7 +142,7 @@ def audit(
         compared = changes.by_benchmark(pair, margin, alpha=ALPHA)
         prompts = _prompts(inputs.base, of_base)
         facts["logits"] = weights.merged_logits(
-            what.folder, inputs.base, machine, prompts, precision
+            what.folder, inputs.base, machine, bases, prompts, precision
         )
     return Audit(
         facts=facts,

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from flexlib import models
-from flexlib.errors import FlexError
 from flexlib.runs.machine import Machine
 
 SPECTRA = ("singular_value", "row_share", "column_share")  # of the update, shown against the null
@@ -72,32 +72,29 @@ def tables(
 
 
 def _spectrum(delta: pd.DataFrame) -> pd.DataFrame:
+    """Means over modules; the nulls of different modules are independent, so that their variances add."""
     shown = delta[delta["quantity"].isin(SPECTRA)]
     renumbered = shown["quantity"] != "singular_value"
     shown = shown.assign(
         null=shown["random_mean"].mask(renumbered, shown["permuted_mean"]),
         null_sd=shown["random_sd"].mask(renumbered, shown["permuted_sd"]),
     )
-    return (
-        shown.groupby(["quantity", "x"], sort=False)[["value", "null", "null_sd"]]
-        .mean()
-        .reset_index()
-    )
+    by = shown.groupby(["quantity", "x"], sort=False)
+    spread = by["null_sd"].agg(lambda sd: math.sqrt((sd**2).sum()) / len(sd))
+    return by[["value", "null"]].mean().assign(null_sd=spread).reset_index()
 
 
 def merged_logits(
-    adapter: Path, base: Path, machine: Machine, prompts: list[list[int]], precision: Any
+    adapter: Path,
+    base: Path,
+    machine: Machine,
+    bases: models.BaseModels,
+    prompts: list[list[int]],
+    precision: Any,
 ) -> dict[str, Any]:
-    """What merging does to the logits, by :func:`flexlib.analysis.merging.compare`.
-
-    Raises:
-        FlexError: an adapter of this kind cannot be merged.
-    """
+    """What merging does to the logits, by :func:`flexlib.analysis.merging.compare`."""
     from flexlib.analysis import merging
-    from flexlib.models import adapters
 
-    if adapters.replaces_base(adapter):
-        raise FlexError("fully trained weights are no adapter to be merged")
     device = models.pick_device(machine.device)
-    model = models.load_model(base, precision, device, machine.attention)
-    return merging.compare(adapters.load(model, adapter, merge=False), prompts)
+    with bases.lend(base, precision, device, machine.attention, adapter, spoils=True) as model:
+        return merging.compare(model, prompts)

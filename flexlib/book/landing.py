@@ -69,6 +69,11 @@ SHORT = {
     "C2a-final-loss": "Sophia ends at a lower validation loss than AdamW.",
     "C2b": "Sophia and AdamW end at about the same pass@1.",
 }
+#: What the predictions are about whose ids begin so; each has a card.
+PREDICTIONS = {
+    "M": "Registered predictions of what the penalty does, from this study's theory.",
+    "H": "Registered predictions of how alike one task is inside the model in two languages.",
+}
 
 
 class Effect(NamedTuple):
@@ -272,23 +277,28 @@ def cards(states: States, pages: Mapping[str, str]) -> str:
             "::::",
             "",
         ]
-    ran = [row["verdict"] for _, claim, row in _each(states) if claim.kind == "prediction"]
-    if told := Counter(v for v in ran if v != "not run"):
-        text += [
-            "::::{grid-item-card}",
-            ":class-card: claim",
-            "",
-            "Registered predictions of what the penalty does, from this study's theory.",
-            "",
-            ", ".join(f"{n} {verdict_badge(v)}" for v, n in sorted(told.items())),
-            f"of {len(ran)}",
-            "",
-            ":::{card-footer}",
-            f"[Predictions]({pages['M']}.md)",
-            ":::",
-            "::::",
-            "",
+    for topic, words in PREDICTIONS.items():
+        ran = [
+            row["verdict"]
+            for _, claim, row in _each(states)
+            if claim.kind == "prediction" and claim.id.startswith(topic)
         ]
+        if told := Counter(v for v in ran if v != "not run"):
+            text += [
+                "::::{grid-item-card}",
+                ":class-card: claim",
+                "",
+                words,
+                "",
+                ", ".join(f"{n} {verdict_badge(v)}" for v, n in sorted(told.items())),
+                f"of {len(ran)}",
+                "",
+                ":::{card-footer}",
+                f"[Predictions]({pages[topic]}.md)",
+                ":::",
+                "::::",
+                "",
+            ]
     return "\n".join([*text, ":::::"])
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import traceback
 from pathlib import Path
 
 from flexlib import config
 from flexlib.cli import options
+from flexlib.errors import FlexError
 
 _STATUS = {True: 1, False: 0, None: 2}  # of --fail-if-lost
 
@@ -55,6 +57,16 @@ def _names(text: str) -> list[str]:
 
 
 def _audit(args: argparse.Namespace) -> int:
+    try:
+        return _report(args)
+    except FlexError:
+        raise
+    except Exception:  # noqa: BLE001 - Python's own status would be 1, which says that a loss is established
+        traceback.print_exc()
+        return _STATUS[None]
+
+
+def _report(args: argparse.Namespace) -> int:
     from flexlib.auditing import report, subject, tables
 
     out = args.out or Path("audit-" + subject.short_name(args.adapter))

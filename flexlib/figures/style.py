@@ -102,7 +102,8 @@ def looks(names: Iterable[Any]) -> dict[Any, Look]:
         arm = _key(name) if _key(name) in known else _key(str(name).rsplit(", ", 1)[0])
         if arm in known:
             place = (LINES.index(known[arm].line) + parts[arm]) % len(LINES)
-            again = {"line": LINES[place], "marker": MARKERS[place]} if parts[arm] else {}
+            mark = (MARKERS.index(known[arm].marker) + parts[arm]) % len(MARKERS)
+            again = {"line": LINES[place], "marker": MARKERS[mark]} if parts[arm] else {}
             own[name] = known[arm]._replace(**again)
             parts[arm] += 1
     taken = {look.color for look in own.values()}

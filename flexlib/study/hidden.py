@@ -66,9 +66,10 @@ def _z(r: float) -> float:
 
 
 def correlated(first: pd.Series, second: pd.Series) -> RankCorrelation | None:
-    """Two numbers a run, by the index that both have; None of fewer than four, or if one does not vary."""
+    """Two numbers a run, by the index that both have; None of fewer than ten, for which the normal
+    approximation is not made, or if one does not vary."""
     both = pd.concat([first, second], axis=1, join="inner").dropna()
-    if len(both) < 4 or (both.nunique() < 2).any():
+    if len(both) < 10 or (both.nunique() < 2).any():
         return None
     return RankCorrelation(float(spearmanr(both.iloc[:, 0], both.iloc[:, 1]).statistic), len(both))
 
@@ -84,14 +85,13 @@ def within_arms(first: pd.Series, second: pd.Series, *, seed: int) -> Bootstrap 
         first, second: by arm and seed; only runs that both have count.
     """
     both = pd.concat([first, second], axis=1, join="inner").dropna()
-    products = []
-    for _, runs in both.groupby("arm"):
-        ranks = runs.rank()
-        if len(runs) >= 4 and (ranks.nunique() > 1).all():
-            products.append(((ranks - ranks.mean()) / ranks.std(ddof=0)).prod(axis=1))
-    if not products:
+    arms = [runs.rank() for _, runs in both.groupby("arm") if len(runs) >= 4]
+    arms = [ranks for ranks in arms if (ranks.nunique() > 1).all()]
+    if not arms:
         return None
-    by_seed = pd.concat(products).groupby("seed").mean()  # whose mean is that of the correlations
+    products = [((r - r.mean()) / r.std(ddof=0)).prod(axis=1) / len(r) / len(arms) for r in arms]
+    by_seed = pd.concat(products).groupby("seed").sum()
+    by_seed *= len(by_seed)  # the mean over seeds is that of the arms' correlations
     return paired_bootstrap(by_seed.to_numpy()[None], seed=seed)
 
 
@@ -150,11 +150,12 @@ def by_claim(
         treatment, control = values.loc[claim.treatment], values.loc[claim.control]
         if claim.metric == CORRELATION:
             own = verdicts[verdicts["arm"] == claim.treatment]
-            if len(own) and (found := correlated(treatment, rates(own).loc[claim.treatment])):
+            passed = rates(own).get(claim.treatment) if len(own) else None
+            if passed is not None and (found := correlated(treatment, passed)):
                 results[claim.id] = found
             continue
         if claim.control.split(" ")[0] == "base":
-            control = control.dropna().iloc[0]
+            control = control.max()  # of the one run that it has
         difference = (treatment - control).dropna()
         if len(difference) > 1:
             results[claim.id] = paired_bootstrap(np.asarray(difference)[None], seed=seed)

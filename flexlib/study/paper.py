@@ -32,7 +32,7 @@ CLAIM_OPTIONAL: dict[str, tuple[type, Any]] = {
     "published": (list, []),  # ids of data/paper: treatment and control, or one difference
     "superseded_by": (str, ""),  # the id that has taken its place
     "reason": (str, ""),  # why
-    "after_runs": (bool, False),  # whether runs of its arms had been seen when it was registered
+    "after_runs": (bool, False),  # whether its metric had been seen of treatment and control
 }
 CLAIM_CHOICES = {
     "kind": ("claim", "question", "prediction"),

@@ -18,7 +18,7 @@ from flexlib.auditing import changes, form, report, runs, subject, tables
 from flexlib.book.chromium import PROGRAM, Chromium
 from flexlib.errors import FlexError
 from flexlib.models import adapters
-from flexlib.runs import doctor, store
+from flexlib.runs import store
 from flexlib.runs.doctor import Check
 from flexlib.runs.machine import Machine
 from flexlib.study import paired
@@ -335,11 +335,38 @@ def test_a_missing_toolchain_is_left_out_and_named(machine, nano_adapter, monkey
         return Check(language, language == "python", "javac is not installed", "apt install it")
 
     monkeypatch.setattr(subject.doctor, "check_language", check)
-    able, left_out = subject.gradable("nano", ["python", "java"], machine)
+    able, left_out = subject.gradable("nano", None, machine)
     assert able == ["python"] and "javac is not installed" in left_out["java"]
-    with pytest.raises(FlexError, match=r"no language is left.*java: javac is not installed"):
-        subject.gradable("nano", ["java"], machine)
-    assert doctor.check_language is check
+    with pytest.raises(FlexError, match=r"java cannot be graded here: javac is not installed"):
+        subject.gradable("nano", ["python", "java"], machine)
+    monkeypatch.setattr(
+        subject.doctor, "check_language", lambda name, **_: Check(name, False, "gone", "get it")
+    )
+    with pytest.raises(FlexError, match=r"no language is left.*java: gone"):
+        subject.gradable("nano", None, machine)
+
+
+def test_a_crash_is_no_established_loss(machine, nano_adapter, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(tables, "audit", lambda *a, **k: 1 / 0)
+    given = arguments(machine, nano_adapter, "--out", tmp_path / "out", "--fail-if-lost", "5")
+    assert cli.main(given) == 2
+    assert "ZeroDivisionError" in capsys.readouterr().err
+
+
+def test_a_report_folder_below_a_file_is_refused_before_anything_is_asked(
+    machine, nano_adapter, tmp_path, capsys
+):
+    (tmp_path / "file").write_text("mine")
+    given = arguments(machine, nano_adapter, "--out", tmp_path / "file" / "out")
+    assert cli.main(given) == 2 and "no report can be written" in one_line(capsys)
+
+
+def test_only_what_samples_is_asked_more_than_once():
+    """Profile paper has a greedy benchmark beside one that samples."""
+    what = subject.Subject(paths.NANO_BASE, {}, "b", None, "paper")
+    asked = subject.configuration(what, ["python", "java"], None, samples=3).benchmarks
+    assert {b.samples for b in asked if b.temperature > 0} == {3}
+    assert {b.samples for b in asked if b.temperature == 0} == {1}
 
 
 @pytest.mark.parametrize(

@@ -109,14 +109,16 @@ def test_cards_show_what_was_run_and_name_what_was_not():
 
 
 def test_predictions_share_a_card_that_counts_their_verdicts():
-    ids = ["M-1", "M-2", "M-3", "M-4"]
+    ids = ["M-1", "M-2", "M-3", "M-4", "H-1"]
     claims = pd.DataFrame({"id": ids, "statement": ids, "metric": "pass@1", "kind": "prediction"})
-    verdicts = ["confirmed", "confirmed", "not confirmed", "not run"]
+    verdicts = ["confirmed", "confirmed", "not confirmed", "not run", "cannot tell"]
     state = pd.DataFrame({"verdict": verdicts, "difference": 0.0}, index=ids)
     states = {"nano": (claims.set_index("id", drop=False), state)}
-    text = landing.cards(states, {"M": "spectra"})
-    assert text.count("grid-item-card") == 1 and "[Predictions](spectra.md)" in text
-    assert text.index("2 <span") < text.index("1 <span") < text.index("of 4")
+    text = landing.cards(states, {"M": "spectra", "H": "hidden"})
+    penalty, hidden = text.split("grid-item-card")[1:]
+    assert "[Predictions](spectra.md)" in penalty and "[Predictions](hidden.md)" in hidden
+    assert penalty.index("2 <span") < penalty.index("1 <span") < penalty.index("of 4")
+    assert "cannot tell" in hidden and "of 1" in hidden
     assert landing.not_run(states) == "These are registered and not run yet: 1 prediction."
 
 

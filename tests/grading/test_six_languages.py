@@ -296,4 +296,4 @@ def test_what_trust_in_them_means():
   '())
 """
     assert judge("racket", thief).passed
-    assert "memory can fake" in SIX["racket"].trust
+    assert "memory of this process" in SIX["racket"].trust

@@ -129,6 +129,12 @@ def test_its_bounds_and_tails_agree(estimate, level):
         assert side * bound < side * estimate + 1e-9
 
 
+def test_few_seeds_have_no_normal_correlation():
+    few = pd.Series(range(9), dtype=float)
+    assert hidden.correlated(few, few) is None
+    assert hidden.correlated(pd.Series(range(10)), pd.Series(range(10))).n == 10
+
+
 def test_the_registered_claims_are_on_metrics_that_there_are():
     of = paper.claims().query("family == 'hidden'")
     assert len(of) and (of["benchmark"] == hidden.BENCHMARK).all()
@@ -148,6 +154,9 @@ def test_the_correlation_within_arms_is_not_that_between_them():
     found = hidden.within_arms(first, second, seed=0)
     assert found.estimate == pytest.approx(np.mean(each)) and found.estimate < -0.3
     assert found.low < found.estimate < found.high and found.seeds == (8,)
+    fewer = hidden.within_arms(first[:-3], second, seed=0)  # an arm with other seeds counts as much
+    shorter = spearmanr(first["b"][:-3], second["b"][:-3]).statistic
+    assert fewer.estimate == pytest.approx((each[0] + shorter) / 2)
     assert hidden.within_arms(first.loc[["a"]][:3], second, seed=0) is None
     assert hidden.within_arms(first * 0, second, seed=0) is None
     alone = pd.concat(

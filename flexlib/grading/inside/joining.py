@@ -166,8 +166,11 @@ fn check_{r}() {{
 {checks}
 }}
 """
-# With these a program could run before ``main``, or take the place of a function of the C library.
-RUST_REFUSED = re.compile(r"\b(link_section|no_mangle|export_name|global_asm|asm|naked)\b")
+# With these a program could run before ``main``, take the place of a function of the C library, or read the
+# tests, which are in its own source.
+RUST_REFUSED = re.compile(
+    r"\b(link_section|no_mangle|export_name|global_asm|asm|naked|include|include_str|include_bytes)\b"
+)
 RUST_MACRO = re.compile(r'"(?:\\.|[^"\\])*"|\b(assert_eq|assert|vec)!')
 
 
