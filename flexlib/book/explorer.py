@@ -26,6 +26,7 @@ from typing import Any
 from sphinx.application import Sphinx
 from sphinx.util import logging
 
+from flexlib import config as configs
 from flexlib.errors import FlexError
 from flexlib.grading import VERDICTS
 from flexlib.runs import store
@@ -108,7 +109,7 @@ def collect(runs: Iterable[Path], benchmark: str, texts: dict[str, str] | None) 
             verdict = judged[place]
             detail = details.setdefault(verdict["detail"], len(details))
             answers[row["task_id"]] = [number, verdicts.index(verdict["verdict"]), detail]
-        arm = " ".join(filter(None, (config["arm"], config.get("variant"))))
+        arm = " ".join(filter(None, (configs.arm_of(config), config.get("variant"))))
         shown.append({"arm": arm, "seed": config["seed"], "id": run.name, "answers": answers})
     shown.sort(key=lambda r: (r["arm"] != "base", r["arm"], r["seed"]))
     for row in shown:

@@ -240,14 +240,16 @@ def simultaneous(
 
     Args:
         effects: by id; None for one that was registered and not run, which counts as a p-value of 1.
-        directions: direction and margin of each, as in data/claims.yml; without, all are two-sided.
+        directions: direction and margin of each, as in data/claims.yml, or ``any``; without, all are
+            two-sided.
 
     Returns:
         By id: ``low, high`` (missing where not run), ``level_low, level_high`` (the one-sided levels of
         these bounds), ``p_value`` (not adjusted) and ``adjusted_p``, both doubled, so that they compare
         with ``alpha``, and ``at_floor``, whether resampling could have given no smaller one.
         ``adjusted_p`` is at most ``alpha`` if, and only if, the interval excludes 0, or lies within
-        the margins of an equivalence.
+        the margins of an equivalence. For the direction ``any`` of an audit the intervals alone count:
+        it has no one p-value.
     """
     directions = directions or {}
     asked = {i: directions.get(i, ("two-sided", 0.0)) for i in effects}

@@ -191,8 +191,10 @@ def tasks_needed(estimate: float, discordance: float, margin: float, level: floa
         needed.append(max(discordance * (z / away) ** 2, _fewest(level) / away))
     if left > 0:
         z = norm.ppf(1 - level) + norm.ppf((1 + POWER) / 2)  # two bounds have to hold
+        # Where none differs, before the exact interval and before Tango's exclude the margin.
         none_differs = math.log(level) / math.log1p(-margin)
-        needed.append(max(discordance * (z / left) ** 2, none_differs))
+        score = float(norm.isf(level)) ** 2 * (1 - margin) / margin
+        needed.append(max(discordance * (z / left) ** 2, none_differs, score))
     return math.ceil(min(needed))
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from flexlib import config as configs
 from flexlib.runs import store
 from flexlib.study import paper
 
@@ -63,7 +64,7 @@ def shape(folder: Path | None = None, *, profile: str) -> pd.DataFrame:
         config = store.read_config(run)
         if config["profile"] != profile or store.is_compact(run):
             continue
-        arm = " ".join(filter(None, (config["arm"], config.get("variant"))))
+        arm = " ".join(filter(None, (configs.arm_of(config), config.get("variant"))))
         for benchmark, settings in config["benchmarks"].items():
             mark = _COMMENT.get(settings["language"], "//")
             texts = [row["completion"] for row in store.read_completions(run, benchmark)]

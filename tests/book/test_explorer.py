@@ -56,11 +56,12 @@ def test_a_file_that_would_be_too_large_keeps_fewer_seeds(runs):
     content = explorer.collect(runs, "nanobench-python", None)
     assert all(task["prompt"] is None for task in content["tasks"])
     whole = len(explorer.as_script("n", content))
-    more = [r for r in store.run_folders(paths.RUNS) if store.read_config(r)["arm"] == "lora"][:4]
+    lora = store.runs(profile="nano").query("arm == 'lora'")["run_id"]
+    more = [paths.RUNS / run for run in lora[:4]]
     script, note = explorer.fitting(
         "n", [runs[0], *more], "nanobench-python", None, limit=whole + 500
     )
-    assert len(script) <= whole and re.match(r"Of every arm the first [123] seeds", note)
+    assert len(script) <= whole and re.match(r"The first [123] seeds of every arm", note)
     assert explorer.fitting("n", runs, "nanobench-python", None)[1] == ""
     with pytest.raises(FlexError, match="one seed an arm"):
         explorer.fitting("n", runs, "nanobench-python", None, limit=100)

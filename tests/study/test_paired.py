@@ -110,10 +110,13 @@ def test_of_few_problems_no_small_change_can_be_seen():
 
 
 def test_problems_that_could_tell_do():
-    level, margin = 0.0125, 0.05
-    n = paired.tasks_needed(0.0, 0.0, margin, level)  # nothing differs
-    assert n == math.ceil(math.log(level) / math.log(1 - margin))
-    assert TwoRuns(0, 0, n + 15).bound(level, -1) < margin
+    margin = 0.05
+    for level in (0.025, 0.0125, 0.00625, 0.05 / 22):
+        n = paired.tasks_needed(0.0, 0.0, margin, level)  # nothing differs
+        assert (
+            TwoRuns(0, 0, n + 1).bound(level, -1) < margin < TwoRuns(0, 0, n - 2).bound(level, -1)
+        )
+    level = 0.0125
     assert paired.tasks_needed(0.2, 0.4, margin, level) < 200
     assert paired.tasks_needed(0.025, 0.4, margin, level) > 2000
 

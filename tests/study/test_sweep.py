@@ -70,7 +70,7 @@ def test_the_best_setting_has_the_lowest_mean_loss_of_complete_arms(tuned):
     assert "l2-matched" not in sweep.best(incomplete, tuned)
     # Seeds beyond the plan's have no say, nor have other metrics.
     beyond = table.assign(value=table["value"].where(table["arm"] != "lora", 9.0), seed=99)
-    other = table.assign(metric="update-norm", value=0.0)
+    other = table.assign(metric="update-norm", value=-100 * table["value"])
     assert sweep.best(pd.concat([table, beyond, other]), tuned) == best
 
 
