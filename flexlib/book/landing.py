@@ -196,10 +196,16 @@ def finding(tuned: Effect | None, penalised: Effect | None, meaningless: Effect 
         smallest: the smallest difference worth claiming; two effects within it are the same.
         None stands for what was not run.
     """
+    if (
+        tuned
+        and penalised
+        and all(_undecided(e, smallest) for e in (tuned, penalised, meaningless))
+    ):
+        return "The runs so far are too few to tell whether training on Python or the penalty changes Java."
     if tuned is None:
         first = "Whether training on Python alone helps Java was not run"
     elif _sign(tuned) > 0:
-        first = "Training on Python alone makes Java better, with no Fourier penalty"
+        first = "Training on Python alone makes Java better, without any Fourier penalty"
     elif _sign(tuned) < 0:
         first = "Training on Python alone makes Java worse"
     else:
@@ -225,6 +231,13 @@ def finding(tuned: Effect | None, penalised: Effect | None, meaningless: Effect 
     else:
         third = "these runs cannot tell whether its frequencies matter"
     return f"{first}; {second}; {third}."
+
+
+def _undecided(effect: Effect | None, smallest: float) -> bool:
+    """Whether an effect was not run, or may be none as well as one that matters."""
+    return effect is None or (
+        not _sign(effect) and max(abs(effect.low), abs(effect.high)) >= smallest
+    )
 
 
 def _sign(effect: Effect) -> int:

@@ -19,11 +19,13 @@ UP, DOWN, SAME, WIDE = (
 @pytest.mark.parametrize(
     ("effects", "says"),
     [
-        ((UP, DOWN, SAME), ("makes Java better, with no Fourier", "most of that gain away", "frequencies mean nothing")),
+        ((UP, DOWN, SAME), ("makes Java better, without any Fourier", "most of that gain away", "frequencies mean nothing")),
         ((UP, Effect(-0.03, -0.05, -0.01), SAME), ("part of that gain away",)),
         ((UP, UP, UP), ("makes Java better", "the penalty raises it", "frequencies do matter")),
         ((DOWN, SAME, SAME), ("makes Java worse", "changes nothing")),
-        ((WIDE, WIDE, WIDE), ("show no change of Java", "cannot tell whether the penalty changes it", "cannot tell whether its frequencies")),
+        ((WIDE, WIDE, WIDE), ("too few to tell",)),
+        ((WIDE, WIDE, None), ("too few to tell",)),
+        ((SAME, WIDE, WIDE), ("show no change of Java", "cannot tell whether the penalty changes it", "cannot tell whether its frequencies")),
         ((UP, None, None), ("makes Java better", "penalty was not run")),
         ((UP, DOWN, None), ("control without frequencies was not run",)),
         ((None, UP, SAME), ("was not run", "raises it")),
