@@ -129,18 +129,19 @@ def describe(
     )
 
 
-def drop_unused_formulas(
+def drop_unused_scripts(
     app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: nodes.document | None
 ) -> None:
     """Take MathJax, 2 MB, from a page without a formula: Sphinx adds it also where a page that stands below
-    has one, and all pages stand below the first."""
+    has one, and all pages stand below the first. The script of sphinx-design's tabs is of use where there
+    are some."""
+    unused = []
     if not app.env.domaindata["math"]["has_equations"].get(page):
-        scripts = context.get("script_files", [])
-        scripts[:] = [
-            s
-            for s in scripts
-            if not str(getattr(s, "filename", s)).endswith(app.config.mathjax_path)
-        ]
+        unused.append(app.config.mathjax_path)
+    if "sd-tab-set" not in context.get("body", ""):
+        unused.append("design-tabs.js")
+    scripts = context.get("script_files", [])
+    scripts[:] = [s for s in scripts if not str(getattr(s, "filename", s)).endswith(tuple(unused))]
 
 
 # What others write, and what it has to be for a screen reader.
@@ -183,7 +184,7 @@ def setup(app: Sphinx) -> dict[str, bool]:
     app.connect("env-get-outdated", reread_stale_pages)
     app.connect("html-page-context", describe)
     app.connect("html-page-context", mend)
-    app.connect("html-page-context", drop_unused_formulas, priority=900)
+    app.connect("html-page-context", drop_unused_scripts, priority=900)
     app.connect("html-page-context", offer_notebook)
     app.connect("build-finished", forget_pages_with_warnings)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
