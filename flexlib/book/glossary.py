@@ -75,7 +75,7 @@ def _term(word: str, entry: Entry, link: str) -> nodes.raw:
         f"{escape(word)}</a>"
         f'<span role="tooltip" id="{tip}">{escape(entry.meaning)}</span></span>'
     )
-    return nodes.raw("", html, format="html")
+    return nodes.raw(word, html, format="html")
 
 
 def explain_words(app: Sphinx, doctree: nodes.document, page: str) -> None:

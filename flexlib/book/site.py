@@ -108,7 +108,7 @@ def describe(
         return
     title = context["title"]
     first = next((p for p in doctree.findall(nodes.paragraph) if p.astext().strip()), None)
-    text = " ".join(first.astext().split()) if first else title
+    text = _plain(first) if first else title
     text = text if len(text) <= 300 else text[:297].rsplit(" ", 1)[0] + " ..."
     base = citation(project_of(app)).get("url", "").rstrip("/")
     tags = {"description": text, "og:title": title, "og:description": text, "og:type": "article"}
@@ -127,6 +127,13 @@ def describe(
         f'<meta {"property" if name.startswith("og:") else "name"}="{name}" content="{escape(value)}" />\n'
         for name, value in tags.items()
     )
+
+
+def _plain(paragraph: nodes.paragraph) -> str:
+    """The words of a paragraph; of the glossary's HTML the word that it explains."""
+    for term in list((copied := paragraph.deepcopy()).findall(nodes.raw)):
+        term.replace_self(nodes.Text(term.rawsource))
+    return " ".join(copied.astext().split())
 
 
 def drop_unused_scripts(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from html import unescape
 from pathlib import Path
 
 import pytest
@@ -133,6 +135,13 @@ def site(browser):
     return browser, visit
 
 
+def described(page: Path) -> str:
+    """What a page tells search engines."""
+    found = re.search(r'<meta name="description" content="([^"]*)"', page.read_text("utf-8"))
+    assert found
+    return unescape(found[1])
+
+
 def test_landing_page_is_light_and_says_what_was_found(site):
     browser, visit = site
     seen = visit("index")
@@ -157,6 +166,9 @@ def test_landing_page_is_light_and_says_what_was_found(site):
     whole, told = " ".join(finding.split()), said["description"]
     assert told == said["og:description"] and len(told) <= 300
     assert told == whole or (told.endswith(" ...") and whole.startswith(told.removesuffix(" ...")))
+    assert "<" not in described(
+        HTML / "method.html"
+    )  # whose first sentence has a word of the glossary
     assert (HTML / said["og:image"]).read_bytes().startswith(b"\x89PNG")
     assert browser.evaluate("document.querySelector('link[rel=icon]').href").endswith(".svg")
 
