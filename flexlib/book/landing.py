@@ -49,7 +49,7 @@ SHORT = {
     "C3-base": "LoRA with the Fourier penalty raises Java over the base.",
     "C3-best-lora": "Does the penalty at its best raise Java over plain LoRA?",
     "C3-best-python": "Does the penalty at its best raise Python over plain LoRA?",
-    "C3-best-units": "Does the penalty at its best need its frequencies for Java?",
+    "C3-best-units": "Does the penalty at its best give the Java of its control?",
     "C3-best-L2": "Does the penalty at its best give the Java of L2?",
     "S-C3-lora": "The Fourier penalty, as released, raises Java over plain LoRA.",
     "C3-described": "The Fourier penalty, as described, raises Java over plain LoRA.",
