@@ -109,7 +109,7 @@ def collect(runs: Iterable[Path], benchmark: str, texts: dict[str, str] | None) 
             verdict = judged[place]
             detail = details.setdefault(verdict["detail"], len(details))
             answers[row["task_id"]] = [number, verdicts.index(verdict["verdict"]), detail]
-        arm = " ".join(filter(None, (configs.arm_of(config), config.get("variant"))))
+        arm = configs.label_of(config)
         shown.append({"arm": arm, "seed": config["seed"], "id": run.name, "answers": answers})
     shown.sort(key=lambda r: (r["arm"] != "base", r["arm"], r["seed"]))
     for row in shown:
@@ -141,7 +141,7 @@ def fitting(name: str, runs: list[Path], benchmark: str, texts: dict[str, str] |
     seeds: dict[str, list[Path]] = {}
     for run in sorted(runs, key=lambda r: store.read_config(r)["seed"]):
         config = store.read_config(run)
-        seeds.setdefault(f"{config['arm']} {config.get('variant')}", []).append(run)
+        seeds.setdefault(configs.label_of(config), []).append(run)
     most = max(map(len, seeds.values()))
     for kept in range(most, 0, -1):
         chosen = [run for of_arm in seeds.values() for run in of_arm[:kept]]
@@ -155,10 +155,10 @@ def write(runs_folder: Path, target: Path, data_dir: str | None) -> list[dict[st
     """Write all files for the stored runs; returns what ``index.js`` lists."""
     by_benchmark: dict[tuple[str, str], list[Path]] = {}
     for run in store.run_folders(runs_folder):
+        if store.is_compact(run):
+            continue
         config = store.read_config(run)
         for benchmark in config["benchmarks"]:
-            if not (run / f"completions-{benchmark}.ndjson.gz").exists():
-                continue  # a run that was stored without its programs
             by_benchmark.setdefault((config["profile"], benchmark), []).append(run)
     target.mkdir(parents=True, exist_ok=True)
     entries = []

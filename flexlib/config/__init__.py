@@ -5,7 +5,7 @@ file is a new profile, arm or decoding. A new kind of adapter is a row of ``adap
 """
 
 from flexlib.config.adapters import ADAPTERS, Adapter, AdapterKind
-from flexlib.config.identity import adapter_of, arm_of, run_id, to_dict, training_identity
+from flexlib.config.identity import adapter_of, arm_of, label_of, run_id, to_dict, training_identity
 from flexlib.config.layers import arms, benchmarks_of, decodings, keys, load, profiles
 from flexlib.config.schema import (
     BEAM_SAMPLING_BATCH,
@@ -42,6 +42,7 @@ __all__ = [
     "benchmarks_of",
     "decodings",
     "keys",
+    "label_of",
     "load",
     "profiles",
     "run_id",

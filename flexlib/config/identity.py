@@ -60,6 +60,11 @@ def arm_of(config: Mapping[str, Any]) -> str:
     return "shuffled" if renamed else config["arm"]
 
 
+def label_of(config: Mapping[str, Any]) -> str:
+    """The arm of a configuration as it is stored, with its variant: what the store tells runs apart by."""
+    return " ".join(filter(None, (arm_of(config), config.get("variant"))))
+
+
 def adapter_of(config: Mapping[str, Any]) -> dict[str, Any] | None:
     """The adapter of a configuration as it is stored, in today's words: its kind and its settings."""
     if "lora" in config:

@@ -153,7 +153,7 @@ def generate(job: Job) -> Completions:
 
 
 def grade(job: Job, completions: Completions) -> None:
-    """Judge every completion: ``completions-<benchmark>.ndjson.gz`` and ``verdicts-<benchmark>.csv``."""
+    """Judge every completion: the files of answers and ``verdicts-<benchmark>.csv``."""
     from flexlib.grading.completions import grade_completions
 
     for settings in job.config.benchmarks:
@@ -162,7 +162,7 @@ def grade(job: Job, completions: Completions) -> None:
             continue
         problems, programs = job.inputs.problems[name], completions[name]
         rows = grade_completions(problems, programs, settings, **job.machine.grading)
-        stored = job.result / f"completions-{name}.ndjson.gz"
+        stored = job.result / store.completions_name(name)
         disk.write_atomically(stored, formats.to_jsonl_gz(programs))
         disk.write_atomically(verdicts, formats.to_csv(formats.VERDICT_FIELDS, rows))
 

@@ -187,7 +187,7 @@ def read_config(run: Path) -> dict[str, Any]:
         raise _corrupt(run, "config.json does not hash to the folder's name")
     expected = ["config.json"]
     for name in config["benchmarks"]:
-        expected += [f"completions-{name}.ndjson.gz", f"verdicts-{name}.csv"]
+        expected += [completions_name(name), f"verdicts-{name}.csv"]
     expected += ["training.csv"] if "training" in config else []
     if "training" in config or "adapter_digest" in config:
         expected.append("adapter/adapter_model.safetensors")
@@ -196,6 +196,12 @@ def read_config(run: Path) -> dict[str, Any]:
         if name not in provenance.get("files", {}) or not (run / name).is_file():
             raise _corrupt(run, f"{name} is missing")
     return config
+
+
+def completions_name(benchmark: str) -> str:
+    """The file of a run's answers on a benchmark. It is not called .jsonl.gz, lest an answer file be taken
+    for the benchmark: HumanEval's own is HumanEval.jsonl.gz."""
+    return f"completions-{benchmark}.ndjson.gz"
 
 
 def is_compact(run: Path) -> bool:
@@ -218,7 +224,7 @@ def read_completions(run: Path, benchmark: str) -> list[dict[str, Any]]:
     Raises:
         FlexError: the file is missing or was altered.
     """
-    content = _verified(run, f"completions-{benchmark}.ndjson.gz")
+    content = _verified(run, completions_name(benchmark))
     # Only \n ends a row: splitlines would also cut at the U+2028 that a model may write.
     return [json.loads(line) for line in gzip.decompress(content).decode().split("\n") if line]
 
@@ -345,7 +351,7 @@ def _identified(store: Path | None, profile: str | None) -> Iterator[_Identified
 
 
 def _keys_of(run: Path, config: Mapping[str, Any]) -> dict[str, Any]:
-    arm = " ".join(filter(None, (configs.arm_of(config), config.get("variant"))))
+    arm = configs.label_of(config)
     return {"run_id": run.name, "profile": config["profile"], "arm": arm, "seed": config["seed"]}
 
 

@@ -64,7 +64,7 @@ def shape(folder: Path | None = None, *, profile: str) -> pd.DataFrame:
         config = store.read_config(run)
         if config["profile"] != profile or store.is_compact(run):
             continue
-        arm = " ".join(filter(None, (configs.arm_of(config), config.get("variant"))))
+        arm = configs.label_of(config)
         for benchmark, settings in config["benchmarks"].items():
             mark = _COMMENT.get(settings["language"], "//")
             texts = [row["completion"] for row in store.read_completions(run, benchmark)]

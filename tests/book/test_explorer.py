@@ -23,14 +23,10 @@ def unpacked(script: bytes) -> dict:
 @pytest.fixture(scope="module")
 def runs():
     """Two stored runs of the nano profile."""
-    chosen = {}
-    for run in store.run_folders(paths.RUNS):
-        config = store.read_config(run)
-        if config["arm"] in ("base", "lora") and config["arm"] not in chosen:
-            chosen[config["arm"]] = run
-    if len(chosen) < 2:
+    first = store.runs(profile="nano").drop_duplicates("arm").set_index("arm")["run_id"]
+    if not {"base", "lora"} <= set(first.index):
         pytest.skip("the store has no base and no plain LoRA")
-    return [chosen["base"], chosen["lora"]]
+    return [paths.RUNS / first[arm] for arm in ("base", "lora")]
 
 
 def test_every_program_and_verdict_arrives_at_its_task(runs):
@@ -50,6 +46,13 @@ def test_every_program_and_verdict_arrives_at_its_task(runs):
             assert found["verdicts"][verdict] == verdicts[task["id"]]["verdict"]
             assert found["details"][detail] == verdicts[task["id"]]["detail"]
             assert task["prompt"] == texts[task["id"]]
+
+
+def test_an_arm_has_the_name_that_it_has_in_every_table():
+    """Runs of the arm shuffled are stored under another."""
+    stored = store.runs(profile="nano").query("arm == 'shuffled'")["run_id"]
+    shown = explorer.collect([paths.RUNS / stored.iloc[0]], "nanobench-java", None)
+    assert [run["arm"] for run in shown["runs"]] == ["shuffled"]
 
 
 def test_a_file_that_would_be_too_large_keeps_fewer_seeds(runs):
