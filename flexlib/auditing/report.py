@@ -19,7 +19,7 @@ from typing import Any
 import pandas as pd
 
 from flexlib import disk
-from flexlib.auditing import drawing, subject
+from flexlib.auditing import drawing, subject, weights
 from flexlib.auditing.tables import Audit
 from flexlib.errors import FlexError
 from flexlib.tasks.languages import LANGUAGES
@@ -259,25 +259,24 @@ def _weights(audit: Audit) -> str:
     head = "<h2>What the adapter adds to the weights</h2>"
     if audit.modules.empty:
         return f"{head}<p>Not defined: {escape(audit.facts.get('weights', 'no factors'))}.</p>"
-    groups = audit.modules.groupby("projection", sort=False)
-    cells = []
-    for projection, own in groups:
-        looked = own["directions"].sum()
-        cells.append(
-            [
-                str(projection),
-                str(len(own)),
-                f"{(own['norm'] ** 2).sum() ** 0.5:.3g}",
-                _percent(own["relative_norm"].mean()),
-                *(
-                    _number(own[f"{null}{name}"].mean())
-                    for name in ("effective_rank", "stable_rank")
-                    for null in ("", "random_")
-                ),
-                f"{own['intruders'].sum():.0f} of {looked:.0f}" if looked else "–",
-                f"{own['random_intruders'].sum():.0f} of {looked:.0f}" if looked else "–",
-            ]
-        )
+    cells = [
+        [
+            str(row["projection"]),
+            str(row["modules"]),
+            f"{row['norm']:.3g}",
+            _percent(row["relative_norm"]),
+            *(
+                _number(row[f"{null}{name}"])
+                for name in ("effective_rank", "stable_rank")
+                for null in ("", "random_")
+            ),
+            *(
+                f"{row[name]:.0f} of {row['directions']:.0f}" if row["directions"] else "–"
+                for name in ("intruders", "random_intruders")
+            ),
+        ]
+        for row in weights.by_projection(audit.modules).to_dict("records")
+    ]
     titles = [
         *("Projection", "Modules", "Norm", "Over the base's norm", "Effective rank", "… of random"),
         *("Stable rank", "… of random", "New directions", "… of random"),

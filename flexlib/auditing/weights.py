@@ -71,6 +71,24 @@ def tables(
     return pd.DataFrame(rows), _spectrum(delta)
 
 
+def by_projection(modules: pd.DataFrame) -> pd.DataFrame:
+    """The first of :func:`tables`, a row a projection: ``modules`` (their number), ``norm`` (Frobenius, of
+    all together), the means of the other quantities, and the sums of ``directions`` and ``intruders``."""
+    by = modules.groupby("projection", sort=False)
+    means = [
+        "relative_norm",
+        "effective_rank",
+        "random_effective_rank",
+        "stable_rank",
+        "random_stable_rank",
+    ]
+    sums = ["directions", "intruders", "random_intruders"]
+    norm = by["norm"].agg(lambda v: math.sqrt((v**2).sum()))
+    return pd.concat(
+        [by.size().rename("modules"), norm, by[means].mean(), by[sums].sum()], axis=1
+    ).reset_index()
+
+
 def _spectrum(delta: pd.DataFrame) -> pd.DataFrame:
     """Means over modules; the nulls of different modules are independent, so that their variances add."""
     shown = delta[delta["quantity"].isin(SPECTRA)]
