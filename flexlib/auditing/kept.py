@@ -11,7 +11,6 @@ import dataclasses
 import gzip
 import json
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 
 import pandas as pd
@@ -48,15 +47,6 @@ def read(path: Path) -> Audit:
         return Audit(facts=dict(data["facts"]), left_out=dict(data["left_out"]), **tables)
     except (OSError, ValueError, EOFError, KeyError, TypeError) as error:
         raise FlexError(f"{path} is no report of flexlib audit: {error!r}") from None
-
-
-def with_prompts(audit: Audit, texts: Mapping[str, Mapping[str, str]]) -> Audit:
-    """The audit with the prompts put back, ``texts[benchmark][task]``; what is not there stays empty."""
-    found = [
-        texts.get(row["benchmark"], {}).get(row["task_id"], row["prompt"])
-        for row in audit.programs.to_dict("records")
-    ]
-    return dataclasses.replace(audit, programs=audit.programs.assign(prompt=found))
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -167,17 +167,11 @@ def test_what_is_no_report(tmp_path, content):
         kept.read(tmp_path / "audit.json")
 
 
-def test_prompts_come_back_where_they_are_at_hand(audit):
-    bare = dataclasses.replace(audit, programs=audit.programs.assign(prompt=""))
-    full = kept.with_prompts(bare, {"nanobench-java": {"t3": "the prompt of it"}})
-    assert list(full.programs["prompt"]) == [*[""] * 3, "the prompt of it", *[""] * 31]
-
-
 def test_the_site_has_the_reports_that_are_kept_and_no_others(audit, tmp_path):
     kept.keep(audit, tmp_path / "kept")
     target = tmp_path / "html" / "audits"
     target.mkdir(parents=True)
     (target / "gone.html").write_text("of an audit that is kept no more")
-    [page] = audits.write_reports(tmp_path / "kept", target, None)
+    [page] = audits.write_reports(tmp_path / "kept", target)
     assert list(target.iterdir()) == [page]
     assert "<title>Audit of" in page.read_text()
