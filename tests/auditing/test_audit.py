@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 import tiny
 
 import flexlib
-from flexlib import cli, models, paths
-from flexlib.auditing import changes, form, report, runs, subject, tables
+from flexlib import cli, config, models, paths
+from flexlib.auditing import changes, form, report, runs, subject, tables, weights
 from flexlib.book.chromium import PROGRAM, Chromium
 from flexlib.errors import FlexError
 from flexlib.models import adapters
@@ -232,6 +234,45 @@ def test_runs_of_a_store_of_audits_have_names_of_their_own(shuffled, machine):
 
 
 # --- form ---------------------------------------------------------------------------------------
+
+
+def test_a_whole_answer_that_passes_has_its_program(machine, monkeypatch):
+    """The cut of the protocol may break an answer that passes as it was written."""
+    [problem] = runs.preflight.benchmarks.load_benchmark("nanobench-python", limit=1)
+    [settings] = config.load("nano", "base", 0, overrides=["languages=python"]).benchmarks
+    settings = dataclasses.replace(settings, cut_at_fence=True)
+    row = {
+        "task_id": problem.task_id,
+        "sample": 0,
+        "completion": "    x\n```\n    y\n",
+        "tokens": 1,
+    }
+    failed = {"task_id": problem.task_id, "sample": 0, "verdict": "wrong", "passed": False}
+    answers = runs.Answers(Path("none"), False, settings, [problem], [row], [failed])
+
+    def grade(answers, found, machine):
+        return [{**failed, "passed": c["completion"] == row["completion"]} for c in found]
+
+    monkeypatch.setattr(form, "_grade", grade)
+    [judged] = form.judged(answers, machine)
+    assert (judged["as_written"], judged["as_graded"], judged["alone"]) == (True, False, True)
+
+
+def test_nulls_of_several_modules_have_the_spread_of_their_mean():
+    delta = pd.DataFrame({
+        "quantity": "row_share", "x": 0.5, "value": [0.1, 0.2, 0.3, 0.4], "permuted_mean": 0.25,
+        "permuted_sd": 0.2, "random_mean": 9.0, "random_sd": 9.0,
+    })  # fmt: skip
+    [row] = weights._spectrum(delta).to_dict("records")
+    assert (row["value"], row["null"], row["null_sd"]) == pytest.approx((0.25, 0.25, 0.1))
+
+
+def test_weights_by_projection_are_those_of_their_modules(shuffled):
+    for row in weights.by_projection(shuffled.modules).to_dict("records"):
+        own = shuffled.modules[shuffled.modules["projection"] == row["projection"]]
+        assert row["modules"] == len(own) and row["intruders"] == own["intruders"].sum()
+        assert row["norm"] == pytest.approx(np.linalg.norm(own["norm"]))
+        assert row["effective_rank"] == pytest.approx(own["effective_rank"].mean())
 
 
 def test_form_and_program_are_told_apart(machine):

@@ -223,6 +223,13 @@ def test_what_is_missing_is_said_in_one_line(monkeypatch):
         assert known.package in missing[language] or language == "typescript"
 
 
+@pytest.mark.parametrize("macro", ["include", "include_str", "include_bytes"])
+def test_a_rust_program_that_reads_its_own_source_is_refused(macro):
+    """The tests are in it."""
+    with pytest.raises(joining.Refused, match=macro):
+        joining.rust("", f'    let s = {macro}!("program.rs");\n', "fn main() {\n}\n")
+
+
 def test_a_rust_program_that_would_run_before_the_guard_is_refused():
     needs("rust")
     verdict = judge("rust", "    // link_section is no word of an answer\n    x\n")
