@@ -395,8 +395,9 @@ def test_a_crash_is_no_established_loss(machine, nano_adapter, tmp_path, monkeyp
 
 
 def test_a_report_folder_below_a_file_is_refused_before_anything_is_asked(
-    machine, nano_adapter, tmp_path, capsys
+    machine, nano_adapter, tmp_path, monkeypatch, capsys
 ):
+    monkeypatch.setattr(tables, "audit", lambda *a, **k: pytest.fail("asked"))
     (tmp_path / "file").write_text("mine")
     given = arguments(machine, nano_adapter, "--out", tmp_path / "file" / "out")
     assert cli.main(given) == 2 and "no report can be written" in one_line(capsys)

@@ -65,6 +65,9 @@ def test_a_language_and_an_arm_keep_their_look_whatever_the_order_and_the_name()
     assert parts["plain LoRA, A"] == style.looks(["lora"])["lora"]
     assert parts["plain LoRA, B"].color == parts["plain LoRA, A"].color
     assert parts["plain LoRA, B"].line != parts["plain LoRA, A"].line
+    for arm in ("released", "described", "units renumbered"):
+        both = style.looks([f"{arm}, A", f"{arm}, B"])
+        assert len({look.marker for look in both.values()}) == 2
     assert (
         style.looks(["Fourier, as released, seed 1"]).popitem()[1]
         == style.looks(["released"])["released"]
