@@ -114,7 +114,7 @@ def by_benchmark(table: pd.DataFrame, margin: float, *, alpha: float) -> pd.Data
     return pd.DataFrame(rows).astype({"detectable": float, "larger_than": float, **missing})
 
 
-def effect(group: pd.DataFrame) -> paired.TwoRuns | paired.Rates:
+def effect(group: pd.DataFrame) -> inference.TwoRuns | paired.Rates:
     """The difference of the two arms on one benchmark: rows of :func:`programs`."""
     rates = group.groupby("task_id")[[f"{arm}_passed" for arm in ARMS]].mean()
     return paired.difference(rates["adapter_passed"], rates["base_passed"])

@@ -1,7 +1,7 @@
 """The contract of inference: every contrast of the book goes through here.
 
 *Pairing.* `contrast` has the one rule. *Uncertainty.* A contrast is an `Effect`: a bootstrap over tasks
-x seeds (x base models), or an exact binomial where there is one run each. *Families.* `simultaneous`
+x seeds (x base models), or `TwoRuns` where there is one run each. *Families.* `simultaneous`
 tests the claims of a family together by Holm's procedure and gives each the interval of the level at
 which it was tested. *Verdicts.* `decide` reads them off that interval and nothing else; `assess` does
 all of it for data/claims.yml. The chapter "Rules of inference" says what this guarantees and why.
@@ -26,6 +26,7 @@ from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
+from scipy.optimize import brentq
 from scipy.stats import beta, binom, norm
 
 from flexlib.errors import FlexError
@@ -47,7 +48,7 @@ _ANSWERS = {
 class Effect(Protocol):
     """An estimated difference and what is known of it: its tests and bounds belong together.
 
-    `flexlib.study.stats.Bootstrap` and `Binomial` are such.
+    `flexlib.study.stats.Bootstrap`, `TwoRuns` and `Binomial` are such.
     """
 
     @property
@@ -135,6 +136,75 @@ class NoneDiffers:
         return side * (level ** (1 / self.tasks) - 1)
 
 
+@dataclass(frozen=True)
+class TwoRuns:
+    """The difference of two pass rates on the same problems.
+
+    McNemar's exact test, and the interval that goes with it, hold given how many problems the two runs
+    differ on. Where these are few, that interval is too narrow for the difference in all problems of the
+    kind: of one differing problem in forty it would say that no more than one in forty can differ. The score
+    interval of Tango (1998) does not lean on that number. The more cautious of the two counts everywhere.
+
+    Attributes:
+        won: problems that the first run alone solves.
+        lost: problems that the second run alone solves.
+        tasks: all problems.
+    """
+
+    won: int
+    lost: int
+    tasks: int
+    seeds: tuple[int, ...] = (1, 1)
+    bases: int = 1
+    floor: float = 0.0
+
+    @property
+    def estimate(self) -> float:
+        return (self.won - self.lost) / self.tasks
+
+    @property
+    def discordance(self) -> float:
+        """The share of problems on which the runs differ."""
+        return (self.won + self.lost) / self.tasks
+
+    @property
+    def se(self) -> float:
+        """Standard error, of one differing problem at least."""
+        return math.sqrt(max(1, self.won + self.lost)) / self.tasks
+
+    def tail(self, null: float, side: int) -> float:
+        return max(self._score(null, side), self._given_discordance().tail(null, side))
+
+    def bound(self, level: float, side: int) -> float:
+        exact = self._given_discordance().bound(level, side)
+        edge = 1 - 1e-9
+        if self._score(-side * edge, side) > level:
+            score = -float(side)
+        else:
+            score = float(brentq(lambda null: self._score(null, side) - level, -edge, edge))
+        return side * min(side * exact, side * score)
+
+    def _given_discordance(self) -> Effect:
+        differ = self.won + self.lost
+        if not differ:
+            return NoneDiffers(self.tasks)
+        share = differ / self.tasks
+        return Binomial(self.won, differ, -share, 2 * share, self.tasks, (1, 1))
+
+    def _score(self, null: float, side: int) -> float:
+        """Tango's one-sided p-value: the share of losses is the likeliest one under the null."""
+        if abs(null) >= 1:
+            return float(side * null > 0)
+        n, won, lost = self.tasks, self.won, self.lost
+        b = -won - lost + (2 * n - won + lost) * null
+        c = -lost * null * (1 - null)
+        share = (math.sqrt(max(0.0, b * b - 8 * n * c)) - b) / (4 * n)
+        variance = n * (2 * share + null * (1 - null))
+        if variance <= 0:
+            return 0.5
+        return float(norm.sf(side * (won - lost - n * null) / math.sqrt(variance)))
+
+
 # --- pairing ------------------------------------------------------------------------------------
 
 
@@ -154,7 +224,7 @@ def contrast(
     one run, as a base decoded greedily has, is paired with every seed of the other. Arms without a
     common seed are paired by task alone. Where ``verdicts`` has a column ``base`` (the base model that
     was trained), only the bases that both arms have count, and of an arm the seeds that it has on each
-    of them. Two runs with one verdict a problem are compared by the exact McNemar test, all else by
+    of them. Two runs with one verdict a problem are compared as `TwoRuns`, all else by
     `flexlib.study.stats.paired_bootstrap`. ``tasks``: these only.
 
     Raises:
@@ -170,7 +240,7 @@ def contrast(
         first = first[:, first_seeds.get_indexer(common)]
         second = second[:, second_seeds.get_indexer(common)]
     if first[0].size == second[0].size == 1 and np.isin([first, second], (0, 1)).all():
-        return _two_runs(first.ravel(), second.ravel())
+        return TwoRuns(int((first > second).sum()), int((first < second).sum()), first.size)
     return paired_bootstrap(first, second, seed=seed, paired_seeds=paired, n_resamples=n_resamples)
 
 
@@ -202,14 +272,6 @@ def _tables(
             raise FlexError(f"{arm} has no seed that was run on every base model")
         tables.append((np.stack([m.loc[chosen, seeds] for m in matrices], axis=2), seeds))
     return tables
-
-
-def _two_runs(first: np.ndarray, second: np.ndarray) -> Effect:
-    """The exact McNemar test of two vectors of 0 and 1."""
-    n, won, differ = len(first), int((first > second).sum()), int((first != second).sum())
-    if not differ:
-        return NoneDiffers(n)
-    return Binomial(won, differ, -differ / n, 2 * differ / n, n, (1, 1))
 
 
 def seeds_that(reached: Sequence[bool]) -> Binomial:

@@ -1,10 +1,6 @@
-"""Two runs on the same problems: what is known of the difference, and what could have been.
+"""Two runs on the same problems: what a difference is called, and what could have been seen.
 
-McNemar's exact test, and the interval that goes with it, hold given how many problems the two runs differ
-on. Where these are few, as where an adapter changes little, that interval is too narrow for the difference
-in all problems of the kind: of one differing problem in forty it would say that no more than one in forty
-can differ. The score interval of Tango (1998) does not lean on that number. `TwoRuns` takes the more
-cautious of the two everywhere. `Rates` is for several answers a problem.
+The difference itself is `flexlib.study.inference.TwoRuns`; `Rates` is for several answers a problem.
 """
 
 from __future__ import annotations
@@ -15,79 +11,14 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.optimize import brentq
 from scipy.stats import norm, t
 
 from flexlib.errors import FlexError
-from flexlib.study import inference
+from flexlib.study.inference import TwoRuns
 
 Word = Literal["gained", "lost", "no change larger than x", "cannot tell"]
 
 POWER = 0.8  # at which a change counts as one that a design can see
-
-
-@dataclass(frozen=True)
-class TwoRuns:
-    """The difference of two pass rates on the same problems: an `flexlib.study.inference.Effect`.
-
-    Attributes:
-        won: problems that the first run alone solves.
-        lost: problems that the second run alone solves.
-        tasks: all problems.
-    """
-
-    won: int
-    lost: int
-    tasks: int
-    seeds: tuple[int, ...] = (1, 1)
-    bases: int = 1
-    floor: float = 0.0
-
-    @property
-    def estimate(self) -> float:
-        return (self.won - self.lost) / self.tasks
-
-    @property
-    def discordance(self) -> float:
-        """The share of problems on which the runs differ."""
-        return (self.won + self.lost) / self.tasks
-
-    @property
-    def se(self) -> float:
-        """Standard error, of one differing problem at least."""
-        return math.sqrt(max(1, self.won + self.lost)) / self.tasks
-
-    def tail(self, null: float, side: int) -> float:
-        return max(self._score(null, side), self._given_discordance().tail(null, side))
-
-    def bound(self, level: float, side: int) -> float:
-        exact = self._given_discordance().bound(level, side)
-        edge = 1 - 1e-9
-        if self._score(-side * edge, side) > level:
-            score = -float(side)
-        else:
-            score = float(brentq(lambda null: self._score(null, side) - level, -edge, edge))
-        return side * min(side * exact, side * score)
-
-    def _given_discordance(self) -> inference.Effect:
-        differ = self.won + self.lost
-        if not differ:
-            return inference.NoneDiffers(self.tasks)
-        share = differ / self.tasks
-        return inference.Binomial(self.won, differ, -share, 2 * share, self.tasks, (1, 1))
-
-    def _score(self, null: float, side: int) -> float:
-        """Tango's one-sided p-value: the share of losses is the likeliest one under the null."""
-        if abs(null) >= 1:
-            return float(side * null > 0)
-        n, won, lost = self.tasks, self.won, self.lost
-        b = -won - lost + (2 * n - won + lost) * null
-        c = -lost * null * (1 - null)
-        share = (math.sqrt(max(0.0, b * b - 8 * n * c)) - b) / (4 * n)
-        variance = n * (2 * share + null * (1 - null))
-        if variance <= 0:
-            return 0.5
-        return float(norm.sf(side * (won - lost - n * null) / math.sqrt(variance)))
 
 
 @dataclass(frozen=True)

@@ -441,6 +441,19 @@ def test_two_runs_are_compared_by_the_exact_mcnemar_test():
     assert isinstance(again, stats.Bootstrap)
 
 
+def test_two_runs_that_differ_on_few_problems_may_differ_by_more_than_these():
+    """Given the discordance alone, three differing problems of 164 would bound the difference by 3 / 164."""
+    rows = simulated_verdicts({"base": 0.5, "base chat": 0.5}, n_tasks=164, seeds=1)
+    base = rows[rows["arm"] == "base"]
+    tasks = base["task_id"].unique()
+    solved = base["task_id"].isin(tasks[:100])
+    other = base["task_id"].isin(tasks[2:101])  # two lost, one won
+    pair = pd.concat([base.assign(passed=solved), base.assign(arm="base chat", passed=other)])
+    effect = inference.contrast(pair, "base chat", "base", "nanobench-java", seed=0)
+    assert (effect.won, effect.lost, effect.tasks) == (1, 2, 164)
+    assert effect.bound(0.025, 1) < -4 / 164 and effect.bound(0.025, -1) > 2 / 164
+
+
 def test_exact_tails_are_those_of_enumeration():
     for k, n in ((0, 10), (3, 10), (10, 10)):
         effect = inference.seeds_that([True] * k + [False] * (n - k))
