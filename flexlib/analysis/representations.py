@@ -1,6 +1,6 @@
 """Hidden states of one task in two languages: how alike they are, layer by layer.
 
-Prompts of NanoBench's tasks in Python and in Java are read by a model; a pair of prompts that ask for the
+Prompts of one benchmark's tasks in Python and in Java are read by a model; a pair of prompts that ask for the
 same function are twins. ``layer`` 0 is the embedding, 1 to L what each block leaves (the last one after
 the final norm, as transformers gives it). A prompt has two states in each layer:
 
@@ -17,6 +17,7 @@ With each number comes what it is when pairs are shuffled (for the probe: labels
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,8 @@ from flexlib.runs import store
 from flexlib.runs.machine import Machine
 from flexlib.runs.regrade import problems_of
 
-TWINS = ("nanobench-python", "nanobench-java")
+#: The benchmarks that ask for the same tasks in Python and in Java.
+TWINS = (("nanobench-python", "nanobench-java"), ("humaneval", "multipl-e-java"))
 STATES = ("last", "mean")
 PRIMARY = "last"
 DRAWS = 40  # of the null: its mean is known to a sixth of its standard deviation
@@ -43,20 +45,21 @@ _TIE = 1e-9  # similarities that differ by less are equal
 
 def of_run(run: Path, machine: Machine) -> list[dict[str, Any]] | None:
     """The rows of a stored run, as :func:`of_states` has them; None for a run that was not asked in both
-    languages of `TWINS`.
+    languages of a row of `TWINS`.
 
     Raises:
         FlexError: it trained and has no adapter, as a compact run; its base model or a benchmark is not
             the one that it was made with.
     """
     config = store.read_config(run)
-    if not set(TWINS) <= set(config["benchmarks"]):
+    twins = next((pair for pair in TWINS if set(pair) <= set(config["benchmarks"])), None)
+    if twins is None:
         return None
     adapter = run / "adapter"
     if "training" in config and not adapter.is_dir():
         raise FlexError(f"run {run.name} has no adapter; it was stored compactly")
-    sides = [{p.task_id: p.prompt for p in problems_of(run, name, machine)} for name in TWINS]
-    tasks = [task for task in sides[0] if task in sides[1]]
+    sides = [{task(p.task_id): p.prompt for p in problems_of(run, name, machine)} for name in twins]
+    shared = [name for name in sides[0] if name in sides[1]]
     folder = models.locate(
         config["base_model"],
         revision=config.get("base_revision"),
@@ -68,13 +71,18 @@ def of_run(run: Path, machine: Machine) -> list[dict[str, Any]] | None:
         raise FlexError(
             f"{folder} is not the base of run {run.name}; name that one by --base-model"
         )
-    precision = config["benchmarks"][TWINS[0]]["precision"]
+    precision = config["benchmarks"][twins[0]]["precision"]
     model: Any = models.load_model(folder, precision, models.pick_device(machine.device))
     if adapter.is_dir():
         model = adapters.load(model, adapter, merge=False)
     tokenizer = models.load_tokenizer(folder)
-    read = [states_of(model, tokenizer, [side[task] for task in tasks]) for side in sides]
+    read = [states_of(model, tokenizer, [side[name] for name in shared]) for side in sides]
     return of_states(*read)
+
+
+def task(task_id: str) -> str:
+    """What twins have in common: MultiPL-E numbers HumanEval's tasks as HumanEval does, with other marks."""
+    return re.sub(r"^HumanEval[/_](\d+).*", r"HumanEval/\1", task_id)
 
 
 @torch.inference_mode()

@@ -1,7 +1,7 @@
 """How alike twins are in the middle of a model, a number a run, and the registered claims on it.
 
 The middle layers are those whose depth is between a third and two thirds of the model's. All numbers are
-of the primary state (flexlib.analysis.representations) and have the benchmark `BENCHMARK`:
+of the primary state (flexlib.analysis.representations) and have the `benchmark` of their profile:
 
 ==================  ======================================================================
 metric              what
@@ -28,8 +28,8 @@ from flexlib.study.inference import Effect
 from flexlib.study.metrics import judged
 from flexlib.study.stats import Bootstrap, paired_bootstrap
 
-BENCHMARK = "nanobench-twins"
-TRANSFER_TO = "nanobench-java"
+#: The benchmark in the language that was not trained, by that of the twins.
+TRANSFER_TO = {"nanobench-twins": "nanobench-java", "humaneval-twins": "multipl-e-java"}
 CORRELATION = "retrieval-transfer"
 QUANTITIES = {"twin-retrieval": "retrieval", "twin-cka": "cka"}
 METRICS = (*QUANTITIES, CORRELATION)
@@ -95,6 +95,11 @@ def within_arms(first: pd.Series, second: pd.Series, *, seed: int) -> Bootstrap 
     return paired_bootstrap(by_seed.to_numpy()[None], seed=seed)
 
 
+def benchmark(profile: str) -> str:
+    """The name of the twins that a profile's models are asked."""
+    return "nanobench-twins" if profile == "nano" else "humaneval-twins"
+
+
 def middle(rows: pd.DataFrame) -> pd.DataFrame:
     """The rows of the middle layers, of a table with the column ``layer`` that holds all of them."""
     depth = rows["layer"].max()
@@ -115,10 +120,12 @@ def table(folder: Path | None = None, *, profile: str) -> pd.DataFrame:
     names = {quantity: metric for metric, quantity in QUANTITIES.items()}
     rows = rows.assign(metric=rows["quantity"].map(names)).dropna(subset="metric")
     found = rows.groupby(["arm", "seed", "metric"])["value"].mean().reset_index()
-    return found.assign(benchmark=BENCHMARK)[["arm", "seed", "benchmark", "metric", "value"]]
+    return found.assign(benchmark=benchmark(profile))[
+        ["arm", "seed", "benchmark", "metric", "value"]
+    ]
 
 
-def rates(verdicts: pd.DataFrame, benchmark: str = TRANSFER_TO) -> pd.Series:
+def rates(verdicts: pd.DataFrame, benchmark: str) -> pd.Series:
     """pass@1 of every run on a benchmark, by arm and seed."""
     of = judged(verdicts[verdicts["benchmark"] == benchmark])
     return of.groupby(["arm", "seed"])["passed"].mean().rename("rate")
@@ -138,9 +145,7 @@ def by_claim(
         seed: of the bootstrap.
     """
     results: dict[str, Effect] = {}
-    for claim in claims[
-        (claims["benchmark"] == BENCHMARK) & claims["metric"].isin(METRICS)
-    ].itertuples():
+    for claim in claims[claims["metric"].isin(METRICS)].itertuples():
         metric = "twin-retrieval" if claim.metric == CORRELATION else claim.metric
         values = numbers[numbers["metric"] == metric].pivot(
             index="arm", columns="seed", values="value"
@@ -150,7 +155,8 @@ def by_claim(
         treatment, control = values.loc[claim.treatment], values.loc[claim.control]
         if claim.metric == CORRELATION:
             own = verdicts[verdicts["arm"] == claim.treatment]
-            passed = rates(own).get(claim.treatment) if len(own) else None
+            transfer = TRANSFER_TO[claim.benchmark]
+            passed = rates(own, transfer).get(claim.treatment) if len(own) else None
             if passed is not None and (found := correlated(treatment, passed)):
                 results[claim.id] = found
             continue

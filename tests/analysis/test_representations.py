@@ -202,6 +202,13 @@ def test_states_are_those_of_each_prompt_read_alone(base, monkeypatch):
             assert found["mean"][layer, i] == pytest.approx(h[0].mean(0).numpy(), abs=1e-5)
 
 
+def test_twins_of_humaneval_are_known_by_their_number():
+    same = ["HumanEval/7", "HumanEval_7_filter_by_substring", "HumanEval_7"]
+    assert {rep.task(name) for name in same} == {"HumanEval/7"}
+    others = ["HumanEval_77_iscube", "NanoBench/test/7", "mbpp_7_find_char_long"]
+    assert [rep.task(name) for name in others] == ["HumanEval/77", *others[1:]]
+
+
 def test_rows_name_what_is_not_defined(base):
     model, tokenizer = models.load_model(base, "fp32", "cpu"), models.load_tokenizer(base)
     first = rep.states_of(model, tokenizer, [f"def f{i}():\n" for i in range(12)])

@@ -7,20 +7,26 @@ import pandas as pd
 import pytest
 from scipy.stats import spearmanr
 
+from flexlib import config
 from flexlib.study import hidden, inference, paper
 
 ARMS = {"base": [0], "lora": range(1, 11), "fourier-released": range(1, 11)}
 
 
 def claims(**changes) -> pd.DataFrame:
-    claim = {"id": "X", "treatment": "lora", "control": "base", "benchmark": hidden.BENCHMARK}
+    claim = {
+        "id": "X",
+        "treatment": "lora",
+        "control": "base",
+        "benchmark": hidden.benchmark("nano"),
+    }
     return pd.DataFrame([claim | {"metric": "twin-retrieval"} | changes])
 
 
 def numbers(values: dict[str, list[float]], metric: str = "twin-retrieval") -> pd.DataFrame:
     rows = [(a, s, v) for a, of in values.items() for s, v in zip(ARMS[a], of, strict=False)]
     table = pd.DataFrame(rows, columns=["arm", "seed", "value"])
-    return table.assign(benchmark=hidden.BENCHMARK, metric=metric)
+    return table.assign(benchmark=hidden.benchmark("nano"), metric=metric)
 
 
 def verdicts(passed: dict[int, int], arm: str = "lora") -> pd.DataFrame:
@@ -136,9 +142,11 @@ def test_few_seeds_have_no_normal_correlation():
 
 
 def test_the_registered_claims_are_on_metrics_that_there_are():
-    of = paper.claims().query("family == 'hidden'")
-    assert len(of) and (of["benchmark"] == hidden.BENCHMARK).all()
-    assert set(of["metric"]) <= set(hidden.METRICS)
+    for profile in ("nano", "small"):
+        of = paper.claims(profile).query("family.str.endswith('hidden')")
+        assert len(of) and (of["benchmark"] == hidden.benchmark(profile)).all()
+        assert set(of["metric"]) <= set(hidden.METRICS)
+        assert hidden.TRANSFER_TO[hidden.benchmark(profile)] in config.benchmarks_of(profile)
 
 
 def test_the_correlation_within_arms_is_not_that_between_them():

@@ -96,6 +96,6 @@ def test_registered_claims_name_metrics_and_benchmarks_that_there_are(stored):
     known = set(stored[["metric", "benchmark"]].itertuples(index=False, name=None))
     known |= {("pass@1", "nanobench-python"), ("pass@1", "nanobench-java")}
     # Those of flexlib.study.convergence and flexlib.study.hidden are tested there.
-    elsewhere = claims["benchmark"].isin(["nanobench-validation", hidden.BENCHMARK])
+    elsewhere = claims["benchmark"].isin(["nanobench-validation", hidden.benchmark("nano")])
     asked = claims.loc[~elsewhere, ["metric", "benchmark"]]
     assert len(asked) and set(asked.itertuples(index=False, name=None)) <= known
