@@ -19,6 +19,8 @@ def add_parser(commands: options.Commands) -> None:
     parser.add_argument("name", choices=ANALYSES, metavar="NAME", help=", ".join(ANALYSES))
     parser.add_argument("runs", nargs="*", metavar="RUN", help="run ids (default: all)")
     parser.add_argument("--again", action="store_true", help="also where it is there already")
+    options.add_base(parser)
+    options.add_device(parser)
     options.add_grading(parser)
     parser.set_defaults(command=_analyse)
 

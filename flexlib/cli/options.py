@@ -38,8 +38,8 @@ def add_machine(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("where and how; changes no result")
     add_grading(group)
     _add_generation(group)
+    add_base(group)
     add = group.add_argument
-    add("--base-model", type=Path, metavar="DIR", help="local copy of the base model")
     add(
         "--microbatch", type=positive(int), metavar="N", help="sequences a forward pass in training"
     )
@@ -57,10 +57,22 @@ def add_audit(parser: argparse.ArgumentParser) -> None:
     _add_generation(group)
 
 
+def add_base(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
+    """The base model, where it is not found by its name."""
+    parser.add_argument(
+        "--base-model", type=Path, metavar="DIR", help="local copy of the base model"
+    )
+
+
+def add_device(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
+    """Where a model is computed."""
+    parser.add_argument("--device", help="cpu or cuda (default: a GPU where there is one)")
+
+
 def _add_generation(group: argparse._ArgumentGroup) -> None:
+    add_device(group)
     add = group.add_argument
     add("--work-dir", type=Path, help="folder of unfinished work")
-    add("--device", help="cpu or cuda (default: a GPU where there is one)")
     add("--compile", action="store_true", default=None, help="torch.compile; pays on a GPU")
     add("--attention", metavar="NAME", help="such as sdpa or flash_attention_2")
     add("--generation-batch", type=positive(int), metavar="N", help="completions decoded together")

@@ -10,7 +10,7 @@ import pytest
 import tiny
 import torch
 
-from flexlib import analysis, models, paths
+from flexlib import analysis, cli, models, paths
 from flexlib.analysis import representations as rep
 from flexlib.errors import FlexError
 from flexlib.runs import store
@@ -250,6 +250,13 @@ def test_another_base_is_refused(runs, base):
     machine = Machine(store=folder, base_model=base)
     [(_, outcome)] = analysis.analyse("representations", machine, [ids["base"]], again=True)
     assert outcome.startswith("not defined:") and "is not the base of run" in outcome
+
+
+def test_the_command_takes_a_copy_of_the_base(runs, base, capsys):
+    folder, ids = runs
+    command = ["analyse", "representations", ids["base"], "--again", "--store", str(folder)]
+    assert cli.main([*command, "--base-model", str(base), "--device", "cpu"]) == 0
+    assert f"{base} is not the base of run" in capsys.readouterr().out
 
 
 def test_a_run_of_one_language_has_no_twins(runs, monkeypatch):
