@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,7 +40,7 @@ def learning_rates(folder: Path = tuning.FOLDER) -> tuple[float, float]:
     """
     registered = plan()
     penalty = registered["penalties"][0]
-    own = configs.load(registered["profile"], registered["plain"], 1).method()[0].learning_rate
+    own = _own_rate()
     trials = tuning.table(folder, [penalty])
     rates = trials["settings"].map(lambda text: json.loads(text)["training.learning_rate"])
     if len(trials) < len(registered["tuning"]["trials"][penalty]["training.learning_rate"]):
@@ -57,21 +58,7 @@ def configurations(folder: Path = tuning.FOLDER) -> list[RunConfig]:
     Raises:
         FlexError: the trials of the learning rates are not complete.
     """
-    registered = plan()
-    wanted = []
-    for seed, rate in itertools.product(registered["seeds"], learning_rates(folder)):
-        settings = [
-            (registered["plain"], []),
-            *(
-                (arm, [f"regularizer.strength={strength!r}"])
-                for arm in registered["penalties"]
-                for strength in registered["strengths"]
-            ),
-        ]
-        for arm, overrides in settings:
-            overrides = [*overrides, f"training.learning_rate={rate!r}"]
-            wanted.append(configs.load(registered["profile"], arm, seed, overrides=overrides))
-    return wanted
+    return _planned(learning_rates(folder), plan()["seeds"])
 
 
 def cells(folder: Path = tuning.FOLDER) -> pd.DataFrame:
@@ -80,25 +67,44 @@ def cells(folder: Path = tuning.FOLDER) -> pd.DataFrame:
     of the profile's own alone."""
     import pandas as pd
 
-    registered = plan()
-    profile, plain = registered["profile"], registered["plain"]
     rates: tuple[float, ...]
     try:
         rates = learning_rates(folder)
     except FlexError:
-        rates = (configs.load(profile, plain, 1).method()[0].learning_rate,)
-    rows = []
-    for rate in rates:
-        for arm, strength in [
-            (plain, None),
-            *itertools.product(registered["penalties"], registered["strengths"]),
-        ]:
-            overrides = [f"training.learning_rate={rate!r}"]
-            if strength is not None:
-                overrides.append(f"regularizer.strength={strength!r}")
-            label = configs.load(profile, arm, 1, overrides=overrides).label
-            rows.append((label, arm, strength, rate))
+        rates = (_own_rate(),)
+    rows = [
+        (
+            run.label,
+            run.arm,
+            run.regularizer.strength if run.regularizer else None,
+            run.method()[0].learning_rate,
+        )
+        for run in _planned(rates, plan()["seeds"][:1])
+    ]
     return pd.DataFrame(rows, columns=["label", "arm", "strength", "learning_rate"])
+
+
+def _own_rate() -> float:
+    registered = plan()
+    return configs.load(registered["profile"], registered["plain"], 1).method()[0].learning_rate
+
+
+def _planned(rates: Sequence[float], seeds: Sequence[int]) -> list[RunConfig]:
+    registered = plan()
+    settings: list[tuple[str, list[str]]] = [(registered["plain"], [])]
+    settings += [
+        (arm, [f"regularizer.strength={strength!r}"])
+        for arm, strength in itertools.product(registered["penalties"], registered["strengths"])
+    ]
+    return [
+        configs.load(
+            registered["profile"],
+            arm,
+            seed,
+            overrides=[*overrides, f"training.learning_rate={rate!r}"],
+        )
+        for seed, rate, (arm, overrides) in itertools.product(seeds, rates, settings)
+    ]
 
 
 def best(outcomes: pd.DataFrame, folder: Path = tuning.FOLDER) -> dict[str, str]:
