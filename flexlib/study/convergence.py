@@ -12,7 +12,6 @@ from flexlib import paths
 from flexlib.errors import FlexError
 from flexlib.study import inference
 from flexlib.study.inference import Effect
-from flexlib.study.stats import paired_bootstrap
 
 # Share of the coordinates that the clip is to leave alone, by which Sophia's authors choose rho.
 HEALTHY = (0.1, 0.5)
@@ -125,15 +124,16 @@ def versus(
     curves: pd.DataFrame, treatment: str, control: str = "adamw", *, seed: int
 ) -> dict[str, Effect]:
     """The columns of `by_seed` as effects over seeds: an exact binomial for ``reached`` (the share of seeds,
-    minus a half), bootstraps for the others.
+    minus a half), bootstraps for the others, which take two seeds.
 
     Raises:
         FlexError: the arms have no seed in common.
     """
-    table = by_seed(curves, treatment, control)
+    table = by_seed(curves, treatment, control).set_index("seed")
     effects: dict[str, Effect] = {"reached": inference.seeds_that(table["reached"])}
     for name in ("steps", "final_loss", "share"):
-        effects[name] = paired_bootstrap(table[[name]].to_numpy().T, seed=seed)
+        if effect := inference.paired_by_seed(table[name], 0.0, seed=seed):
+            effects[name] = effect
     return effects
 
 
@@ -148,8 +148,8 @@ METRICS = {
 
 def by_claim(claims: pd.DataFrame, training: pd.DataFrame, *, seed: int) -> dict[str, Effect]:
     """The results, by id, of the registered ``claims`` on ``METRICS``, for ``inference.assess``; those
-    without a seed of both arms are left out."""
-    results = {}
+    without seeds of both arms, as `versus` needs them, are left out."""
+    results: dict[str, Effect] = {}
     curve = curves(training)
     for claim in claims[claims["metric"].isin(METRICS)].itertuples():
         seeds = [
@@ -157,7 +157,8 @@ def by_claim(claims: pd.DataFrame, training: pd.DataFrame, *, seed: int) -> dict
         ]
         if set.intersection(*seeds):
             effects = versus(curve, claim.treatment, claim.control, seed=seed)
-            results[claim.id] = effects[METRICS[claim.metric]]
+            if effect := effects.get(METRICS[claim.metric]):
+                results[claim.id] = effect
     return results
 
 

@@ -19,11 +19,11 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 from scipy.stats import norm, spearmanr
 
 from flexlib import analysis
+from flexlib.study import inference
 from flexlib.study.inference import Effect
 from flexlib.study.metrics import judged
 from flexlib.study.stats import Bootstrap, paired_bootstrap
@@ -162,7 +162,6 @@ def by_claim(
             continue
         if claim.control.split(" ")[0] == "base":
             control = control.max()  # of the one run that it has
-        difference = (treatment - control).dropna()
-        if len(difference) > 1:
-            results[claim.id] = paired_bootstrap(np.asarray(difference)[None], seed=seed)
+        if effect := inference.paired_by_seed(treatment, control, seed=seed):
+            results[claim.id] = effect
     return results

@@ -1,10 +1,11 @@
 """The contract of inference: every contrast of the book goes through here.
 
-*Pairing.* `contrast` has the one rule. *Uncertainty.* A contrast is an `Effect`: a bootstrap over tasks
-x seeds (x base models), or `TwoRuns` where there is one run each. *Families.* `simultaneous`
-tests the claims of a family together by Holm's procedure and gives each the interval of the level at
-which it was tested. *Verdicts.* `decide` reads them off that interval and nothing else; `assess` does
-all of it for data/claims.yml. The chapter "Rules of inference" says what this guarantees and why.
+*Pairing.* `contrast` has the one rule; `paired_by_seed` is its like for one number a run.
+*Uncertainty.* A contrast is an `Effect`: a bootstrap over tasks x seeds (x base models), or `TwoRuns`
+where there is one run each. *Families.* `simultaneous` tests the claims of a family together by Holm's
+procedure and gives each the interval of the level at which it was tested. *Verdicts.* `decide` reads
+them off that interval and nothing else; `assess` does all of it for data/claims.yml. The chapter "Rules
+of inference" says what this guarantees and why.
 
 A claim makes a statement on either side: that the effect lies above a null, and that it lies below one.
 For superiority both nulls are 0; for equivalence they are -margin and +margin (two one-sided tests,
@@ -32,7 +33,7 @@ from scipy.stats import beta, binom, norm
 from flexlib.errors import FlexError
 from flexlib.study import paper
 from flexlib.study.metrics import judged, solve_matrix
-from flexlib.study.stats import Comparison, paired_bootstrap, two_proportions
+from flexlib.study.stats import Bootstrap, Comparison, paired_bootstrap, two_proportions
 
 #: Training seeds from which on a chapter may conclude from an arm, by profile; below, it explores.
 CONCLUSIVE = {"nano": 10}
@@ -272,6 +273,18 @@ def _tables(
             raise FlexError(f"{arm} has no seed that was run on every base model")
         tables.append((np.stack([m.loc[chosen, seeds] for m in matrices], axis=2), seeds))
     return tables
+
+
+def paired_by_seed(
+    treatment: pd.Series, control: pd.Series | float, *, seed: int
+) -> Bootstrap | None:
+    """The mean difference of one number a run, by seed (the index), first arm minus second: over the seeds
+    that both arms have, as :func:`contrast` pairs them. A number for ``control`` is paired with every seed.
+    None of fewer than two seeds, which show no spread. ``seed`` is that of the bootstrap."""
+    difference = (treatment - control).dropna().sort_index()
+    if len(difference) < 2:
+        return None
+    return paired_bootstrap(difference.to_numpy(dtype=float)[None], seed=seed)
 
 
 def seeds_that(reached: Sequence[bool]) -> Binomial:

@@ -19,7 +19,8 @@ import pandas as pd
 
 from flexlib import analysis
 from flexlib.runs import store
-from flexlib.study.stats import Bootstrap, paired_bootstrap
+from flexlib.study import inference
+from flexlib.study.inference import Effect
 
 METRICS = ("update-norm", "effective-rank", "rank-frequency")  # of `by_claim`
 
@@ -58,7 +59,7 @@ def table(folder: Path | None = None, *, profile: str) -> pd.DataFrame:
     return rows[[*keys, "benchmark", "metric", "value"]]
 
 
-def by_claim(claims: pd.DataFrame, outcomes: pd.DataFrame, *, seed: int) -> dict[str, Bootstrap]:
+def by_claim(claims: pd.DataFrame, outcomes: pd.DataFrame, *, seed: int) -> dict[str, Effect]:
     """The results, by id, of the registered ``claims`` on `METRICS`: differences of means over the seeds
     that both arms have, paired by seed. Claims of which the arms share fewer than two seeds are left out.
 
@@ -66,14 +67,14 @@ def by_claim(claims: pd.DataFrame, outcomes: pd.DataFrame, *, seed: int) -> dict
         outcomes: from :func:`table`.
         seed: of the bootstrap.
     """
-    results = {}
+    results: dict[str, Effect] = {}
     for claim in claims[claims["metric"].isin(METRICS)].itertuples():
         chosen = outcomes[
             (outcomes["metric"] == claim.metric) & (outcomes["benchmark"] == claim.benchmark)
         ]
         values = chosen.pivot(index="seed", columns="arm", values="value")
         if {claim.treatment, claim.control} <= set(values):
-            difference = (values[claim.treatment] - values[claim.control]).dropna()
-            if len(difference) > 1:
-                results[claim.id] = paired_bootstrap(difference.to_numpy()[None], seed=seed)
+            arms = values[claim.treatment], values[claim.control]
+            if effect := inference.paired_by_seed(*arms, seed=seed):
+                results[claim.id] = effect
     return results

@@ -139,7 +139,8 @@ def test_claims_on_losses_are_measured_where_both_arms_ran():
         assert results[name].estimate == direct[column].estimate
         assert results[name].bound(0.025, 1) == direct[column].bound(0.025, 1)
     alone = training[(training["arm"] == "adamw") | (training["seed"] == 2)]
-    assert convergence.by_claim(claims, alone, seed=0)["C2a-reached"].trials == 1
+    [(name, reached)] = convergence.by_claim(claims, alone, seed=0).items()
+    assert (name, reached.trials) == ("C2a-reached", 1)  # one seed has no spread to bootstrap
     assert convergence.by_claim(claims, training[training.arm == "sophia"], seed=0) == {}
 
 

@@ -379,6 +379,22 @@ def test_arms_on_unlike_problems_are_refused():
         inference.contrast(verdicts, "l2", "lora", "nanobench-java", seed=3)
 
 
+def test_one_number_a_run_is_paired_by_the_seeds_that_both_arms_have():
+    treatment = pd.Series({4: 9.0, 1: 3.0, 2: 5.0, 6: np.nan, 7: 50.0})
+    control = pd.Series({1: 1.0, 2: 2.0, 3: 100.0, 4: 3.0, 6: 8.0})
+    found = inference.paired_by_seed(treatment, control, seed=0)
+    assert found.estimate == pytest.approx((2 + 3 + 6) / 3) and found.seeds == (3,)
+    direct = stats.paired_bootstrap([[2.0, 3.0, 6.0]], seed=0)  # of seeds 1, 2 and 4
+    assert found.draws.tolist() == direct.draws.tolist()
+    constant = inference.paired_by_seed(control + 0.5, control, seed=0)
+    assert (constant.low, constant.high) == (0.5, 0.5)  # what all seeds share is gone
+    single = inference.paired_by_seed(treatment, 2.0, seed=0)  # one run, with every seed
+    assert single.estimate == pytest.approx((7 + 1 + 3 + 48) / 4) and single.seeds == (4,)
+    assert inference.paired_by_seed(treatment[[4]], control, seed=0) is None
+    assert inference.paired_by_seed(treatment[[7]], control, seed=0) is None
+    assert inference.paired_by_seed(treatment, np.nan, seed=0) is None
+
+
 def test_bases_are_a_third_factor():
     verdicts = simulated_verdicts({"base": 0.3, "lora": 0.5}, n_tasks=80, bases=["a", "b", "c"])
     effect = inference.contrast(verdicts, "lora", "base", "nanobench-java", seed=3)
