@@ -9,6 +9,9 @@ is a few words.
 from __future__ import annotations
 
 import hashlib
+import io
+import re
+import tokenize
 from pathlib import Path
 
 import pandas as pd
@@ -20,7 +23,11 @@ from flexlib.study import paper
 FILE = "reading.csv"  # in data/: profile, arm, seed, change, benchmark, task_id, what
 READ = 10  # of each kind
 
-_COMMENT = {"python": "#", "java": "//"}
+# The strings of Java, in which nothing is a comment, and what begins one; a string that is left open ends
+# with its line.
+_JAVA = re.compile(
+    r'"""(?:\\.|.)*?"""|"(?:\\.|[^"\\\n])*"?|\'(?:\\.|[^\'\\\n])*\'?|(?P<comment>//|/\*)', re.DOTALL
+)
 
 
 def table() -> pd.DataFrame:
@@ -53,8 +60,8 @@ def chosen(verdicts: pd.DataFrame, arm: str, seed: int, control: str = "base") -
 
 def shape(folder: Path | None = None, *, profile: str) -> pd.DataFrame:
     """How programs look, run by run: ``arm, seed, benchmark, programs, lines`` (median number of lines that
-    are not empty), ``commented`` (share of programs with a comment, 0..1). Runs whose completions were not
-    kept are left out.
+    are not empty), ``commented`` (share of programs with a comment, 0..1; missing for languages of which
+    `has_comment` knows nothing). Runs whose completions were not kept are left out.
 
     Raises:
         FlexError: a run is corrupt.
@@ -66,12 +73,29 @@ def shape(folder: Path | None = None, *, profile: str) -> pd.DataFrame:
             continue
         arm = configs.label_of(config)
         for benchmark, settings in config["benchmarks"].items():
-            mark = _COMMENT.get(settings["language"], "//")
             texts = [row["completion"] for row in store.read_completions(run, benchmark)]
-            lines = [[line for line in text.splitlines() if line.strip()] for text in texts]
-            commented = [any(mark in line for line in of) for of in lines]
-            counts = pd.Series([len(of) for of in lines])
-            share = sum(commented) / len(commented)
-            rows.append((arm, config["seed"], benchmark, len(texts), counts.median(), share))
+            lines = pd.Series([sum(bool(of.strip()) for of in text.splitlines()) for text in texts])
+            commented = pd.Series(
+                [has_comment(text, settings["language"]) for text in texts], dtype=float
+            )
+            found = len(texts), lines.median(), commented.mean()
+            rows.append((arm, config["seed"], benchmark, *found))
     columns = ["arm", "seed", "benchmark", "programs", "lines", "commented"]
     return pd.DataFrame(rows, columns=columns)
+
+
+def has_comment(text: str, language: str) -> bool | None:
+    """Whether a program in Python or Java, or a part of one, has a comment; None for other languages.
+
+    In Python, what follows a string of several lines that is never closed is a part of it.
+    """
+    if language == "java":
+        return any(found["comment"] for found in _JAVA.finditer(text))
+    if language != "python":
+        return None
+    # A completion begins at any depth, and may be cut off: its indents need not fit.
+    lines = io.StringIO("".join(f"{line.lstrip()}\n" for line in text.split("\n")))
+    try:
+        return any(t.type == tokenize.COMMENT for t in tokenize.generate_tokens(lines.readline))
+    except tokenize.TokenError:
+        return False

@@ -4,6 +4,7 @@ import hashlib
 import shutil
 
 import pandas as pd
+import pytest
 
 from flexlib import paths
 from flexlib.runs import store
@@ -61,5 +62,32 @@ def test_lines_and_comments_are_counted(tmp_path):
     shape = reading.shape(tmp_path, profile="small").set_index("benchmark")
     texts = [r["completion"] for r in store.read_completions(paths.RUNS / run.name, "humaneval")]
     assert shape.loc["humaneval", "programs"] == len(texts) == 164
-    assert shape.loc["humaneval", "commented"] == sum("#" in t for t in texts) / 164
+    assert (
+        shape.loc["humaneval", "commented"] == sum("#" in t for t in texts) / 164
+    )  # none in a string
     assert reading.shape(tmp_path, profile="nano").empty
+
+
+@pytest.mark.parametrize(
+    ("language", "text", "expected"),
+    [
+        ("python", "    return 1  # one\n", True),
+        ("python", "        x = 1\n    return x\n  # odd indent", True),
+        ("python", "    return '#' + \"it's # no\"\n", False),
+        ("python", '    """A\n# string\n    """\n    return 1\n', False),
+        ("python", '    """A\n    """\n    # here\n', True),
+        ("python", "    # before\n    x = '''never closed\n", True),
+        ("python", "    x = '''never closed\n# within\n", False),
+        ("python", "    return a // b\n", False),
+        ("java", "    return 1; // one\n", True),
+        ("java", "    /* one */ return 1;\n", True),
+        ("java", '    return "http://x" + "\\"//" + a / b;\n', False),
+        ("java", "    return c == '\"' ? 1 : 2; // \"\n", True),
+        ("java", '    String s = """\n  // "text"\n  """;\n', False),
+        ("java", '    String s = "open // still\n    int i; // one\n', True),
+        ("java", "    # no comment\n", False),
+        ("lua", "-- one\n", None),
+    ],
+)
+def test_a_comment_is_told_from_what_a_string_holds(language, text, expected):
+    assert reading.has_comment(text, language) is expected
