@@ -23,9 +23,9 @@ _REQUEST = (
     "program.\n\n```{language}\n{prompt}\n```"
 )
 _FENCE = re.compile(r"^```", re.MULTILINE)
-_OUTSIDE = re.compile(
-    r"(?<=\n)[^\s)\]}]"
-)  # a line of Python that begins at the margin, and closes nothing
+# A line of Python that begins at the margin, and closes nothing; but for comments that an indented line
+# follows, since these end no function.
+_OUTSIDE = re.compile(r"(?<=\n)(?!(?:#[^\n]*\n(?:[ \t]*\n)*)+[ \t]+\S)[^\s)\]}]")
 _BLOCK = re.compile(r"```[^\n]*\n(.*?)(?:^```|\Z)", re.DOTALL | re.MULTILINE)
 
 

@@ -138,6 +138,12 @@ def test_the_question_holds_the_prompt_and_no_stop_string():
         ("    x = [\n1,\n]\n    return x\n```\nThis returns x.", "    x = [\n"),
         ("    return (\n        n\n)\n", "    return (\n        n\n)\n"),
         ("    return n\n```\nSo it ends.", "    return n\n"),
+        (
+            "    x = 1\n# twice\n\n#\n    return x\nf(1)\n",
+            "    x = 1\n# twice\n\n#\n    return x\n",
+        ),
+        ("    return n\n# test\n\nf(1)\n    # late\n", "    return n\n"),
+        ("    return n\n# the end", "    return n\n"),
     ],
 )
 def test_a_program_alone_in_python(answer, expected):
