@@ -42,9 +42,15 @@ def resolve(config: RunConfig, machine: Machine) -> tuple[RunConfig, Inputs]:
     """Load what the configuration names, and put the digests of it into the configuration.
 
     Raises:
-        FlexError: a model, data set or benchmark is missing or damaged, or the model does not go with
-            the device, with ``adapter.target_modules`` or with the machine's adapter.
+        FlexError: a model, data set or benchmark is missing or damaged, the model does not go with
+            the device, with ``adapter.target_modules`` or with the machine's adapter, or that adapter is
+            given to an arm that trains one.
     """
+    if config.training and machine.adapter:
+        raise FlexError(
+            f"arm {config.arm!r} trains an adapter of its own, whose place {machine.adapter} would take; "
+            "run a given adapter with an arm that does not train, such as base"
+        )
     records, training = {}, config.training
     if training:
         records = _records(config, machine)

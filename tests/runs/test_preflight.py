@@ -58,10 +58,16 @@ def test_the_training_set_is_what_the_section_data_makes_of_it(base):
         (["adapter.kind=oft", "adapter.block_size=7"], "'oft' does not go on this model"),
     ],
 )
-def test_what_the_configuration_names_is_there(base, overrides, message):
+def test_what_the_configuration_names_and_is_not_there_is_refused(base, overrides, message):
     arm = "adamw" if "adapter.kind=oft" in overrides else "lora"
     with pytest.raises(FlexError, match=message):
         resolve(load(*overrides, arm=arm), base)
+
+
+def test_an_arm_that_trains_takes_no_adapter_from_elsewhere(base, tmp_path):
+    place = Machine(base_model=base, adapter=tmp_path / "adapter", progress=False)
+    with pytest.raises(FlexError, match="arm .lora. trains an adapter of its own"):
+        preflight.resolve(load(), place)
 
 
 @pytest.mark.parametrize(
@@ -73,7 +79,7 @@ def test_what_the_configuration_names_is_there(base, overrides, message):
         (["decoding.protocol=chat"], {}, "no chat template"),
     ],
 )
-def test_the_rest_of_the_way_is_open(base, overrides, machine, message):
+def test_settings_that_would_stop_the_run_later_are_refused(base, overrides, machine, message):
     place = Machine(base_model=base, progress=False, **machine)
     resolved, inputs = preflight.resolve(load(*overrides), place)
     with pytest.raises(FlexError, match=message):
