@@ -83,9 +83,8 @@ def training_bytes(
 ) -> int:
     """Peak of training with the base frozen, for ``sequences`` of the full length in one pass."""
     width = 4 if training.precision == "fp32" else _HALF
-    targets = getattr(adapter, "target_modules", ())
-    adapted = [shape.linear[name] for name in targets if name in shape.linear]
-    block = 17 * shape.width + 6 * shape.feedforward + 6 * sum(n for n, _ in adapted)
+    inputs = sum(n for n, _ in _adapted(shape, adapter))
+    block = 17 * shape.width + 6 * shape.feedforward + 6 * inputs
     block = block * width // _HALF
     if checkpointing:  # the inputs of every block, and one block computed again
         kept = shape.layers * shape.width * width + block
@@ -93,15 +92,22 @@ def training_bytes(
         kept = shape.layers * block
     tokens = sequences * training.max_length
     logits = 3 * 4 * min(tokens, 512) * shape.vocabulary  # see flexlib.training.loss
-    trained = _trained(shape, adapter, adapted)
+    trained = trained_parameters(shape, adapter)
     return int(shape.parameters * width + trained * _ADAM + tokens * kept + logits + _OVERHEAD)
 
 
-def _trained(shape: Shape, adapter: Adapter, adapted: Sequence[tuple[int, int]]) -> int:
+def trained_parameters(shape: Shape, adapter: Adapter) -> int:
     """How many numbers are trained, roughly; of the kinds without a rank so few that they do not count."""
     if ADAPTERS[adapter.kind].peft is None:
         return shape.parameters
-    return shape.layers * sum(getattr(adapter, "rank", 0) * (n + m) for n, m in adapted)
+    rank = getattr(adapter, "rank", 0)
+    return shape.layers * sum(rank * (n + m) for n, m in _adapted(shape, adapter))
+
+
+def _adapted(shape: Shape, adapter: Adapter) -> list[tuple[int, int]]:
+    """Input and output features of the layers of a block that get an adapter."""
+    targets = getattr(adapter, "target_modules", ())
+    return [shape.linear[name] for name in targets if name in shape.linear]
 
 
 def generation_bytes(shape: Shape, settings: BenchmarkSettings, rows: int, prompt: int) -> int:

@@ -10,12 +10,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from flexlib import paths
 from flexlib.config import BEAM_SAMPLING_BATCH
 from flexlib.errors import FlexError
+
+if TYPE_CHECKING:
+    from flexlib.models.memory import Shape
 
 MEASURED = paths.MEASURED / "gpu"
 TRAINING_FIELDS = (
@@ -27,6 +31,25 @@ GENERATION_FIELDS = (
     "bound_seconds_a_step", "fraction_of_bound", "peak_memory_gb",
 )  # fmt: skip
 MERGED_FIELDS = ("model", "precision", "prompts", "max_logit_difference", "changed_tokens", "n")
+
+
+def code_llama() -> Shape:
+    """The sizes of Code Llama 7B, which the paper trains, from the numbers of its configuration."""
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    from flexlib.models import memory
+
+    with torch.device("meta"):
+        config = LlamaConfig(
+            vocab_size=32016,
+            hidden_size=4096,
+            intermediate_size=11008,
+            num_hidden_layers=32,
+            num_attention_heads=32,
+            tie_word_embeddings=False,
+        )
+        return memory.shape_of(LlamaForCausalLM(config))
 
 
 def training_flops(parameters: int, tokens: float) -> float:
