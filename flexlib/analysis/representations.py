@@ -105,11 +105,12 @@ def states_of(model: Any, tokenizer: Any, prompts: Sequence[str]) -> dict[str, n
             output_hidden_states=True,
         )
         # Virtual tokens of prompt tuning stand before those of the text.
-        hidden = torch.stack([h[:, -width:] for h in output.hidden_states]).double()
-        last = hidden[:, torch.arange(len(rows)), lengths - 1]
-        mean = (hidden * mask[None, :, :, None]).sum(2) / lengths[None, :, None]
-        found["last"].append(last.cpu().numpy())
-        found["mean"].append(mean.cpu().numpy())
+        # One layer at a time in float64: all tokens of all layers would take many times the model's memory.
+        hidden = [h[:, -width:] for h in output.hidden_states]
+        last = [h[torch.arange(len(rows)), lengths - 1].double() for h in hidden]
+        mean = [(h.double() * mask[:, :, None]).sum(1) / lengths[:, None] for h in hidden]
+        found["last"].append(torch.stack(last).cpu().numpy())
+        found["mean"].append(torch.stack(mean).cpu().numpy())
     back = np.argsort(order)
     return {name: np.concatenate(parts, axis=1)[:, back] for name, parts in found.items()}
 
@@ -188,8 +189,9 @@ def retrieval(x: np.ndarray, y: np.ndarray, rng: np.random.Generator) -> tuple[f
 def probe(x: np.ndarray, y: np.ndarray, rng: np.random.Generator) -> tuple[float, float]:
     """Accuracy of a linear probe for the language on tasks that it was not fitted on, and its null.
 
-    Ridge regression of +-1 in closed form, with an intercept, `FOLDS`-fold; twins are in one fold, so that
-    the probe cannot know a task's words from its twin. A score of zero counts half.
+    Ridge regression of +-1 in closed form, `FOLDS`-fold; twins are in one fold, so that the probe cannot
+    know a task's words from its twin, and labels add up to zero: the intercept is that of centred states. A
+    score of zero counts half.
     """
     n = len(x)
     fold = rng.permutation(n) % FOLDS
@@ -199,12 +201,12 @@ def probe(x: np.ndarray, y: np.ndarray, rng: np.random.Generator) -> tuple[float
     right = np.zeros_like(labels)
     for held in range(FOLDS):
         train, test = fold != held, fold == held
-        mean, bias = states[train].mean(0), labels[train].mean(0)
+        mean = states[train].mean(0)
         z = states[train] - mean
         gram = z.T @ z
         gram[np.diag_indices_from(gram)] += RIDGE * np.trace(gram) / len(gram) + 1e-12
-        weights = np.linalg.solve(gram, z.T @ (labels[train] - bias))
-        score = (states[test] - mean) @ weights + bias
+        weights = np.linalg.solve(gram, z.T @ labels[train])
+        score = (states[test] - mean) @ weights
         right[test] = (np.sign(score * labels[test]) + 1) / 2
     accuracy = right.mean(0)
     return float(accuracy[0]), float(accuracy[1:].mean())
