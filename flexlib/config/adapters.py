@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 from pydantic.dataclasses import dataclass
@@ -68,6 +68,15 @@ class Spectral(Adapter):
     frequencies: Annotated[int, Field(ge=1)] = 1000
     scaling: float = 150.0
     target_modules: Names = ("q_proj", "v_proj")
+    start: Literal["zero"] | None = None  # None: normal coefficients, as its authors begin
+
+
+@dataclass(frozen=True, config=STRICT)
+class InBasis(Spectral):
+    """The control of FourierFT: as many coefficients in a basis without frequencies
+    (:mod:`flexlib.models.basisft`)."""
+
+    basis: Literal["random", "orthogonal"] = "orthogonal"
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -89,7 +98,8 @@ class AdapterKind:
 
     Attributes:
         settings: the class of what it has to be told.
-        peft: the name of PEFT's configuration class; None: all weights are trained.
+        peft: the name of PEFT's configuration class, or of one that :mod:`flexlib.models.basisft` adds;
+            None: all weights are trained.
         arguments: from the settings to the arguments of that class.
         factors: whether training holds factors A and B whose scaled product is the update. The
             penalty needs them.
@@ -120,6 +130,15 @@ def _lora(**more: Any) -> Callable[[LowRank], dict[str, Any]]:
         "lora_dropout": s.dropout,
         "target_modules": list(s.target_modules),
         **more,
+    }
+
+
+def _spectral(s: Spectral) -> dict[str, Any]:
+    return {
+        "n_frequency": s.frequencies,
+        "scaling": s.scaling,
+        "target_modules": list(s.target_modules),
+        "init_weights": s.start == "zero",
     }
 
 
@@ -163,15 +182,8 @@ ADAPTERS: dict[str, AdapterKind] = {
             "target_modules": list(s.target_modules),
         },
     ),
-    "fourierft": AdapterKind(
-        Spectral,
-        "FourierFTConfig",
-        lambda s: {
-            "n_frequency": s.frequencies,
-            "scaling": s.scaling,
-            "target_modules": list(s.target_modules),
-        },
-    ),
+    "fourierft": AdapterKind(Spectral, "FourierFTConfig", _spectral),
+    "basisft": AdapterKind(InBasis, "BasisFTConfig", lambda s: {**_spectral(s), "basis": s.basis}),
     "prompt": AdapterKind(Virtual, "PromptTuningConfig", _virtual, mergeable=False, virtual=True),
     "prefix": AdapterKind(Virtual, "PrefixTuningConfig", _virtual, mergeable=False, virtual=True),
     "full": AdapterKind(Full, None),

@@ -39,14 +39,13 @@ def check(skeleton: PreTrainedModel, settings: Adapter) -> None:
 
 def add(model: PreTrainedModel, settings: Adapter) -> Any:
     """Freeze the model and put a new adapter on it, which is what is trained; with the kind ``full``,
-    the model itself is. A new adapter computes what the model did, but for virtual tokens and
-    FourierFT, whose coefficients begin at random.
+    the model itself is. A new adapter computes what the model did, but for virtual tokens and for
+    coefficients that begin at random.
 
     Raises:
         FlexError: no module of the model has one of the names, or PEFT refuses the settings for it.
     """
-    import peft
-
+    peft = _peft()
     _check_targets(model, settings)
     kind = ADAPTERS[settings.kind]
     if kind.peft is None:
@@ -58,7 +57,7 @@ def add(model: PreTrainedModel, settings: Adapter) -> Any:
         with quiet():
             # PEFT takes another block size than asked for, with a warning: the stored one would lie.
             warnings.filterwarnings("error", message="Invalid `oft_block_size`")
-            return peft.get_peft_model(model, getattr(peft, kind.peft)(**arguments))
+            return peft.get_peft_model(model, _config_class(kind.peft)(**arguments))
     except (ValueError, NotImplementedError, RuntimeError, UserWarning) as error:
         raise FlexError(
             f"an adapter of the kind {settings.kind!r} does not go on this model: {one_line(error)}"
@@ -200,9 +199,9 @@ def _shapes(folder: Path) -> dict[str, tuple[int, ...]]:
 def _needed(model: PreTrainedModel, folder: Path) -> tuple[dict[str, tuple[int, ...]], Any]:
     """Names and shapes of the weights that an adapter of a stored configuration has on a model, and the
     model with it."""
-    import peft
     import torch
 
+    peft = _peft()
     try:
         with quiet(), torch.device("meta"):
             config = peft.PeftConfig.from_pretrained(str(folder))
@@ -236,7 +235,6 @@ def _by(shape: tuple[int, ...]) -> str:
 
 def load(model: PreTrainedModel, folder: Path, *, merge: bool) -> Any:
     """The model with a stored adapter, as an extra branch or folded into its weights."""
-    from peft import PeftModel
     from safetensors.torch import load_file
 
     if replaces_base(folder):
@@ -244,8 +242,33 @@ def load(model: PreTrainedModel, folder: Path, *, merge: bool) -> Any:
         model.load_state_dict(weights, strict=False)  # tied weights are there once
         return model.eval()
     with quiet():
-        adapted = PeftModel.from_pretrained(model, folder).eval()
+        adapted = _peft().PeftModel.from_pretrained(model, folder).eval()
         return adapted.merge_and_unload() if merge else adapted
+
+
+def trainable(skeleton: PreTrainedModel, settings: Adapter) -> int:
+    """How many parameters are trained, by putting the adapter on the model's skeleton; raises as
+    :func:`add`."""
+    import torch
+
+    with torch.device("meta"):
+        return sum(p.numel() for p in add(skeleton, settings).parameters() if p.requires_grad)
+
+
+def _peft() -> Any:
+    """PEFT with the type of adapter that this study adds to it."""
+    import peft
+
+    from flexlib.models import basisft  # noqa: F401
+
+    return peft
+
+
+def _config_class(name: str) -> Any:
+    """PEFT's configuration class of a name."""
+    from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING
+
+    return {cls.__name__: cls for cls in PEFT_TYPE_TO_CONFIG_MAPPING.values()}[name]
 
 
 def _check_targets(model: PreTrainedModel, settings: Adapter) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import subprocess
+import sys
 
 import pytest
 import tiny
@@ -13,11 +15,12 @@ from flexlib import cli, config, models
 from flexlib.config import ADAPTERS
 from flexlib.config.adapters import LowRank
 from flexlib.errors import FlexError
-from flexlib.models import adapters
+from flexlib.models import adapters, basisft
 from flexlib.runs import store
 
 SMALL = {"target_modules": ("q_proj", "v_proj"), "rank": 4, "block_size": 8, "frequencies": 50}
 SMALL |= {"feedforward_modules": (), "tokens": 3}
+SPECTRAL = ["fourierft", "basisft"]
 IDS = torch.tensor([[5, 17, 40, 9, 250, 33]])
 
 
@@ -66,7 +69,10 @@ def test_a_stored_adapter_is_the_one_that_was_trained(base, tmp_path, kind):
     adapters.save(model, tmp_path / "adapter", "some/base", start=start)
     assert str(base) not in (tmp_path / "adapter" / "adapter_config.json").read_text()
     loaded = adapters.load(plain(base), tmp_path / "adapter", merge=False)
-    torch.testing.assert_close(logits(loaded), expected, rtol=1e-3, atol=1e-4)
+    if ADAPTERS[kind].starts_in_base:  # stored as a difference, whose sum is rounded otherwise
+        torch.testing.assert_close(logits(loaded), expected, rtol=1e-3, atol=1e-4)
+    else:
+        assert torch.equal(logits(loaded), expected)
     if ADAPTERS[kind].mergeable:
         merged = adapters.load(plain(base), tmp_path / "adapter", merge=True)
         torch.testing.assert_close(logits(merged), expected, rtol=1e-3, atol=1e-4)
@@ -74,13 +80,43 @@ def test_a_stored_adapter_is_the_one_that_was_trained(base, tmp_path, kind):
 
 @pytest.mark.parametrize(
     "kind",
-    # FourierFT's coefficients begin at random, as its authors have it.
-    [k for k, v in ADAPTERS.items() if not v.virtual and k != "fourierft"],
+    [k for k, v in ADAPTERS.items() if not v.virtual and k not in SPECTRAL],
 )
 def test_a_new_adapter_changes_nothing(base, kind):
     torch.testing.assert_close(
         logits(adapters.add(plain(base), settings(kind))), logits(plain(base)), rtol=1e-4, atol=1e-5
     )
+
+
+@pytest.mark.parametrize("kind", SPECTRAL)
+def test_coefficients_begin_at_random_or_at_zero(base, kind):
+    """At random, as FourierFT's authors have it."""
+    before = logits(plain(base))
+    assert not torch.equal(logits(adapters.add(plain(base), settings(kind))), before)
+    at_zero = dataclasses.replace(settings(kind), start="zero")
+    assert torch.equal(logits(adapters.add(plain(base), at_zero)), before)
+
+
+# Of the tiny model: two layers, 32 inputs and outputs of q, k and v, 64 inputs of down_proj, 320 tokens.
+BY_HAND = {
+    "lora": 2 * 2 * 4 * (32 + 32),  # layers, modules, rank, inputs and outputs
+    "rslora": 2 * 2 * 4 * (32 + 32),
+    "dora": 2 * 2 * (4 * (32 + 32) + 32),  # and the size of each output's weights
+    "pissa": 2 * 2 * 4 * (32 + 32),
+    "ia3": 2 * 2 * 32,  # a factor an output
+    "vera": 2 * 2 * (4 + 32),  # a factor a rank and an output
+    "oft": 2 * 2 * (32 // 8) * (8 * 7 // 2),  # blocks, each a skew-symmetric matrix
+    "fourierft": 2 * 2 * 50,
+    "basisft": 2 * 2 * 50,
+    "prompt": 3 * 32,
+    "prefix": 3 * 2 * 2 * 32,  # keys and values of each layer
+    "full": 2 * 320 * 32 + 2 * (4 * 32 * 32 + 3 * 32 * 64 + 2 * 32) + 32,
+}
+
+
+@pytest.mark.parametrize("kind", ADAPTERS)
+def test_as_many_parameters_are_trained_as_counted_by_hand(base, kind):
+    assert adapters.trainable(models.skeleton(base), settings(kind)) == BY_HAND[kind]
 
 
 @pytest.mark.parametrize("kind", ADAPTERS)
@@ -124,6 +160,9 @@ def test_every_kind_can_be_tried_without_weights(base, kind):
         (["adapter.kind=ia3", "adapter.rank=4"], "unknown parameter 'adapter.rank'; adapter has"),
         (["adapter.kind=ia3", "regularizer.form=factor"], "factors A and B.*can be lora, rslora"),
         (["adapter.kind=pissa", "regularizer.form=l2"], "whose product is the update"),
+        (["adapter.kind=fourierft", "regularizer.form=factor"], "'fourierft' has none"),
+        (["adapter.kind=basisft", "adapter.basis=hadamard"], "one of random, orthogonal, not"),
+        (["adapter.kind=fourierft", "adapter.start=one"], "'adapter.start' must be|one of"),
         (["adapter.kind=prefix", "decoding.merge_adapter=true"], "cannot be merged"),
         (["adapter.kind=prompt", "training.packing=flatten"], "packing leaves no room"),
         (["adapter.kind=prompt", "training.optimizer=sophia"], "curvature is not defined"),
@@ -132,6 +171,66 @@ def test_every_kind_can_be_tried_without_weights(base, kind):
 def test_what_does_not_go_together_is_refused_at_once(overrides, message):
     with pytest.raises(FlexError, match=message):
         config.load("nano", "adamw", 1, overrides=overrides)
+
+
+@pytest.mark.parametrize("kind", SPECTRAL)
+def test_more_coefficients_than_weights_are_refused(base, kind):
+    wanted = dataclasses.replace(settings(kind), frequencies=32 * 32 + 1)
+    with pytest.raises(FlexError, match=f"'{kind}' does not go on this model: .*1025.*1024"):
+        adapters.check(models.skeleton(base), wanted)
+
+
+# --- the control of FourierFT -----------------------------------------------------------------------
+
+
+def update(base, coefficients: dict[int, float], **changes) -> torch.Tensor:
+    """What coefficients, by their number, add to the first q_proj of the tiny model."""
+    kind = "basisft" if "basis" in changes else "fourierft"
+    wanted = ADAPTERS[kind].settings(kind=kind, frequencies=1024, **changes)
+    model = adapters.add(plain(base), dataclasses.replace(wanted, start="zero"))
+    layer = next(m for n, m in model.named_modules() if n.endswith("0.self_attn.q_proj"))
+    with torch.no_grad():
+        for number, value in coefficients.items():
+            layer.fourierft_spectrum["default"][number] = value
+    return layer.get_delta_weight("default").detach()
+
+
+@pytest.mark.parametrize("basis", ["random", "orthogonal"])
+def test_a_basis_is_the_product_that_it_is_said_to_be(base, basis):
+    """Against the definition, at the places that FourierFT has for the same coefficients."""
+    found = update(base, {3: 1.0, 700: -2.0}, basis=basis)
+    spectrum = torch.fft.fft2(update(base, {3: 1.0}))  # real part: at a place and its mirror image
+    places = (spectrum.abs() > 1).nonzero().tolist()
+    left, right = (basisft.matrix(basis, 32, 777 + side) for side in (0, 1))
+    inner = torch.linalg.inv(left) @ found @ torch.linalg.inv(right) * (2 * 32 * 32) ** 0.5 / 150
+    held = (inner.abs() > 1e-2).nonzero().tolist()
+    assert len(held) == 2 and sorted(inner[tuple(p)].round(decimals=2).item() for p in held) == [
+        -2,
+        1,
+    ]
+    [one] = [p for p in held if inner[tuple(p)] > 0]
+    assert one in places
+
+
+def test_a_coefficient_weighs_the_same_in_every_basis(base):
+    numbers = range(0, 1024, 8)
+
+    def norms(**changes):
+        return torch.stack([update(base, {n: 1.0}, **changes).norm() ** 2 for n in numbers])
+
+    fourier, random = norms(), norms(basis="random")
+    assert norms(basis="orthogonal").std() < 1e-4 * fourier.mean()
+    # Frequencies that are their own mirror image, 4 of 1024, weigh twice as much.
+    torch.testing.assert_close(norms(basis="orthogonal").mean(), fourier.mean(), rtol=0.05, atol=0)
+    torch.testing.assert_close(random.mean(), fourier.mean(), rtol=0.3, atol=0)
+
+
+def test_pefts_own_reader_refuses_what_it_would_compute_as_another(base, tmp_path):
+    model, _ = trained(base, "basisft")
+    adapters.save(model, tmp_path / "adapter", "some/base")
+    code = f"import peft; peft.PeftConfig.from_pretrained({str(tmp_path / 'adapter')!r})"
+    done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
+    assert done.returncode and "BASISFT" in done.stderr
 
 
 # --- whole runs -----------------------------------------------------------------------------------
@@ -204,7 +303,7 @@ def test_a_stored_adapter_goes_on_its_base_and_on_no_other(base, tmp_path, kind)
         adapters.check_stored(models.skeleton(base), folder, merge=True)
     others = [{"num_hidden_layers": 1}, {"hidden_size": 64, "head_dim": 16}]
     others = others[1:] if kind == "prompt" else others  # its tokens lie before all layers
-    others = others[:1] if kind == "fourierft" else others  # its coefficients have no shape
+    others = others[:1] if kind in SPECTRAL else others  # their coefficients have no shape
     for number, changes in enumerate(others):
         skeleton = other(base, tmp_path / str(number), **changes)
         with pytest.raises(FlexError, match="does not go on this base") as told:
