@@ -43,7 +43,7 @@ class TrainingSettings:
     epochs: Positive = 3.0
     steps: Count | None = None  # optimiser steps instead of epochs
     batch_size: Count = 4  # sequences an optimiser step, over all devices and accumulation
-    optimizer: Literal["adamw", "sophia", "lion"] = "adamw"
+    optimizer: Literal["adamw", "sophia", "lion", "muon", "schedule-free"] = "adamw"
     learning_rate: Positive = 2e-4
     final_lr_fraction: Share = 0.05  # cosine from 2e-4 down to 1e-5
     warmup_steps: Annotated[int, Field(ge=0)] = (

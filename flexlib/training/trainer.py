@@ -27,7 +27,7 @@ from flexlib.progress import bar as progress_bar
 from flexlib.tasks import training_sets
 from flexlib.training import distributed, encoding, fourier
 from flexlib.training.loss import chunk_loss
-from flexlib.training.optimizers import optimizer_class
+from flexlib.training.optimizers import check_fit, optimizer_class
 from flexlib.training.optimizers.gnb import GaussNewtonBartlett
 from flexlib.training.optimizers.sophia import SophiaG
 
@@ -95,6 +95,7 @@ def train(
         chunk_loss(model)
     base_model = model
     model = adapters.add(model, adapter)
+    check_fit(config, model)
     start = adapters.start_of(model, adapter)
     model.config.use_cache = False
     if checkpointing:
@@ -297,6 +298,10 @@ class FlexTrainer(Trainer):
         """Mean cross-entropy a loss-bearing token of the validation set, in nats. (The Trainer's own
         averages the means of batches, whose token counts differ.)"""
         model: Any = self.model.eval()
+        if self.optimizer is not None:
+            # A schedule-free one trains other weights than the average that is its result. The Trainer goes
+            # back to those before a step; the last step is followed by an evaluation, and then stored.
+            self.optimizer.eval()  # type: ignore[attr-defined]
         total, tokens = 0.0, 0
         with torch.no_grad():
             for batch in self._evaluation_batches():

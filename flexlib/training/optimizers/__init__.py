@@ -15,7 +15,7 @@ def optimizer_class(config: RunConfig) -> tuple[type[torch.optim.Optimizer], dic
     Trainer makes itself. Weight decay comes with the Trainer's parameter groups.
 
     Raises:
-        FlexError: Lion is asked for and the package pytorch-optimizer is missing.
+        FlexError: the optimiser comes from the package pytorch-optimizer, and that is missing.
     """
     settings, _ = config.method()
     common = {"lr": settings.learning_rate, "betas": settings.betas}
@@ -30,10 +30,37 @@ def optimizer_class(config: RunConfig) -> tuple[type[torch.optim.Optimizer], dic
             "every": sophia.every,
             "bias_correction": sophia.bias_correction,
         }
-    if settings.optimizer == "lion":
+    if settings.optimizer == "muon":
+        # Scaled to the size of AdamW's update (Liu et al. 2025), so that one weight decay serves both.
+        return torch.optim.Muon, {
+            "lr": settings.learning_rate,
+            "momentum": settings.betas[0],
+            "adjust_lr_fn": "match_rms_adamw",
+        }
+    if settings.optimizer in _OF_PACKAGE:
         try:
-            from pytorch_optimizer import Lion
+            import pytorch_optimizer
         except ImportError:
-            raise FlexError("Lion comes from pytorch-optimizer: pip install it") from None
-        return Lion, common
+            name = settings.optimizer.capitalize()
+            raise FlexError(f"{name} comes from pytorch-optimizer: pip install it") from None
+        return getattr(pytorch_optimizer, _OF_PACKAGE[settings.optimizer]), common
     return None
+
+
+_OF_PACKAGE = {"lion": "Lion", "schedule-free": "ScheduleFreeAdamW"}
+
+
+def check_fit(config: RunConfig, model: torch.nn.Module) -> None:
+    """See that the optimiser goes with what is trained.
+
+    Raises:
+        FlexError: Muon is asked for, and something that is trained is no matrix.
+    """
+    settings, adapter = config.method()
+    if settings.optimizer == "muon":
+        for name, weight in model.named_parameters():
+            if weight.requires_grad and weight.ndim != 2:
+                raise FlexError(
+                    f"Muon orthogonalises matrices, and an adapter of the kind {adapter.kind!r} also "
+                    f"trains {name} of {weight.ndim} dimensions; set another training.optimizer"
+                )
