@@ -1,4 +1,4 @@
-"""``flexlib tune``: the trials that choose the optimisers' settings."""
+"""``flexlib tune``: the trials that choose the settings of optimisers and adapters."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from flexlib.cli import options
 
 def add_parser(commands: options.Commands) -> None:
     """Add the command to the command line."""
-    parser = commands.add_parser("tune", help="the trials that choose the optimisers' settings")
+    parser = commands.add_parser("tune", help="the trials that choose learning rates")
     parser.add_argument("--arm", action="append", help="repeat for several (default: all)")
     parser.add_argument("--base-model", type=Path, metavar="DIR", help="local copy of the base")
     parser.add_argument("--quiet", action="store_true", help="no progress lines")
@@ -21,7 +21,7 @@ def _tune(args: argparse.Namespace) -> None:
     from flexlib.study import tuning
 
     plan, machine = tuning.plan(), options.machine(args)
-    for arm in args.arm or plan["trials"]:
+    for arm in args.arm or tuning.tuned():
         for settings, loss, _ in tuning.tune(arm, machine):
             chosen = ", ".join(f"{key}={value:g}" for key, value in settings.items())
             print(f"{arm} {chosen}: final validation loss {loss:.4f}", flush=True)

@@ -1,6 +1,7 @@
-"""Tuning of the optimiser study: the same number of trials for each arm, chosen on validation loss.
+"""Tuning of optimisers and adapters: the same number of trials for each arm of a plan, chosen on validation
+loss.
 
-The plan is registered in data/claims.yml before it runs. A trial is a training without generation,
+The plans are registered in data/claims.yml before they run. A trial is a training without generation,
 with a seed of its own that no stored run has. Its row goes to ``data/tuning/<profile>-<arm>.csv``; the
 values of the best are written into the profile (``[arms.NAME]``) by hand, where a test compares them.
 """
@@ -33,7 +34,8 @@ FIELDS = ("arm", "settings", "eval_loss", "seed", "steps", "base_digest", "run_i
 
 
 def plan() -> dict[str, Any]:
-    """The registered plan: ``profile``, ``seed`` and ``trials``, for each arm its values by setting.
+    """The registered plan of the optimisers: ``profile``, ``seed`` and ``trials``, for each arm its values by
+    setting.
 
     Raises:
         FlexError: the registration is damaged, or gives some arm more trials than another.
@@ -43,20 +45,24 @@ def plan() -> dict[str, Any]:
     return _fair(paper.registration()["tuning"])
 
 
-def _plan_of(arm: str) -> dict[str, Any]:
-    """The plan that tunes an arm: that of the optimisers, or that of the sweep's learning rates.
-
-    Raises:
-        FlexError: neither does.
-    """
+def adapters_plan() -> dict[str, Any]:
+    """The registered plan of the adapters, as :func:`plan`; it raises the same."""
     from flexlib.study import paper
 
-    plans = [plan(), _fair(paper.registration()["sweep"]["tuning"])]
-    for registered in plans:
-        if arm in registered["trials"]:
-            return registered
-    known = ", ".join(arm for registered in plans for arm in registered["trials"])
-    raise FlexError(f"arm {arm!r} is not tuned; data/claims.yml has trials for {known}")
+    return _fair(paper.registration()["adapters"])
+
+
+def tuned() -> dict[str, dict[str, Any]]:
+    """The trials of every arm whose best settings the profile holds: optimisers, then adapters."""
+    return plan()["trials"] | adapters_plan()["trials"]
+
+
+def _plans() -> dict[str, dict[str, Any]]:
+    """For each arm that is tuned its plan: of the optimisers, the adapters, or the sweep's learning rates."""
+    from flexlib.study import paper
+
+    plans = [plan(), adapters_plan(), _fair(paper.registration()["sweep"]["tuning"])]
+    return {arm: registered for registered in plans for arm in registered["trials"]}
 
 
 def _fair(plan: dict[str, Any]) -> dict[str, Any]:
@@ -78,7 +84,12 @@ def trials(arm: str) -> list[tuple[dict[str, Any], RunConfig]]:
     Raises:
         FlexError: the plan has no such arm.
     """
-    registered = _plan_of(arm)
+    plans = _plans()
+    if arm not in plans:
+        raise FlexError(
+            f"arm {arm!r} is not tuned; data/claims.yml has trials for {', '.join(plans)}"
+        )
+    registered = plans[arm]
     made = []
     for settings in grid(registered["trials"][arm]):
         overrides = [f"{key}={value!r}" for key, value in settings.items()]
@@ -92,12 +103,14 @@ def trials(arm: str) -> list[tuple[dict[str, Any], RunConfig]]:
 
 def table(folder: Path = FOLDER, arms: Iterable[str] | None = None) -> pd.DataFrame:
     """All trials made so far: ``arm, settings`` (JSON), ``eval_loss`` (final, nats a token; NaN if it
-    diverged), ``seed, steps, base_digest, run_id``, in the order of the plan. ``arms``: None for those of
-    the optimiser study."""
+    diverged), ``seed, steps, base_digest, run_id``, in the order of the plan. ``arms``: None for
+    :func:`tuned`."""
     import pandas as pd
 
-    arms = plan()["trials"] if arms is None else arms
-    frames = [pd.read_csv(p) for arm in arms if (p := _file(arm, folder)).is_file()]
+    arms = tuned() if arms is None else arms
+    plans = _plans()
+    files = [_file(arm, plans[arm], folder) for arm in arms]
+    frames = [pd.read_csv(p) for p in files if p.is_file()]
     return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=list(FIELDS))
 
 
@@ -108,12 +121,14 @@ def best(trials: pd.DataFrame) -> dict[str, dict[str, Any]]:
         FlexError: the trials of an arm were made from different base models, or all diverged.
     """
     chosen = {}
-    for arm, values in plan()["trials"].items():
+    for arm, values in tuned().items():
         rows = trials[trials["arm"] == arm]
         if len(rows) < len(list(grid(values))):
             continue
         if rows["base_digest"].nunique() > 1:
-            raise FlexError(f"the trials of {arm} have different base models; remove {_file(arm)}")
+            raise FlexError(
+                f"the trials of {arm} have different base models; remove {_file(arm, _plans()[arm])}"
+            )
         if rows["eval_loss"].isna().all():
             raise FlexError(f"every trial of {arm} diverged; register smaller learning rates")
         chosen[arm] = json.loads(rows.loc[rows["eval_loss"].idxmin(), "settings"])
@@ -129,9 +144,10 @@ def tune(arm: str, machine: Machine, folder: Path = FOLDER) -> Iterator[tuple[di
     """
     from flexlib.runs import preflight
 
-    path = _file(arm, folder)
+    planned = trials(arm)
+    path = _file(arm, _plans()[arm], folder)
     rows = read_rows(path)
-    for settings, wanted in trials(arm):
+    for settings, wanted in planned:
         wanted, inputs = preflight.resolve(dataclasses.replace(wanted, benchmarks=()), machine)
         run_id = configs.run_id(configs.to_dict(wanted))
         known = [row for row in rows if row["run_id"] == run_id]
@@ -187,8 +203,8 @@ def read_rows(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def _file(arm: str, folder: Path = FOLDER) -> Path:
-    return folder / f"{_plan_of(arm)['profile']}-{arm}.csv"
+def _file(arm: str, plan: Mapping[str, Any], folder: Path = FOLDER) -> Path:
+    return folder / f"{plan['profile']}-{arm}.csv"
 
 
 def as_toml(chosen: Mapping[str, Mapping[str, Any]]) -> str:

@@ -25,13 +25,15 @@ PROFILE = tomllib.loads((layers.LAYERS / "profiles" / "nano.toml").read_text(enc
 
 def test_every_arm_of_the_study_has_the_same_number_of_trials():
     trials = {arm: tuning.trials(arm) for arm in tuning.plan()["trials"]}
-    assert set(trials) == {"adamw", "lion", "sophia", "sophia-corrected", "python-broad"}
+    optimisers = {"adamw", "lion", "sophia", "sophia-corrected", "muon", "schedule-free"}
+    assert set(trials) == {*optimisers, "python-broad"}
     assert {len(made) for made in trials.values()} == {8}
-    for made in trials.values():
+    for arm, made in trials.items():
         assert len({config.run_id(config.to_dict(wanted)) for _, wanted in made}) == 8
         for settings, wanted in made:
             assert wanted.training.learning_rate == settings["training.learning_rate"]
-            assert wanted.training.final_lr_fraction == 0.0
+            # An average takes the place of the decay.
+            assert wanted.training.final_lr_fraction == (arm == "schedule-free")
             if wanted.sophia:
                 assert wanted.sophia.rho == settings["sophia.rho"]
 
@@ -45,8 +47,39 @@ def test_arms_differ_in_the_optimiser_alone():
             data["training"].pop(key)
         return data
 
-    arms = ["lion", "sophia", "sophia-corrected", "sophia-released"]
+    arms = ["lion", "sophia", "sophia-corrected", "sophia-released", "muon"]
     assert all(rest(arm) == rest("adamw") for arm in arms)
+    free = rest("schedule-free")
+    assert free["training"].pop("final_lr_fraction") == 1.0
+    control = rest("adamw")
+    assert control["training"].pop("final_lr_fraction") == 0.0 and free == control
+
+
+def test_every_adapter_has_four_trials_and_differs_from_lora_in_itself_alone():
+    """Of those that are penalised, in the penalty too, which is the released one."""
+
+    def rest(arm):
+        data = config.to_dict(config.load("nano", arm, 1, overrides=["training.learning_rate=1"]))
+        return {k: v for k, v in data.items() if k not in ("arm", "lora", "adapter", "variant")}
+
+    arms = tuning.adapters_plan()["trials"]
+    assert {len(tuning.trials(arm)) for arm in arms} == {4}
+    for arm in arms:
+        found = rest(arm)
+        assert found == rest("fourier-released" if arm.endswith("-fourier") else "lora"), arm
+    asked = paper.claims().query("family == 'adapters'")
+    assert set(asked["treatment"]) | set(asked["control"]) <= {*arms, "lora"}
+
+
+def test_fourierft_and_its_controls_differ_in_the_basis_alone():
+    first, *others = (
+        dataclasses.asdict(config.load("nano", arm, 1).adapter)
+        for arm in ("fourierft", "random-basis", "orthogonal-basis")
+    )
+    for found in others:
+        assert first | {k: found[k] for k in ("kind", "basis")} == found
+    lora = config.load("nano", "lora", 1).adapter
+    assert first["frequencies"] == lora.rank * (192 + 192)
 
 
 def test_the_profile_holds_the_best_trials_and_nothing_else():

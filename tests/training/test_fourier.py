@@ -704,6 +704,8 @@ def test_every_penalty_is_of_a_strength_that_can_be_compared():
     released = penalised.pop("fourier-released")
     for arm, change in RELAID.items():
         assert penalised.pop(arm) == dataclasses.replace(released, **change), arm
+    for arm in ("rslora-fourier", "dora-fourier"):  # on other factors
+        assert penalised.pop(arm) == released, arm
     for arm, settings_ in penalised.items():
         if settings_.equal_norm:
             assert settings_.equal_norm == "fourier-released" and not settings_.matched, arm
