@@ -53,9 +53,12 @@ def test_the_numbers_of_the_stored_runs_are_those_of_their_tables(stored):
     assert values["validation-loss", "fourier-released", seed] == last
 
 
-def test_every_run_with_an_adapter_has_all_of_them(stored):
-    trained = analysis.read("spectra", profile="nano")["run_id"].nunique()
-    assert trained > 50 and (stored.groupby("metric").size() == trained).all()
+def test_every_run_with_factors_has_all_of_them(stored):
+    factors = analysis.read("spectra", profile="nano")["run_id"].nunique()
+    trained = store.training(profile="nano")["run_id"].nunique()
+    sizes = stored.groupby("metric").size()
+    assert factors > 50 and (sizes[list(outcomes.METRICS)] == factors).all()
+    assert sizes["validation-loss"] == trained  # also without factors: (IA)^3, all weights
 
 
 def test_an_empty_store_has_no_numbers(tmp_path):
