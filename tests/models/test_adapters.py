@@ -183,23 +183,30 @@ def test_more_coefficients_than_weights_are_refused(base, kind):
 # --- the control of FourierFT -----------------------------------------------------------------------
 
 
-def update(base, coefficients: dict[int, float], **changes) -> torch.Tensor:
-    """What coefficients, by their number, add to the first q_proj of the tiny model."""
+def layer(base, **changes):
+    """The first q_proj of the tiny model with a coefficient for each of its weights."""
     kind = "basisft" if "basis" in changes else "fourierft"
-    wanted = ADAPTERS[kind].settings(kind=kind, frequencies=1024, **changes)
-    model = adapters.add(plain(base), dataclasses.replace(wanted, start="zero"))
-    layer = next(m for n, m in model.named_modules() if n.endswith("0.self_attn.q_proj"))
+    wanted = ADAPTERS[kind].settings(kind=kind, frequencies=1024, start="zero", **changes)
+    model = adapters.add(plain(base), wanted)
+    return next(m for n, m in model.named_modules() if n.endswith("0.self_attn.q_proj"))
+
+
+def update(layer, coefficients: dict[int, float]) -> torch.Tensor:
+    """What coefficients, by their number, add to the weights."""
     with torch.no_grad():
+        layer.fourierft_spectrum["default"].zero_()
         for number, value in coefficients.items():
             layer.fourierft_spectrum["default"][number] = value
-    return layer.get_delta_weight("default").detach()
+        return layer.get_delta_weight("default")
 
 
 @pytest.mark.parametrize("basis", ["random", "orthogonal"])
 def test_a_basis_is_the_product_that_it_is_said_to_be(base, basis):
     """Against the definition, at the places that FourierFT has for the same coefficients."""
-    found = update(base, {3: 1.0, 700: -2.0}, basis=basis)
-    spectrum = torch.fft.fft2(update(base, {3: 1.0}))  # real part: at a place and its mirror image
+    found = update(layer(base, basis=basis), {3: 1.0, 700: -2.0})
+    spectrum = torch.fft.fft2(
+        update(layer(base), {3: 1.0})
+    )  # real part: at a place and its mirror image
     places = (spectrum.abs() > 1).nonzero().tolist()
     left, right = (basisft.matrix(basis, 32, 777 + side) for side in (0, 1))
     inner = torch.linalg.inv(left) @ found @ torch.linalg.inv(right) * (2 * 32 * 32) ** 0.5 / 150
@@ -216,13 +223,14 @@ def test_a_coefficient_weighs_the_same_in_every_basis(base):
     numbers = range(0, 1024, 8)
 
     def norms(**changes):
-        return torch.stack([update(base, {n: 1.0}, **changes).norm() ** 2 for n in numbers])
+        adapted = layer(base, **changes)
+        return torch.stack([update(adapted, {n: 1.0}).norm() ** 2 for n in numbers])
 
-    fourier, random = norms(), norms(basis="random")
-    assert norms(basis="orthogonal").std() < 1e-4 * fourier.mean()
+    fourier, orthogonal = norms(), norms(basis="orthogonal")
+    assert orthogonal.std() < 1e-4 * orthogonal.mean()
     # Frequencies that are their own mirror image, 4 of 1024, weigh twice as much.
-    torch.testing.assert_close(norms(basis="orthogonal").mean(), fourier.mean(), rtol=0.05, atol=0)
-    torch.testing.assert_close(random.mean(), fourier.mean(), rtol=0.3, atol=0)
+    torch.testing.assert_close(orthogonal.mean(), fourier.mean(), rtol=0.05, atol=0)
+    torch.testing.assert_close(norms(basis="random").mean(), fourier.mean(), rtol=0.3, atol=0)
 
 
 def test_pefts_own_reader_refuses_what_it_would_compute_as_another(base, tmp_path):
@@ -248,7 +256,7 @@ def run(place, base, *overrides: str) -> int:
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("kind", ["ia3", "pissa", "prompt", "prefix", "full"])
+@pytest.mark.parametrize("kind", ["ia3", "pissa", "basisft", "prompt", "prefix", "full"])
 def test_a_run_with_another_kind(base, tmp_path, capsys, kind):
     """Trained and decoded; the base that the next run gets is as it was saved."""
     small = ["adapter.tokens=3"] if ADAPTERS[kind].virtual else []

@@ -8,7 +8,8 @@ import pandas as pd
 import pytest
 import tiny
 
-from flexlib import config, formats
+from flexlib import config, formats, models
+from flexlib.models.adapters import trainable
 from flexlib.runs import store
 from flexlib.study import adapters
 
@@ -96,9 +97,18 @@ def test_nothing_is_compared_without_the_base(base, tmp_path):
     assert adapters.table(folder=folder, seed=0, base=base).empty
 
 
-def test_every_arm_of_the_comparison_is_there_and_trains_one():
-    for arm in adapters.ARMS:
-        assert config.load("nano", arm, 1).adapter is not None
+def test_every_arm_goes_on_the_nano_base_and_fourierft_is_of_the_size_of_lora():
+    def count(arm: str) -> int:
+        wanted = config.load("nano", arm, 1)
+        return trainable(models.skeleton(models.locate(wanted.base_model)), wanted.adapter)
+
+    counts = {arm: count(arm) for arm in adapters.ARMS}
+    a_rank = 5 * 2 * (192 + 192)  # layers, modules, inputs and outputs
+    ranks = {"lora-rank-1": 1, "lora-rank-2": 2, "lora-rank-3": 3, "lora-rank-4": 4, "lora": 8}
+    ranks |= {"lora-rank-16": 16, "rslora": 16, "fourierft": 8}
+    ranks |= {"random-basis": 8, "orthogonal-basis": 8}
+    assert {arm: counts[arm] / a_rank for arm in ranks} == ranks
+    assert max(counts, key=lambda arm: counts[arm]) == "full"
 
 
 def test_nothing_is_forgotten_where_nothing_was_known():

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 import tiny
 import torch
+from safetensors.torch import load_file
+from transformers import TrainerCallback
 
 from flexlib import config, models
 from flexlib.errors import FlexError
@@ -26,11 +28,14 @@ def base(tmp_path_factory) -> Path:
     return tiny.make_base(tmp_path_factory.mktemp("base"))
 
 
-def make(base: Path, output: Path, arm: str, *overrides: str) -> Path:
+def make(base: Path, output: Path, arm: str, *overrides: str, callbacks=()) -> Path:
     output.mkdir(exist_ok=True)
     shutil.rmtree(output / "adapter", ignore_errors=True)
     wanted = config.load("nano", arm, 1, overrides=overrides)
-    train(wanted, base, RECORDS, output, checkpoints=output / "checkpoints", progress=False)
+    train(
+        wanted, base, RECORDS, output, checkpoints=output / "checkpoints", progress=False,
+        callbacks=callbacks,
+    )  # fmt: skip
     return output
 
 
@@ -70,6 +75,34 @@ def test_what_is_evaluated_is_stored_and_a_resumed_run_is_identical(base, tmp_pa
     # It goes on from step 27, after which nothing was evaluated.
     again = make(base, output, arm, "training.learning_rate=0.02")
     assert weights(again) == once and losses(again) == curve
+
+
+class Iterates(TrainerCallback):
+    """The iterates of every step, by the names that they are stored under."""
+
+    def __init__(self) -> None:
+        self.seen: dict[str, list[torch.Tensor]] = {}
+
+    def on_step_end(self, args, state, control, *, model, optimizer, **kwargs) -> None:
+        for name, weight in model.named_parameters():
+            if weight.requires_grad:
+                z = optimizer.optimizer.state[weight]["z"].detach().clone()
+                self.seen.setdefault(name.replace(".default.", "."), []).append(z)
+
+
+def test_what_is_stored_of_schedule_free_is_the_mean_of_its_iterates(base, tmp_path):
+    """All count the same, as the learning rate stays."""
+    iterates = Iterates()
+    output = make(
+        base, tmp_path / "run", "schedule-free", "training.learning_rate=0.02", callbacks=[iterates]
+    )
+    stored = load_file(output / "adapter" / "adapter_model.safetensors")
+    assert set(stored) == set(iterates.seen)
+    for name, weight in stored.items():
+        assert len(iterates.seen[name]) == 30
+        torch.testing.assert_close(
+            weight, torch.stack(iterates.seen[name]).mean(0), rtol=1e-4, atol=1e-5
+        )
 
 
 def test_muon_steps_as_far_as_adamw_along_all_singular_directions():
