@@ -337,20 +337,34 @@ def _in_batches(
     static_cache: bool,
 ) -> Iterator[list[Completion]]:
     """Complete in fixed batches those of which a part is missing: a batch with other neighbours has
-    other padding, other rounding and, in beam sampling, other random numbers."""
+    other padding, other rounding and, in beam sampling, other random numbers.
+
+    Of prompts of one length where tokens are virtual: PEFT puts those of prompt tuning before the padding
+    and drops position ids, so that they would lie the further from a prompt the shorter it is.
+    """
     if settings.num_beams:
         sampled = settings.temperature > 0
         batch_size = BEAM_SAMPLING_BATCH if sampled else max(1, batch_size // settings.num_beams)
-    for start in range(0, len(work), batch_size):
-        batch = work[start : start + batch_size]
+    groups: list[Sequence[tuple[Problem, int]]] = [work]
+    if _has_virtual_tokens(model):
+        static_cache = False  # whose width is padded, too
+        by_length = itertools.groupby(work, key=lambda w: len(prompts[w[0].task_id]))
+        groups = [list(group) for _, group in by_length]
+    for batch in (g[i : i + batch_size] for g in groups for i in range(0, len(g), batch_size)):
         if any((problem.task_id, sample) not in done for problem, sample in batch):
             ids = [prompts[problem.task_id] for problem, _ in batch]
             yield complete_batch(model, tokenizer, batch, ids, settings, seed, static_cache)
 
 
+def _has_virtual_tokens(model: Any) -> bool:
+    """Whether an adapter puts tokens before the text."""
+    config = getattr(model, "active_peft_config", None)
+    return config is not None and config.is_prompt_learning
+
+
 def _rows_can_leave(model: Any) -> bool:
     """Whether the model takes what :class:`_Decoder` gives it."""
-    if getattr(model, "active_peft_config", None) and model.active_peft_config.is_prompt_learning:
+    if _has_virtual_tokens(model):
         return False  # PEFT puts the virtual tokens before whatever the model is called with
     base = model.get_base_model() if hasattr(model, "get_base_model") else model
     taken = inspect.signature(base.forward).parameters

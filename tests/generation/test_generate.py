@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import itertools
 import json
 from pathlib import Path
 
@@ -13,11 +14,12 @@ import torch
 from transformers import TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
 
 from flexlib import models
-from flexlib.config import BenchmarkSettings
+from flexlib.config import ADAPTERS, BenchmarkSettings
 from flexlib.errors import FlexError
 from flexlib.generation import decoding as generate_module
 from flexlib.generation.cache import GrowingLayer
 from flexlib.generation.decoding import Sample, _read_whole_lines, cut_at_stop, draw, generate
+from flexlib.models import adapters
 from flexlib.tasks.benchmarks import Problem
 
 GREEDY = BenchmarkSettings("tiny", "python", max_new_tokens=24)
@@ -69,6 +71,28 @@ def test_greedy_batches_equal_decoding_by_hand(loaded, tmp_path):
         assert completion["completion"] == text
         assert completion["tokens"] == len(ids)
         assert completion["truncated"] == (ids[-1] != loaded[1].eos_token_id)
+
+
+@pytest.mark.parametrize("kind", ["prompt", "prefix"])
+def test_with_virtual_tokens_batches_equal_decoding_by_hand(loaded, tmp_path_factory, kind):
+    """PEFT puts prompt tuning's tokens before the padding of a short prompt, and drops position ids."""
+    base = tiny.make_base(tmp_path_factory.mktemp("base"))
+    settings = ADAPTERS[kind].settings(kind=kind, tokens=3)
+    model = adapters.add(models.load_model(base, "fp32", "cpu"), settings).eval()
+    adapted, short = (model, loaded[1]), dataclasses.replace(GREEDY, max_new_tokens=12)
+    completions = decode(adapted, problems(), short, base / "out.jsonl")
+    ends = generate_module.end_tokens(model, loaded[1])
+
+    def by_hand(pair) -> list[str]:
+        """Up to the first special token, at which a text ends."""
+        found = []
+        for prompt in PROMPTS:
+            ids, _ = greedy_by_hand(pair, prompt, short.max_new_tokens)
+            new = list(itertools.takewhile(lambda i: i not in ends, ids))
+            found.append(loaded[1].decode(loaded[1](prompt)["input_ids"] + new)[len(prompt) :])
+        return found
+
+    assert texts(completions) == by_hand(adapted) != by_hand(loaded)
 
 
 def test_the_end_of_text_token_ends_a_completion(loaded, tmp_path):
