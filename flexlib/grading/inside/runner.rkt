@@ -16,6 +16,35 @@
            (cadr form)
            (or (entry-of (car form)) (entry-of (cdr form))))))
 
+(define (checks-in form)
+  (cond
+    [(pair? form) (+ (checks-in (car form)) (checks-in (cdr form)))]
+    [else (if (eq? form 'check-within) 1 0)]))
+
+;; What the program does: no continuation that it captures there can be entered again from elsewhere.
+(define (apart thunk)
+  (call-with-continuation-barrier thunk))
+
+;; A value as data: nothing of the program's runs while it is compared.
+(define (plain value)
+  (cond
+    [(pair? value) (cons (plain (car value)) (plain (cdr value)))]
+    [(vector? value)
+     (define items (for/list ([item value]) (plain item)))
+     (apply (if (immutable? value) vector-immutable vector) items)]
+    [(hash? value)
+     (define items (for/list ([(key item) value]) (cons (plain key) (plain item))))
+     (define-values (fixed mutable)
+       (cond
+         [(hash-eq? value) (values make-immutable-hasheq make-hasheq)]
+         [(hash-eqv? value) (values make-immutable-hasheqv make-hasheqv)]
+         [else (values make-immutable-hash make-hash)]))
+     ((if (immutable? value) fixed mutable) items)]
+    [(or (number? value) (string? value) (bytes? value) (symbol? value) (char? value) (boolean? value)
+         (keyword? value) (null? value) (void? value))
+     value]
+    [else (gensym 'no-data)]))
+
 (define (run)
   (define out (current-output-port))
   (define err (current-error-port))
@@ -23,20 +52,22 @@
   (define word (read-line))
   (define forms (forms-of (current-input-port)))
   (define path (path->complete-path (vector-ref (current-command-line-arguments) 0)))
+  ;; Set for good by the first failure: code of the program runs while the process ends, and may not end it.
+  (define failed #f)
   (define (give-up code e)
+    (set! failed #t)
     (write-string (if (exn? e) (exn-message e) "the program raised what is no exception") err)
     (newline err)
     (leave code))
   (define for-tests (make-base-namespace))
   (define entry (entry-of forms))
   (define backwards (reverse forms))
-  (define-values (handler is-check?)
+  (define-values (handler is-check? log)
     (parameterize ([current-namespace for-tests])
       (for-each eval (reverse (cdr backwards)))
       (values (dynamic-require 'rackunit 'current-check-handler)
-              (dynamic-require 'rackunit 'exn:test:check?))))
-  ;; Before the program is there: no continuation that it keeps goes back to before a failure.
-  (define failed #f)
+              (dynamic-require 'rackunit 'exn:test:check?)
+              (dynamic-require 'rackunit/log 'test-log))))
   (define raised #f)
   (handler (lambda (e) (if (is-check? e) (set! failed #t) (set! raised (list e)))))
   (current-namespace (make-base-empty-namespace))
@@ -44,15 +75,18 @@
     (with-handlers ([(lambda (e) #t)
                      (lambda (e)
                        (give-up (if (or (exn:fail:read? e) (exn:fail:syntax? e)) NO-PROGRAM 1) e))])
-      (dynamic-require path #f)
-      (eval entry (module->namespace path))))
-  (namespace-set-variable-value! entry function #t for-tests)
+      (apart (lambda ()
+               (dynamic-require path #f)
+               (eval entry (module->namespace path))))))
+  (define (candidate . arguments)
+    (apart (lambda () (plain (apply function arguments)))))
+  (namespace-set-variable-value! entry candidate #t for-tests)
   (define suite (namespace-variable-value (caar backwards) #t #f for-tests))
   (with-handlers ([(lambda (e) #t) (lambda (e) (give-up 1 e))])
     (suite))
   (cond
     [raised (give-up 1 (car raised))]
-    [failed
+    [(or failed (not (equal? (log) (cons 0 (checks-in forms)))))
      (write-string "a check did not hold\n" err)
      (leave WRONG)]
     [else
