@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 from flexlib.errors import FlexError
 from flexlib.grading.sandbox import INSIDE, Tools, cache_folder, digest
@@ -52,41 +53,43 @@ def tools_for(language: str) -> Tools:
 
 def joint_tools(language: Language, how: Guarded | Joint) -> Tools:
     """The commands of a language whose program and tests run in one process."""
+    source = f"program{language.suffix}"
 
     def inside(command: tuple[str, ...]) -> list[str]:
-        if command[0] == "./program":
+        if command[0].startswith("./"):  # what the check has made
             return list(command)
         program = find(command[0], language.package, system=True)
         if not str(program).startswith("/usr/"):
-            raise FlexError(f"{command[0]} must be the system's, below /usr, not {program}")
+            raise FlexError(
+                f"{command[0]} must be the system's, below /usr, not {program}: "
+                f"run `sudo apt-get install {language.package}`"
+            )
         return [str(program), *(word.replace("{source}", source) for word in command[1:])]
 
-    if isinstance(how, Guarded):
-        find(language.version[0], language.package, system=True)
-    source = f"program{language.suffix}"
-    commands = {
+    commands: dict[str, Any] = {
         "guarded": isinstance(how, Guarded),
         "suffix": language.suffix,
         "run": inside(how.run),
         "check": inside(how.check) if how.check else None,
-        "builds": False,
-        "wrong": how.wrong,
-        "limits": {},
     }
-    binds = {}
-    if isinstance(how, Guarded):
-        if how.needs and not os.path.exists(how.needs[0]):
-            raise FlexError(
-                f"there is no {how.needs[0]}: run `sudo apt-get install {how.needs[1]}`"
-            )
-        binds = {folder: folder for folder in how.binds if os.path.exists(folder)}
-        commands["builds"], commands["proc"] = how.builds, how.proc
-        commands["wrong_code"], commands["wrong"] = how.wrong
-        commands["environment"] = dict(how.environment)
-        # Their run-times reserve more than they use: what is used is looked at.
-        commands["limits"] = {"address_space": 0}
-        if language.name == "go":
-            binds |= go_tools()
+    if isinstance(how, Joint):
+        commands |= {
+            "wrong": re.escape(how.wrong),
+            "wrong_code": None,
+            "builds": False,
+            "limits": {},
+        }
+        return Tools({}, {"joint": {language.name: commands}})
+    find(language.version[0], language.package, system=True)
+    if how.needs and not os.path.exists(how.needs[0]):
+        raise FlexError(f"there is no {how.needs[0]}: run `sudo apt-get install {how.needs[1]}`")
+    commands["wrong_code"], commands["wrong"] = how.wrong
+    commands |= {"builds": how.builds, "proc": how.proc, "environment": dict(how.environment)}
+    # Their run-times reserve more than they use: what is used is looked at.
+    commands["limits"] = {"address_space": 0}
+    binds = {folder: folder for folder in how.binds if os.path.exists(folder)}
+    if language.name in PREPARED:
+        binds |= PREPARED[language.name]()
     return Tools(binds, {"joint": {language.name: commands}})
 
 
@@ -247,10 +250,10 @@ def go_tools() -> dict[str, str]:
     def make(target: Path) -> None:
         wanted = [*GO_PACKAGES, "testing/internal/testdeps"]
         form = "{{if .Export}}{{.ImportPath}}={{.Export}}{{end}}"
-        lines = _run([str(go), "list", "-deps", "-export", "-f", form, *wanted], "go list").split()
+        listed = _run([str(go), "list", "-deps", "-export", "-f", form, *wanted], "go list")
         (target / "library").mkdir()
         imports = {}
-        for number, line in enumerate(lines):
+        for number, line in enumerate(filter(None, listed.splitlines())):
             name, _, path = line.partition("=")
             shutil.copyfile(path, target / f"library/{number}.a")
             imports[name] = f"@/{number}.a"
@@ -274,3 +277,7 @@ def go_tools() -> dict[str, str]:
     if shown != str(real):
         binds[str(real)] = shown
     return binds
+
+
+#: Languages that need more than commands and folders: what makes it, and gives its binds.
+PREPARED = {"go": go_tools}

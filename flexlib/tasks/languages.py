@@ -52,7 +52,7 @@ class Guarded:
 
     Attributes:
         run: the command that runs the program.
-        wrong: the status, and what the output holds, where a test did not hold.
+        wrong: the status, and a pattern of what the output holds, where a test did not hold.
         check: a command that ends with another status than 0 where the source is no program.
         builds: whether that makes the file ``program``, which alone is there when it runs.
         binds: folders that the commands need beside ``/usr``.
@@ -104,8 +104,12 @@ class Language:
     @property
     def packages(self) -> dict[str, str]:
         """The Debian packages that grading needs, by the command or file that is missing without."""
-        needs = self.judge.needs if isinstance(self.judge, Guarded) else None
-        return {self.version[0]: self.package, **dict([needs] if needs else [])}
+        command, needs = self.version[0], None
+        if isinstance(self.judge, Guarded):
+            needs = self.judge.needs
+            if command in (self.judge.run[0], *(self.judge.check or ())[:1]):
+                command = f"/usr/bin/{command}"  # another one, as rustup's, is not in the sandbox
+        return {command: self.package, **dict([needs] if needs else [])}
 
     @property
     def trust(self) -> str:
@@ -269,7 +273,7 @@ LANGUAGES: dict[str, Language] = {
                 # No edition and no optimisation, as MultiPL-E compiles.
                 check=("rustc", "-A", "warnings", "program.rs", "-o", "program"),
                 builds=True,
-                wrong=(101, "assertion failed"),
+                wrong=(101, "assertion (`.*` )?failed"),  # Rust 1.73 and later name the comparison
                 environment=(("RUST_BACKTRACE", "0"),),
             ),
             optional=True,

@@ -110,12 +110,15 @@ def _become_victim_of_choice() -> None:
         pass
 
 
-def _place(descriptors: list) -> None:
-    """Put ``descriptors`` at 0, 1, 2, ... and close every other one."""
+def _place(descriptors: list, kept: tuple = ()) -> None:
+    """Put ``descriptors`` at 0, 1, 2, ... and close every other one, but for those in ``kept``."""
     high = [os.dup2(fd, 200 + i, inheritable=False) for i, fd in enumerate(descriptors)]
     for i, fd in enumerate(high):
         os.dup2(fd, i, inheritable=True)
-    os.closerange(len(high), 1024)
+    start = len(high)
+    for fd in (*kept, 1024):
+        os.closerange(start, fd)
+        start = fd + 1
 
 
 def _inhabit(request: dict, ids: tuple, descriptors: list, status: int, run) -> None:
@@ -124,9 +127,6 @@ def _inhabit(request: dict, ids: tuple, descriptors: list, status: int, run) -> 
     ``descriptors`` become 0, 1, 2, ... of the program. ``status`` takes a line of JSON if something
     is wrong, or with how a command ended.
     """
-
-    def report(**line) -> None:
-        os.write(status, (json.dumps(line) + "\n").encode())
 
     try:
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
@@ -143,34 +143,43 @@ def _inhabit(request: dict, ids: tuple, descriptors: list, status: int, run) -> 
                 _mount("tmpfs", "/proc", "size=4096,nr_inodes=2,mode=0555")
             _drop_capabilities()
         if request["mode"] == "exec":
-            _run_command(request, descriptors, report)
+            _run_command(request, descriptors, status)
         _set_limits(request["limits"])
     except OSError as error:
-        report(error=f"cannot close off a program: {error}")
+        _report(status, error=f"cannot close off a program: {error}")
         os._exit(1)
     _place(descriptors)
     run(request)
     os._exit(0)
 
 
-def _run_command(request: dict, descriptors: list, report) -> None:
+def _report(status: int, **line) -> None:
+    os.write(status, (json.dumps(line) + "\n").encode())
+
+
+PROGRAM, STATUS = 250, 251  # descriptors that close when the program starts
+
+
+def _run_command(request: dict, descriptors: list, status: int) -> None:
     """Run ``request["argv"]`` as a child of pid 1, for which signals would mean something else."""
     child = os.fork()
     if not child:
         try:
             _set_limits(request["limits"])
+            status = os.dup2(status, STATUS, inheritable=False)
             program = request["argv"][0]
+            if request.get("execute") is not None:  # the program itself comes as a descriptor
+                program = os.dup2(descriptors[request["execute"]], PROGRAM, inheritable=False)
             if "files" in request:
                 descriptors = _settle(request, descriptors)
-            if request.get("execute") is not None:  # the program itself comes as a descriptor
-                program = os.dup2(descriptors[request["execute"]], 250, inheritable=False)
+            elif program == PROGRAM:
                 descriptors.pop(request["execute"])
-            _place_keeping(descriptors, program)
+            _place(descriptors, kept=(PROGRAM, STATUS))
             if request.get("childless"):
                 _forbid_children()
             os.execve(program, request["argv"], request["environment"])
         except OSError as error:
-            os.write(2, f"cannot start {request['argv'][0]}: {error}\n".encode())
+            _report(status, error=f"cannot start {request['argv'][0]}: {error}")
         os._exit(127)
     libc.prctl(
         PR_SET_DUMPABLE, 0, 0, 0, 0
@@ -180,7 +189,7 @@ def _run_command(request: dict, descriptors: list, report) -> None:
     while True:
         pid, how = os.waitpid(-1, 0)
         if pid == child:
-            report(ended=os.waitstatus_to_exitcode(how))
+            _report(status, ended=os.waitstatus_to_exitcode(how))
             os._exit(0)
 
 
@@ -191,8 +200,7 @@ def _settle(request: dict, descriptors: list) -> list:
     os.mkdir(folder)
     os.chdir(folder)
     for number, name in request["files"].items():
-        mode = 0o755 if name == "program" else 0o644
-        file = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
+        file = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
         start, size = 0, os.fstat(descriptors[int(number)]).st_size
         while start < size:
             start += os.sendfile(file, descriptors[int(number)], start, size - start)
@@ -227,16 +235,6 @@ def _forbid_children() -> None:
     _checked(libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "no_new_privs")
     result = libc.prctl(PR_SET_SECCOMP, 2, ctypes.create_string_buffer(program, len(program)), 0, 0)
     _checked(result, "seccomp")
-
-
-def _place_keeping(descriptors: list, program) -> None:
-    if isinstance(program, int):
-        high = [os.dup2(fd, 200 + i, inheritable=False) for i, fd in enumerate(descriptors)]
-        for i, fd in enumerate(high):
-            os.dup2(fd, i, inheritable=True)
-        os.closerange(len(high), program)
-    else:
-        _place(descriptors)
 
 
 def serve_containers(requests, run) -> None:

@@ -20,12 +20,16 @@ class Refused(Exception):
     """The program asks for what would run before, or instead of, the code that guards the word."""
 
 
-def beside(suffix):
-    """The program alone in a file; the runner takes the tests as they stand."""
-    return lambda prompt, completion, tests: (
-        {f"program{suffix}": f"{prompt}{completion}\n"},
-        tests,
-    )
+def beside(suffix, title, form):
+    """The program alone in a file; the runner takes the tests, which have the ``form``, as they stand."""
+    form = re.compile(form, re.DOTALL)
+
+    def join(prompt, completion, tests):
+        if not form.fullmatch(tests.strip()):
+            raise Unfit(f"the {title} tests are not one function that is called at their end")
+        return {f"program{suffix}": f"{prompt}{completion}\n"}, tests
+
+    return join
 
 
 # Go --------------------------------------------------------------------------------------------
@@ -138,8 +142,9 @@ RUST_TYPES |= {
 }
 RUST_TYPES |= {
     "String": "::std::string::String",
-    "Vec<u8>": "::std::vec::Vec<u8>",
-    "Option<u8>": "::std::option::Option<u8>",
+    # Of every T: an alias may stand for the real type of some only.
+    "Vec<T>": "::std::vec::Vec<T>",
+    "Option<T>": "::std::option::Option<T>",
     "&'static str": "&'static ::std::primitive::str",
 }
 RUST_MAIN = """fn main() {{
@@ -162,7 +167,7 @@ fn once_{r}() {{
         ::std::process::exit(9)
     }}
 }}
-fn check_{r}() {{
+fn check_{r}<T>() {{
 {checks}
 }}
 """
@@ -198,9 +203,21 @@ def rust(prompt, completion, tests):
 
 
 JOIN = {
-    "php": beside(".php"),
+    "php": beside(
+        ".php",
+        "PHP",
+        r"(?!.*function test\(.*function test\().*function test\(\): void \{\n.*\ntest\(\);",
+    ),
     "go": go,
     "rust": rust,
-    "lua": beside(".lua"),
-    "racket": beside(".rkt"),
+    "lua": beside(
+        ".lua",
+        "Lua",
+        r".*\nlocal candidate = [A-Za-z_]\w*\n.*\nend\n+os\.exit\(lu\.LuaUnit\.run\(\)\)",
+    ),
+    "racket": beside(
+        ".rkt",
+        "Racket",
+        r"\(require rackunit\)\s+\(define \(([\w-]+)\)\s+\(let \(\( *candidate [^\s()]+\)\)\s.*\)\s+\(\1\)",
+    ),
 }

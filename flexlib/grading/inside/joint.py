@@ -9,6 +9,7 @@ This file runs inside the sandbox and imports only the standard library.
 
 import fcntl
 import os
+import re
 import shlex
 
 import joining
@@ -29,20 +30,19 @@ class Joint:
 
     tidy = prepare
 
-    def start(self, command, files, limits, given="", made=None):
+    def start(self, command, files, limits, given="", made=None, execute=None):
         """Run a command in a folder of its own.
 
-        ``files`` are written there first: texts by name, or descriptors to copy. ``given`` is its
-        standard input. ``made`` is a descriptor that takes the file ``program`` when it has ended well.
+        ``files`` are written there first, texts by name. ``given`` is its standard input. ``made`` is a
+        descriptor that takes the file ``program`` when it has ended well. ``execute`` is one that holds
+        the program to run, which is then in no file.
         """
         descriptors, ours = [], []
         for content in files.values():
-            if isinstance(content, str):
-                text = os.memfd_create("file")
-                ours.append(text)
-                write_all(text, content.encode())
-                content = text
-            descriptors.append(content)
+            text = os.memfd_create("file")
+            ours.append(text)
+            write_all(text, content.encode())
+            descriptors.append(text)
         request = {
             "mode": "exec",
             "argv": command,
@@ -68,6 +68,9 @@ class Joint:
             request["input"] = 3 + len(descriptors)
             descriptors.append(read)
             request |= {"childless": True, "hide_proc": not self.config["proc"]}
+        if execute is not None:
+            request["execute"] = 3 + len(descriptors)
+            descriptors.append(execute)
         if "folder" in self.supervisor.config:
             request["folder"] = self.supervisor.config["folder"]
         running = self.supervisor.open_container(request, *descriptors)
@@ -106,17 +109,16 @@ class Joint:
                     return "harness_error", trouble
                 if refused:
                     return "compile_error", refused
-                if made is not None:
-                    files = {"program": made}
-                return self.run(job, files, given)
+                return self.run(job, {} if made is not None else files, given, made)
             finally:
                 if made is not None:
                     os.close(made)
         return self.run(job, files, given)
 
-    def run(self, job, files, given):
+    def run(self, job, files, given, program=None):
         limits = self.supervisor.limits(600.0, **self.config["limits"])
-        running = self.start(self.config["run"], files, limits, given)
+        running = self.start(self.config["run"], files, limits, given, execute=program)
+        running.sought = re.compile(self.config["wrong"].encode())
         _, overstepped = self.supervisor.watch(running, None, job, limits)
         said = bytes(running.tail).decode("utf-8", "replace").strip()
         if not overstepped and not running.error:
@@ -124,7 +126,7 @@ class Joint:
             if running.code == 0 and said.splitlines()[-1:] == [job["word"]]:
                 running.close()
                 return "pass", ""
-            if running.code and self.is_wrong(running.code, said):
+            if running.code and running.found and self.config["wrong_code"] in (None, running.code):
                 running.close()
                 return "wrong", said[-300:]
             if running.code == joining.NO_PROGRAM and given and not self.config["builds"]:
@@ -132,17 +134,11 @@ class Joint:
                 return "compile_error", said[-300:]
         return self.supervisor.conclude(running, {"verdict": "gone"}, overstepped, job)
 
-    def is_wrong(self, code, said):
-        return self.config["wrong"] in said
-
 
 class Guarded(Joint):
     def parts(self, job):
         files, tests = joining.JOIN[self.name](job["prompt"], job["completion"], job["tests"])
         return files, f"{job['word']}\n{tests}"
-
-    def is_wrong(self, code, said):
-        return code == self.config["wrong_code"] and self.config["wrong"] in said
 
 
 def write_all(descriptor, data):

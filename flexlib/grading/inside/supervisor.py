@@ -54,6 +54,7 @@ class Container:
         self.status, status = os.pipe()
         self.code, self.error, self.was_running = None, None, False
         self.printed, self.head, self.tail = 0, b"", b""
+        self.sought, self.found = None, False  # a pattern, and whether the output holds it
         self.held: list[int] = []
         passed = [supervisor.null, output, output, *descriptors, status]
         supervisor.ask_fork_server(request | {"unsafe": supervisor.unsafe}, passed, self)
@@ -81,7 +82,9 @@ class Container:
             self._finish(self.output)
         self.printed += len(data)
         self.head += data[: max(0, 4000 - len(self.head))]
-        self.tail = (self.tail + data)[-2000:]
+        self.tail += data
+        self.found = self.found or bool(self.sought and self.sought.search(self.tail))
+        self.tail = self.tail[-2000:]
 
     def _finish(self, descriptor: int) -> None:
         os.close(descriptor)

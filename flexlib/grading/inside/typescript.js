@@ -16,10 +16,10 @@ const options = {
 const kept = new Map();
 const none = () => undefined;
 
-function compile(text, checked) {
+// What is wrong with a program: the first that the compiler says, or undefined.
+function mistake(text) {
   const name = '/program.ts';
   const source = ts.createSourceFile(name, text, options.target, true);
-  let made = '';
   const host = {
     getSourceFile(wanted) {
       if (wanted === name) return source;
@@ -30,7 +30,7 @@ function compile(text, checked) {
       }
       return kept.get(wanted);
     },
-    writeFile(_, output) { made = output; },
+    writeFile: none,
     getDefaultLibFileName: () => path.join(library, ts.getDefaultLibFileName(options)),
     getDefaultLibLocation: () => library,
     getCurrentDirectory: () => '/',
@@ -43,17 +43,11 @@ function compile(text, checked) {
     getDirectories: () => [],
   };
   const program = ts.createProgram([name], options, host);
-  if (checked) {
-    const wrong = [...program.getSyntacticDiagnostics(source), ...program.getSemanticDiagnostics(source),
-      ...program.getOptionsDiagnostics(), ...program.getGlobalDiagnostics()];
-    if (wrong.length) {
-      const first = wrong[0];
-      const line = first.file ? first.file.getLineAndCharacterOfPosition(first.start).line + 1 : 0;
-      return { refused: `line ${line}: ${ts.flattenDiagnosticMessageText(first.messageText, ' ')}` };
-    }
-  }
-  program.emit(source);
-  return { made };
+  const [first] = [...program.getSyntacticDiagnostics(source), ...program.getSemanticDiagnostics(source),
+    ...program.getOptionsDiagnostics(), ...program.getGlobalDiagnostics()];
+  if (first === undefined) return undefined;
+  const line = first.file ? first.file.getLineAndCharacterOfPosition(first.start).line + 1 : 0;
+  return `line ${line}: ${ts.flattenDiagnosticMessageText(first.messageText, ' ')}`;
 }
 
 // Without its types alone: a program's part is not checked without the other.
@@ -73,8 +67,9 @@ for (;;) {
   const [program, tests] = parts;
   let said;
   try {
-    said = compile(`${program}\n${tests}`, true);
-    if (!('refused' in said)) said = { prompt: '', completion: plain(program), tests: plain(tests) };
+    const refused = mistake(`${program}\n${tests}`);
+    said = refused === undefined
+      ? { prompt: '', completion: plain(program), tests: plain(tests) } : { refused };
   } catch (error) {
     said = { refused: `the compiler failed: ${error.message}` };
   }

@@ -22,22 +22,28 @@ class TypeScript(warm.JavaScript):
             self.compiler.start_judge()
 
     def compile(self, *texts):
-        """What the compiler says of program and tests; None if it ends or comes to no end."""
+        """What the compiler says of program and tests; None if it comes to no end, or ends at them.
+
+        Raises BrokenPipeError if it had ended before.
+        """
         self.prepare()
+        said = None
         try:
             for text in texts:
                 data = text.encode()
                 self.compiler.judge.stdin.write(struct.pack(">I", len(data)) + data)
             self.compiler.judge.stdin.flush()
             said = self.compiler.hear(COMPILE_SECONDS)
-        except BrokenPipeError:
-            said = None
-        if said is None:
-            self.compiler.stop_judge()
+        finally:
+            if said is None:
+                self.compiler.stop_judge()
         return said
 
     def grade(self, job):
-        said = self.compile(job["prompt"] + job["completion"], job["tests"])
+        try:
+            said = self.compile(job["prompt"] + job["completion"], job["tests"])
+        except BrokenPipeError:
+            return "harness_error", "the compiler had ended"
         if said is None:
             return "compile_error", "the compiler came to no end"
         if "refused" in said:
