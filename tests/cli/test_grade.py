@@ -9,7 +9,9 @@ from grading_helpers import DATA, needs, needs_data
 from flexlib import cli
 from flexlib.cli import grade as grade_command
 from flexlib.grading import Verdict, files
-from flexlib.grading.hostile import JBAD, JGOOD, PROMPTS, TESTS
+from flexlib.grading.hostile import PROMPTS, TESTS
+from flexlib.grading.hostile.java import BAD as JBAD
+from flexlib.grading.hostile.java import GOOD as JGOOD
 from flexlib.tasks.benchmarks import Problem
 
 
