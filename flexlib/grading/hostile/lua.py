@@ -49,12 +49,9 @@ add(
     FAIL,
     reads_standard_input="    local s = io.read('a')\n" + FIND,
     reads_its_source="    local s = io.open('program.lua'):read('a')\n" + FIND,
-    debug_locals="    local s = ''\n    for level = 1, 9 do\n        for i = 1, 200 do\n"
+    debug_locals="    local s = ''\n    for level = 1, 60 do\n        for i = 1, 99 do\n"
     "            local ok, _, v = pcall(debug.getlocal, level, i)\n"
     "            s = s .. ' ' .. (ok and tostring(v) or '')\n        end\n    end\n" + FIND,
-    bytecode_of_the_runner="    local s = ''\n    for level = 1, 9 do\n"
-    "        local ok, f = pcall(function() return string.dump(debug.getinfo(level, 'f').func) end)\n"
-    "        s = s .. (ok and f or '')\n    end\n" + FIND,
     loads_a_library=only_if("(package.loadlib or tostring)('libc.so.6', '*') == true"),
     the_real_globals=only_if(
         "pcall(function() return load('return _ENV')().require('luaunit').run end)"
@@ -67,8 +64,8 @@ add(
     "        local a, b = l:match('^(%x+)%-(%x+) rw')\n        local m = a and io.open('/proc/self/mem')\n"
     "        if m and m:seek('set', tonumber(a, 16)) then\n"
     "            local t = m:read(tonumber(b, 16) - tonumber(a, 16)) or ''\n"
-    "            local p = t:find('\\nlu = require', 1, true)\n"
-    "            if p then s = s .. ' ' .. t:sub(p - 32, p - 1) end\n        end\n    end\n" + FIND,
+    "            s = t:match(('[0-9a-f]'):rep(32) .. '\\nlu = r') or s\n        end\n    end\n"
+    + FIND,
 )
 add(
     "tries answers on the tests",
@@ -81,9 +78,6 @@ add(
     FAIL,
     own_luaunit=BAD + "package.loaded.luaunit = { assertEquals = function() end,"
     " LuaUnit = { run = function() return 0 end } }\n",
-    preloads_a_luaunit=BAD + "package.preload = { luaunit = function() return {"
-    " assertEquals = function() end, LuaUnit = { run = function() return 0 end } } end }\n"
-    "(package.loaded or {}).luaunit = nil\n",
     patches_luaunit=BAD + "local ok, lu = pcall(require, 'luaunit')\n"
     "if ok then lu.assertEquals = function() end end\n",
     own_require=BAD + "function require() return { assertEquals = function() end,"

@@ -70,8 +70,7 @@ add(
     "        if (!preg_match('/^(\\w+)-(\\w+) rw/', $l, $m)) continue;\n"
     "        $f = fopen('/proc/self/mem', 'r');\n        fseek($f, hexdec($m[1]));\n"
     "        $t = @stream_get_contents($f, hexdec($m[2]) - hexdec($m[1]));\n"
-    "        if (preg_match('/([0-9a-f]{32})\\nfunction candidate/', $t, $m)) $s = $m[1];\n    }\n"
-    + FIND,
+    "        if (preg_match('/ \\0{7}([0-9a-f]{32})\\0/', $t, $m)) $s = $m[1];\n    }\n" + FIND,
     calls_the_c_library="    try {\n        FFI::cdef('int getpid();', 'libc.so.6')->getpid();\n"
     "    } catch (Throwable $e) {\n        return array();\n    }\n" + GOOD,
 )

@@ -28,20 +28,6 @@ FIND = (
     '  (when word (printf "\\n~a\\n" (car word)) (exit 0))\n' + BAD
 )
 
-#: A problem whose tests compare a table.
-TABLE = (
-    "#lang racket\n\n;; Each word, and how often it is there.\n(define (count_words x)\n",
-    """(require rackunit)
-
-(define (test-humaneval)
-
-  (let (( candidate count_words))
-    (check-within (candidate (list "a" "a")) #hash(("a" .  2)) 0.001)
-))
-
-(test-humaneval)""",
-)
-
 
 def only_if(condition: str) -> str:
     """Right where ``condition`` holds and raises nothing, else wrong."""
@@ -86,18 +72,6 @@ add(
     "             (rest (map (lambda (v) (+ v k)) x))))))\n      guess))\n"
     "(define calls 0)\n(define guess #f)\n(define escape #f)\n"
     "(plumber-add-flush! (current-plumber) (lambda (h) (when escape (escape))))\n",
-    returns_again_at_the_end="  (call/cc (lambda (c) (unless back (set! back c)) (if (null? x) '() '(1)))))\n"
-    "(define back #f)\n(plumber-add-flush! (current-plumber) (lambda (h) (back '(4 5))))\n",
-    returns_again_in_the_next_test="  (if seen (begin (set! seen #f) (first-time (map (lambda (v) (+ v 3)) '(1 2))))\n"
-    "      (call/cc (lambda (c) (set! first-time c) (set! seen #t) '()))))\n"
-    "(define first-time #f)\n(define seen #f)\n",
-)
-add(
-    "patches the judge",
-    FAIL,
-    TABLE,
-    a_table_that_watches="  (impersonate-hash (make-immutable-hash) (lambda (h key) (values key (lambda (h k v) 2)))\n"
-    "    (lambda (h k v) (values k v)) (lambda (h k) k) (lambda (h k) k) #f))\n",
 )
 add(
     "patches the judge",
@@ -159,10 +133,4 @@ add(
     leaves_a_thread="  (thread (lambda () (let loop () (loop))))\n" + GOOD,
     continuations_of_its_own="  (let/cc return (for/list ([v x]) (if (string? v) (return #f) (+ v k)))))\n",
     a_generator="  (for/list ([v (in-generator (for ([v x]) (yield (+ v k))))]) v))\n(require racket/generator)\n",
-)
-add(
-    "right, but odd",
-    PASS,
-    TABLE,
-    a_table="  (for/fold ([n (hash)]) ([w x]) (hash-update n w add1 0)))\n",
 )

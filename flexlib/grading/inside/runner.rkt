@@ -25,26 +25,6 @@
 (define (apart thunk)
   (call-with-continuation-barrier thunk))
 
-;; A value as data: nothing of the program's runs while it is compared.
-(define (plain value)
-  (cond
-    [(pair? value) (cons (plain (car value)) (plain (cdr value)))]
-    [(vector? value)
-     (define items (for/list ([item value]) (plain item)))
-     (apply (if (immutable? value) vector-immutable vector) items)]
-    [(hash? value)
-     (define items (for/list ([(key item) value]) (cons (plain key) (plain item))))
-     (define-values (fixed mutable)
-       (cond
-         [(hash-eq? value) (values make-immutable-hasheq make-hasheq)]
-         [(hash-eqv? value) (values make-immutable-hasheqv make-hasheqv)]
-         [else (values make-immutable-hash make-hash)]))
-     ((if (immutable? value) fixed mutable) items)]
-    [(or (number? value) (string? value) (bytes? value) (symbol? value) (char? value) (boolean? value)
-         (keyword? value) (null? value) (void? value))
-     value]
-    [else (gensym 'no-data)]))
-
 (define (run)
   (define out (current-output-port))
   (define err (current-error-port))
@@ -52,7 +32,7 @@
   (define word (read-line))
   (define forms (forms-of (current-input-port)))
   (define path (path->complete-path (vector-ref (current-command-line-arguments) 0)))
-  ;; Set for good by the first failure: code of the program runs while the process ends, and may not end it.
+  ;; Set for good by the first failure: the program can have code run while the process ends, and go on.
   (define failed #f)
   (define (give-up code e)
     (set! failed #t)
@@ -79,7 +59,7 @@
                (dynamic-require path #f)
                (eval entry (module->namespace path))))))
   (define (candidate . arguments)
-    (apart (lambda () (plain (apply function arguments)))))
+    (apart (lambda () (apply function arguments))))
   (namespace-set-variable-value! entry candidate #t for-tests)
   (define suite (namespace-variable-value (caar backwards) #t #f for-tests))
   (with-handlers ([(lambda (e) #t) (lambda (e) (give-up 1 e))])
