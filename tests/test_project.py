@@ -122,6 +122,13 @@ def test_the_optional_tools_are_offered_and_not_asked_for():
             )
 
 
+def test_every_file_of_the_package_is_in_the_wheel():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    wanted = ("*.py", *project["tool"]["setuptools"]["package-data"]["*"])
+    files = [p for p in (ROOT / "flexlib").rglob("*") if p.is_file() and p.suffix != ".pyc"]
+    assert [p for p in files if not any(p.match(pattern) for pattern in wanted)] == []
+
+
 def imported_modules() -> set[str]:
     """Top-level names of the modules that the package, its tests and the book import."""
     names: set[str] = set()

@@ -16,8 +16,8 @@ APART = (
     "the tests run in a different process from the program: nothing that it does can make a pass"
 )
 GUARDED = (
-    "tests and program share a process but no names: a program that searches the memory of this process, "
-    "or its own binary, can fake a pass"
+    "tests and program share a process but no names: a program that searches the memory of this process "
+    "can fake a pass"
 )
 JOINT = "tests and program share a process: a program that reads its own source can fake a pass"
 

@@ -8,6 +8,10 @@ import pytest
 from grading_helpers import judge
 
 from flexlib import cli
+from flexlib.grading import Program
+from flexlib.grading.pool import job_of
+from flexlib.grading.sandbox import Sandbox
+from flexlib.grading.tools import tools_for
 from flexlib.runs import doctor, provenance
 from flexlib.tasks.languages import JOINT, LANGUAGES, Joint, Language
 
@@ -85,3 +89,23 @@ def test_the_tools_of_the_study_are_printed_for_the_shell(capsys):
     runpy.run_path(str(paths.ROOT / "flexlib/tasks/languages.py"), run_name="__main__")
     lines = capsys.readouterr().out.split("\n")
     assert lines[:4] == ["python3 python3", "javac default-jdk-headless", "node nodejs", "g++ g++"]
+
+
+def test_what_keeps_a_program_from_starting_is_said():
+    """And is no failure of the program."""
+    tools = tools_for("sh")
+    tools.config["joint"]["sh"] |= {"run": ["/usr/bin/missing"], "check": None}
+    inside = Sandbox(tools)
+    try:
+        job = job_of(Program("a", "sh", PROMPT, "", TESTS)) | {"timeout": 5.0, "alone": False}
+        answer = inside.grade(job, 60.0)
+    finally:
+        inside.close()
+    assert answer["verdict"] == "harness_error"
+    assert answer["detail"].startswith("cannot start /usr/bin/missing: [Errno 2] No such file")
+
+
+def test_a_marker_of_a_wrong_answer_is_seen_before_much_output():
+    long = "    echo $(($1 - $2))\n"
+    tests = TESTS.replace("exit 1;", "yes | head -c 100000 >&2; exit 1;")
+    assert judge("sh", long, tests, PROMPT).verdict == "wrong"

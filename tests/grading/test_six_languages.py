@@ -1,13 +1,17 @@
 """The languages that nothing installs unasked: programs of known truth, on MultiPL-E's own prompts."""
 
+import re
 import shutil
 import subprocess
+import time
+from pathlib import Path
 
 import pytest
 from grading_helpers import DATA, judge, judge_all, needs, needs_data
 
-from flexlib.grading import Program, files, selfcheck
-from flexlib.grading.hostile import CASES
+from flexlib.errors import FlexError
+from flexlib.grading import Program, files, pool, sandbox, selfcheck, tools
+from flexlib.grading.hostile import CASES, PROMPTS, TESTS
 from flexlib.grading.inside import joining
 from flexlib.tasks.benchmarks import load_benchmark
 from flexlib.tasks.languages import APART, GUARDED, LANGUAGES
@@ -274,10 +278,73 @@ def test_only_macros_are_named_by_their_path():
     assert given == ""
 
 
-@pytest.mark.parametrize("language", ["go", "rust"])
-def test_tests_of_another_form_are_not_judged(language):
+@pytest.mark.parametrize("language", joining.JOIN)
+@pytest.mark.parametrize("change", [lambda tests: "x()\n", lambda tests: tests + tests])
+def test_tests_of_another_form_are_not_judged(language, change):
     with pytest.raises(joining.Unfit):
-        joining.JOIN[language]("package a\n", "", "x()\n")
+        joining.JOIN[language](PROMPTS[language], "", change(TESTS[language]))
+
+
+@pytest.mark.parametrize(
+    ("language", "long"),
+    [
+        ("rust", "    vec![1; 5000]\n"),
+        ("go", "\treturn make([]int, 5000)\n}\n"),
+        ("lua", "    local r = {}\n    for i = 1, 5000 do r[i] = i end\n    return r\nend\n"),
+    ],
+)
+def test_a_wrong_answer_is_wrong_however_long_its_message(language, long):
+    needs(language)
+    assert judge(language, long).verdict == "wrong"
+
+
+def test_what_rust_says_of_a_wrong_answer():
+    """Before 1.73, and since."""
+    code, pattern = SIX["rust"].judge.wrong
+    assert code == 101
+    assert re.search(pattern, "panicked at 'assertion failed: `(left == right)`\n  left: `1`")
+    assert re.search(pattern, "panicked at p.rs:9:5:\nassertion `left == right` failed\n  left: 1")
+    assert not re.search(pattern, "panicked at 'attempt to add with overflow'")
+
+
+def test_a_toolchain_in_a_home_folder_is_refused_with_a_remedy(monkeypatch):
+    monkeypatch.setattr(
+        tools, "find", lambda command, *_, **__: Path("/home/me/.cargo/bin", command)
+    )
+    with pytest.raises(FlexError, match=r"/home/me.*run `sudo apt-get install rustc`"):
+        tools.tools_for("rust")
+    assert "/usr/bin/rustc" in SIX["rust"].packages and "go" in SIX["go"].packages
+
+
+def test_go_is_prepared_from_a_cache_whose_path_has_a_space(monkeypatch, tmp_path):
+    needs("go")
+    archive, made, run = tmp_path / "my cache" / "fmt.a", tmp_path / "made", tools._run
+    archive.parent.mkdir()
+    archive.write_text("compiled")
+    made.mkdir()
+    listed = f"\nfmt={archive}\n"  # a package without an archive gives an empty line
+    monkeypatch.setattr(tools, "_run", lambda c, what: listed if "list" in c else run(c, what))
+    monkeypatch.setattr(tools, "cache_folder", lambda name, make: make(made) or made)
+    tools.go_tools()
+    assert (made / "imports").read_text() == "packagefile fmt=@/0.a\n"
+    assert (made / "library/0.a").read_text() == "compiled"
+
+
+def test_a_compiler_that_has_ended_is_no_fault_of_the_program():
+    needs("typescript")
+    broken = tools.tools_for("typescript")
+    broken.config["typescript"] = {"judge": ["/bin/true"]}
+    right, _, _ = plain_cases("typescript")
+    inside = sandbox.Sandbox(broken)
+    try:
+        job = pool.job_of(right) | {"timeout": 5.0, "alone": False}
+        inside.grade(job, 60.0)
+        time.sleep(1)  # the next compiler is started ahead, and ends
+        assert inside.grade(job, 60.0)["detail"] == "the compiler had ended"
+        time.sleep(1)
+        assert inside.grade(job, 60.0)["verdict"] == "harness_error"
+    finally:
+        inside.close()
 
 
 @pytest.mark.parametrize("language", ["go", "rust"])

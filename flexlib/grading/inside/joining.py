@@ -20,12 +20,15 @@ class Refused(Exception):
     """The program asks for what would run before, or instead of, the code that guards the word."""
 
 
-def beside(suffix, title, form):
-    """The program alone in a file; the runner takes the tests, which have the ``form``, as they stand."""
+def beside(suffix, title, once, form):
+    """The program alone in a file; the runner takes the tests as they stand.
+
+    They must have the ``form``, a pattern, and hold the text ``once`` no more than once.
+    """
     form = re.compile(form, re.DOTALL)
 
     def join(prompt, completion, tests):
-        if not form.fullmatch(tests.strip()):
+        if tests.count(once) != 1 or not form.fullmatch(tests.strip()):
             raise Unfit(f"the {title} tests are not one function that is called at their end")
         return {f"program{suffix}": f"{prompt}{completion}\n"}, tests
 
@@ -118,7 +121,8 @@ def go(prompt, completion, tests):
     package = re.search(r"^package[ \t]+(\w+)", prompt, re.MULTILINE)
     test = re.match(r"func (Test\w+)\(t \*testing\.T\) \{\n", tests)
     body = tests.rstrip()
-    if package is None or test is None or not body.endswith("}"):
+    functions = re.findall(r"^func ", tests, re.MULTILINE)
+    if package is None or test is None or len(functions) > 1 or not body.endswith("}"):
         raise Unfit("the Go tests are not one function of testing.T")
     r = secrets.token_hex(8)
     names = {"r": r, "package": package[1], "test": test[1]}
@@ -203,21 +207,20 @@ def rust(prompt, completion, tests):
 
 
 JOIN = {
-    "php": beside(
-        ".php",
-        "PHP",
-        r"(?!.*function test\(.*function test\().*function test\(\): void \{\n.*\ntest\(\);",
-    ),
+    "php": beside(".php", "PHP", "function test(", r".*function test\(\): void \{\n.*\ntest\(\);"),
     "go": go,
     "rust": rust,
     "lua": beside(
         ".lua",
         "Lua",
-        r".*\nlocal candidate = [A-Za-z_]\w*\n.*\nend\n+os\.exit\(lu\.LuaUnit\.run\(\)\)",
+        "os.exit(",
+        r".*\nlocal candidate = [A-Za-z_]\w*\n.*\nend\s+os\.exit\(lu\.LuaUnit\.run\(\)\)",
     ),
     "racket": beside(
         ".rkt",
         "Racket",
-        r"\(require rackunit\)\s+\(define \(([\w-]+)\)\s+\(let \(\( *candidate [^\s()]+\)\)\s.*\)\s+\(\1\)",
+        "(define (",
+        r"\(require rackunit\)\s+\(define \(([\w-]+)\)\s+"
+        r"\(let \(\( *candidate [^\s()]+\)\)\s.*\)\s+\(\1\)",
     ),
 }
