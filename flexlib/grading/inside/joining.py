@@ -23,7 +23,7 @@ class Refused(Exception):
 def beside(suffix, title, once, form):
     """The program alone in a file; the runner takes the tests as they stand.
 
-    They must have the ``form``, a pattern, and hold the text ``once`` no more than once.
+    They must have the ``form``, a pattern, and hold the text ``once`` exactly once.
     """
     form = re.compile(form, re.DOTALL)
 
