@@ -14,6 +14,11 @@ def add_parser(commands: options.Commands) -> None:
     build = commands.add_parser("nanobench", help="make the NanoBench splits anew from their seed")
     build.add_argument("--out", type=Path, help="folder to write to (default: data/nano/nanobench)")
     build.add_argument("--seed", type=int, help="another seed makes another benchmark")
+    build.add_argument(
+        "--further",
+        action="store_true",
+        help="make the further training tasks of the folder's training split (minutes)",
+    )
     build.set_defaults(command=_build)
 
     pretrain = commands.add_parser("pretrain", help="pretrain the nano base; resumes when repeated")
@@ -39,6 +44,10 @@ def _build(args: argparse.Namespace) -> None:
 
     folder = args.out or paths.NANOBENCH
     seed = benchmark.SEED if args.seed is None else args.seed
+    if args.further:
+        benchmark.write_further(folder, seed)
+        print(f"wrote further training tasks, {benchmark.LARGE} in all, to {folder}")
+        return
     benchmark.write(folder, seed)
     print(f"wrote {', '.join(f'{n} {name}' for name, n in benchmark.SIZES.items())} to {folder}")
 

@@ -8,8 +8,10 @@ chosen so that every small mistake (`mutants`) which random inputs can reveal is
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import json
+import zlib
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from functools import cache
@@ -19,6 +21,7 @@ from typing import Any
 
 from flexlib import paths
 from flexlib.errors import FlexError
+from flexlib.formats import to_jsonl_gz
 from flexlib.nanobench.mutants import mutants
 from flexlib.nanobench.operations import AMBIGUOUS
 from flexlib.nanobench.syntax import (
@@ -39,6 +42,7 @@ SEED = 20260406
 SIZES = {"train": 374, "validation": 90, "test": 500}
 REPEATS = 3  # training tasks of one composition, at most; the other splits repeat none
 PLAIN_REPEATS = 10  # the same among training tasks without an ambiguous word
+LARGE = 3000  # training tasks in all, with the further ones
 FOLDER = paths.NANOBENCH
 
 
@@ -281,6 +285,34 @@ def build_plain(train: list[dict], seed: int = SEED) -> list[dict]:
     return [made[record["task_id"]] for record in train if record["ambiguous"]]
 
 
+def build_further(
+    train: list[dict], size: int = LARGE - SIZES["train"], seed: int = SEED
+) -> list[dict]:
+    """As many further training tasks, by the rules of the training split: compositions that only it may
+    hold, none more than ``REPEATS`` times, counted together with ``train``; no text twice.
+
+    A smaller build is the beginning of a larger one. The records have no hidden tests: they are for
+    training alone.
+    """
+    rng = Random(f"further {seed}")  # another stream than the splits'
+    seen = Counter(r["composition"] for r in train)
+    texts = {r["text"] for r in train}
+    made: list[dict] = []
+    while len(made) < size:
+        task = sample_task(rng)
+        if split_of(task.composition) != "train" or len(task.operations) < 2:
+            continue
+        if seen[task.composition] >= REPEATS or description(task) in texts:
+            continue
+        tests = make_tests(task, rng)
+        if tests is None:
+            continue
+        seen[task.composition] += 1
+        texts.add(description(task))
+        made.append(_summary(task, f"NanoBench/further/{len(made)}", tests[1]))
+    return made
+
+
 def _record(task: Task, task_id: str, hidden: list, visible: list) -> dict:
     record = {**_summary(task, task_id, visible), "hidden_tests": len(hidden)}
     for language in LANGUAGES:
@@ -313,17 +345,27 @@ def write(folder: Path = FOLDER, seed: int = SEED) -> None:
         (folder / f"{split}.jsonl").write_text(text)
 
 
+def write_further(folder: Path = FOLDER, seed: int = SEED) -> None:
+    """Write the tasks of `build_further` as `<folder>/further.jsonl.gz`. It takes minutes.
+
+    Raises:
+        FlexError: the training split is not in the folder.
+    """
+    further = build_further(load_split("train", folder), seed=seed)
+    (folder / "further.jsonl.gz").write_bytes(to_jsonl_gz(further))
+
+
 @cache
 def _read(path: Path) -> tuple[dict, ...]:
+    command = "flexlib nanobench" + (" --further" if path.suffix == ".gz" else "")
     try:
-        return tuple(json.loads(line) for line in path.read_text().splitlines())
+        content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+        return tuple(json.loads(line) for line in content.splitlines())
+    except (EOFError, zlib.error, gzip.BadGzipFile, ValueError):
+        raise FlexError(f"{path} is no JSON lines file; make it anew with `{command}`") from None
     except OSError as error:
         raise FlexError(
-            f"cannot read {path} ({error.strerror}); make it with `flexlib nanobench`"
-        ) from None
-    except ValueError:
-        raise FlexError(
-            f"{path} is no JSON lines file; make it anew with `flexlib nanobench`"
+            f"cannot read {path} ({error.strerror}); make it with `{command}`"
         ) from None
 
 
@@ -347,3 +389,12 @@ def load_plain(folder: Path = FOLDER) -> list[dict]:
     """
     made = {record["replaces"]: record for record in _read(folder / "plain.jsonl")}
     return [made.get(record["task_id"], record) for record in load_split("train", folder)]
+
+
+def load_large(folder: Path = FOLDER) -> list[dict]:
+    """The training split and the further training tasks, ``LARGE`` in all.
+
+    Raises:
+        FlexError: a file is missing or broken.
+    """
+    return [*load_split("train", folder), *_read(folder / "further.jsonl.gz")]

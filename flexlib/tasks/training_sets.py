@@ -18,14 +18,17 @@ from typing import Any
 
 from flexlib.errors import FlexError
 from flexlib.formats import digest_of
-from flexlib.nanobench.benchmark import load_plain, load_split
+from flexlib.nanobench.benchmark import load_large, load_plain, load_split
 from flexlib.nanobench.corpus import broad_python
 from flexlib.tasks import corpora
 from flexlib.tasks.benchmarks import MBPP_SPLITS, read_rows
 
 Record = dict[str, Any]  # at least task_id, text, code, test_list
 
-DATASETS = ("nanobench", "nanobench-plain", "nanobench-broad", "mbpp", "apps", "codesearchnet")
+DATASETS = (
+    *("nanobench", "nanobench-large", "nanobench-plain", "nanobench-broad"),
+    *("mbpp", "apps", "codesearchnet"),
+)
 
 
 def load_records(dataset: str, split: str, data_dir: Path | None = None) -> list[Record]:
@@ -42,7 +45,9 @@ def load_records(dataset: str, split: str, data_dir: Path | None = None) -> list
     """
     if dataset == "nanobench-plain" and split == "train":
         return load_plain()
-    if dataset in ("nanobench", "nanobench-plain"):
+    if dataset == "nanobench-large" and split == "train":
+        return load_large()
+    if dataset in ("nanobench", "nanobench-large", "nanobench-plain"):
         return load_split(split)
     if dataset == "nanobench-broad":
         return broad_python(split)

@@ -1,5 +1,6 @@
 """NanoBench: the same bytes from the same seed, disjoint splits, tests that notice mistakes."""
 
+import gzip
 import hashlib
 import itertools
 import json
@@ -55,6 +56,37 @@ def test_shipped_splits_are_what_the_seed_makes(tmp_path):
     for split in (*benchmark.SIZES, "plain"):
         shipped = (benchmark.FOLDER / f"{split}.jsonl").read_bytes()
         assert (tmp_path / f"{split}.jsonl").read_bytes() == shipped
+
+
+def test_shipped_further_tasks_are_what_the_seed_makes():
+    made = benchmark.build_further(SPLITS["train"], size=6)
+    assert benchmark.load_large()[374:380] == made
+    assert benchmark.build_further(SPLITS["train"], size=1, seed=1) != made[:1]
+
+
+def test_the_large_set_is_the_training_split_and_further_tasks_by_its_rules():
+    large = benchmark.load_large()
+    assert large[:374] == SPLITS["train"] and len(large) == benchmark.LARGE == 3000
+    assert {benchmark.split_of(r["composition"]) for r in large} == {"train"}
+    held_out = {r["composition"] for s in ("validation", "test") for r in SPLITS[s]}
+    compositions = Counter(r["composition"] for r in large)
+    assert not held_out & set(compositions)
+    assert max(compositions.values()) == benchmark.REPEATS
+    further = large[374:]
+    texts = {r["text"] for r in further} - {r["text"] for r in SPLITS["train"]}
+    assert len(texts) == len(further) and len({r["task_id"] for r in large}) == 3000
+    for record in further[::50]:  # the reference passes its visible tests
+        assert passes("\n".join([record["code"], *record["test_list"]]))
+
+
+@pytest.mark.parametrize("content", [None, b"no gzip", gzip.compress(b"no json")])
+def test_a_broken_file_of_further_tasks_says_how_to_make_it(tmp_path, content):
+    (tmp_path / "train.jsonl").write_text("{}")
+    if content is not None:
+        (tmp_path / "further.jsonl.gz").write_bytes(content)
+    with pytest.raises(FlexError, match="flexlib nanobench --further") as error:
+        benchmark.load_large(tmp_path)
+    assert "\n" not in str(error.value)
 
 
 def test_another_seed_makes_another_benchmark():

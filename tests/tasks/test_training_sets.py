@@ -239,7 +239,7 @@ def test_codesearchnet_is_docstring_then_function(tmp_path, monkeypatch):
 
 def test_unknown_dataset_is_refused():
     with pytest.raises(
-        FlexError, match="unknown dataset 'ape'; the datasets are nanobench, nanobench-plain"
+        FlexError, match="unknown dataset 'ape'; the datasets are nanobench, nanobench-large"
     ):
         training_sets.load_records("ape", "train")
 
@@ -253,6 +253,13 @@ def test_the_plain_set_is_validated_on_what_every_arm_is():
     )
     assert len(plain) == len(all_words) and not any(r["ambiguous"] for r in plain)
     assert training_sets.load_records("nanobench-plain", "validation") == (
+        training_sets.load_records("nanobench", "validation")
+    )
+
+
+def test_the_large_set_is_validated_on_what_every_arm_is():
+    assert len(training_sets.load_records("nanobench-large", "train")) == 3000
+    assert training_sets.load_records("nanobench-large", "validation") == (
         training_sets.load_records("nanobench", "validation")
     )
 
