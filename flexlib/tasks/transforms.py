@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from flexlib.errors import FlexError
+from flexlib.nanobench import phrasing
 from flexlib.tasks.training_sets import Record
 
 
@@ -31,8 +32,8 @@ def subset(records: Sequence[Record], size: int | None, seed: int) -> list[Recor
 def transformed(
     records: Sequence[Record], name: str | None, seed: int, share: float | None = None
 ) -> list[Record]:
-    """The records after a transform; with ``share``, that share of them, drawn by ``seed``, and the
-    others as they were.
+    """The records after a transform; with ``share``, that share of them, drawn by ``seed``, among
+    themselves, and the others as they were.
 
     Raises:
         FlexError: no such transform, or one that the records do not admit.
@@ -41,11 +42,13 @@ def transformed(
         return list(records)
     if name not in TRANSFORMS:
         raise FlexError(f"unknown data.transform {name!r}; there are {', '.join(TRANSFORMS)}")
-    changed = TRANSFORMS[name](records, seed)
     if share is None:
-        return changed
-    chosen = set(random.Random(seed).sample(range(len(records)), round(share * len(records))))
-    return [changed[i] if i in chosen else record for i, record in enumerate(records)]
+        return TRANSFORMS[name](records, seed)
+    size = round(share * len(records))
+    chosen = sorted(random.Random(seed).sample(range(len(records)), size))
+    changed = TRANSFORMS[name]([records[i] for i in chosen], seed) if chosen else []
+    by_place = dict(zip(chosen, changed, strict=True))
+    return [by_place.get(i, record) for i, record in enumerate(records)]
 
 
 def shuffled(records: Sequence[Record], seed: int) -> list[Record]:
@@ -65,6 +68,36 @@ def shuffled(records: Sequence[Record], seed: int) -> list[Record]:
 def without_asserts(records: Sequence[Record], seed: int) -> list[Record]:
     """The records without the asserts that their prompts show."""
     return [{**record, "test_list": []} for record in records]
+
+
+def duplicated(records: Sequence[Record], seed: int) -> list[Record]:
+    """As many records, half of them copies: in the place of each comes one of the other half, drawn anew
+    for each, so that some stay single and some are there several times.
+
+    Raises:
+        FlexError: there is one record only.
+    """
+    if len(records) < 2:
+        raise FlexError("duplicates are made of two records at least; raise data.size")
+    rng = random.Random(seed)
+    copies = set(rng.sample(range(len(records)), len(records) // 2))
+    kept = [record for i, record in enumerate(records) if i not in copies]
+    return [rng.choice(kept) if i in copies else record for i, record in enumerate(records)]
+
+
+def one_phrasing(records: Sequence[Record], seed: int) -> list[Record]:
+    """The records with one wording for each operation and each kind of sentence, where NanoBench has
+    several: the last of its catalogue.
+
+    Raises:
+        FlexError: a record that does not say its operations, as those of other training sets.
+    """
+    if other := next((r for r in records if "operations" not in r), None):
+        raise FlexError(
+            f"record {other['task_id']} does not say its operations; the transform one-phrasing is "
+            "for NanoBench's training sets"
+        )
+    return [{**r, "text": phrasing.one_phrasing(r["text"], r["operations"])} for r in records]
 
 
 def shuffled_alike(records: Sequence[Record], seed: int) -> list[Record]:
@@ -95,11 +128,17 @@ def shuffled_alike(records: Sequence[Record], seed: int) -> list[Record]:
                 donors |= zip(order, order[shift:] + order[:shift], strict=True)
             else:
                 left += members
-    if left:
-        raise FlexError(
-            f"shuffled answers need other tasks to take code from, and {len(left)} records have "
-            "none; raise training.train_limit"
-        )
+    task_of = [r.get("composition", i) for i, r in enumerate(records)]
+    for i in left:  # too few to exchange among themselves: each joins a pair that suits it
+        arity = signatures[i]["arity"]
+        pairs = sorted(donors.items(), key=lambda p: signatures[p[1]]["arity"] != arity)
+        fits = (p for p in pairs if task_of[i] not in (task_of[p[0]], task_of[p[1]]))
+        if (pair := next(fits, None)) is None:
+            raise FlexError(
+                f"shuffled answers need other tasks to take code from, and {len(left)} records have "
+                "none; raise training.train_limit"
+            )
+        donors |= {i: pair[1], pair[0]: i}
     return [
         {
             **record,
@@ -166,11 +205,13 @@ def _renamed(code: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
     return "".join(lines)
 
 
-# From the records and the run's seed to as many records, in the same order.
+# From the records and the run's seed to as many records, each in the place of the one that it was.
 Transform = Callable[[Sequence[Record], int], list[Record]]
 
 TRANSFORMS: dict[str, Transform] = {
     "shuffled-alike": shuffled_alike,
     "shuffled": shuffled,
     "without-asserts": without_asserts,
+    "duplicated": duplicated,
+    "one-phrasing": one_phrasing,
 }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import pytest
 
 from flexlib.errors import FlexError
@@ -87,19 +89,80 @@ def test_a_subset_is_drawn_by_seed_and_grows(nanobench):
 
 
 @pytest.mark.parametrize("name", transforms.TRANSFORMS)
-def test_every_transform_leaves_what_is_asked(nanobench, name):
+def test_every_transform_keeps_the_size_and_depends_on_the_seed_alone(nanobench, name):
+    changed = transforms.transformed(nanobench, name, seed=1)
+    assert len(changed) == len(nanobench) and changed != nanobench
+    assert transforms.transformed(nanobench, name, seed=1) == changed
+
+
+@pytest.mark.parametrize("name", ["shuffled-alike", "shuffled", "without-asserts"])
+def test_transforms_of_answers_and_asserts_leave_what_is_asked(nanobench, name):
     changed = transforms.transformed(nanobench, name, seed=1)
     assert [r["text"] for r in changed] == [r["text"] for r in nanobench]
-    assert changed != nanobench and transforms.transformed(nanobench, name, seed=1) == changed
-    assert sorted(r["task_id"] for r in changed) == sorted(r["task_id"] for r in nanobench)
+    assert [r["task_id"] for r in changed] == [r["task_id"] for r in nanobench]
 
 
-@pytest.mark.parametrize("name", transforms.TRANSFORMS)
+@pytest.mark.parametrize("name", ["shuffled-alike", "shuffled", "without-asserts"])
 def test_a_share_of_the_records_is_transformed(nanobench, name):
     changed = transforms.transformed(nanobench, name, seed=1, share=0.25)
     differ = sum(a != b for a, b in zip(changed, nanobench, strict=True))
     assert 0.9 * 94 <= differ <= 94  # of 374; a shuffled answer may be the same text
     assert transforms.transformed(nanobench, name, seed=1, share=0.0) == nanobench
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3, 4, 5])
+@pytest.mark.parametrize(("share", "count"), [(0.1, 37), (0.25, 94), (0.5, 187)])
+def test_answers_are_swapped_among_exactly_a_share(nanobench, share, count, seed):
+    changed = transforms.transformed(nanobench, "shuffled-alike", seed=seed, share=share)
+    pairs = list(zip(nanobench, changed, strict=True))
+    swapped = [(a, b) for a, b in pairs if a != b]
+    assert len(swapped) == count
+    # The answer alone is another, it is none of the task's own, and it is called by the task's name.
+    for before, after in swapped:
+        assert {**after, "code": before["code"]} == before
+        assert _body(after["code"]) != _body(before["code"])
+        assert after["code"].startswith(f"def {before['name']}(")
+    # No answer is lost or comes from outside: those that were swapped are the same, but for names.
+    lines = lambda records: sorted(len(r["code"].splitlines()) for r in records)
+    assert lines(b for _, b in swapped) == lines(a for a, _ in swapped)
+
+
+def _body(code):
+    return code.partition("\n")[2]
+
+
+def test_half_the_records_are_copies_of_the_others(nanobench):
+    changed = transforms.duplicated(nanobench, seed=1)
+    times = Counter(r["task_id"] for r in changed)
+    assert len(changed) == 374 and len(times) == 187
+    by_id = {r["task_id"]: r for r in nanobench}
+    assert all(r == by_id[r["task_id"]] for r in changed)
+    # Those that are not copies stand where they stood, once each.
+    own = [a["task_id"] == b["task_id"] for a, b in zip(nanobench, changed, strict=True)]
+    assert sum(own) == 187 and set(times) == {nanobench[i]["task_id"] for i in range(374) if own[i]}
+    # Drawn anew for each place: some task is there three times, some once.
+    assert min(times.values()) == 1 and max(times.values()) > 2
+    assert Counter(r["task_id"] for r in transforms.duplicated(nanobench, seed=2)) != times
+    with pytest.raises(FlexError, match="two records at least"):
+        transforms.duplicated([RECORD], seed=0)
+
+
+def test_one_phrasing_changes_texts_alone(nanobench):
+    changed = transforms.one_phrasing(nanobench, seed=1)
+    assert [{**r, "text": ""} for r in changed] == [{**r, "text": ""} for r in nanobench]
+    assert 100 < sum(a != b for a, b in zip(changed, nanobench, strict=True)) < 374
+    assert transforms.one_phrasing(changed, seed=1) == changed
+    with pytest.raises(FlexError, match="record 601 does not say its operations") as error:
+        transforms.one_phrasing([RECORD], seed=0)
+    assert "\n" not in str(error.value)
+
+
+def test_without_asserts_no_training_text_has_one(nanobench):
+    changed = transforms.without_asserts(nanobench, seed=1)
+    assert all("assert" in "".join(training_sets.training_text(r)) for r in nanobench)
+    for before, after in zip(nanobench, changed, strict=True):
+        assert "assert" not in "".join(training_sets.training_text(after))
+        assert training_sets.training_text(after) == (f"{before['text']}\n\n", before["code"])
 
 
 def test_shuffled_answers_are_those_of_others(nanobench):
