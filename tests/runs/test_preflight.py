@@ -66,7 +66,7 @@ def test_what_the_configuration_names_and_is_not_there_is_refused(base, override
 
 def test_an_arm_that_trains_takes_no_adapter_from_elsewhere(base, tmp_path):
     place = Machine(base_model=base, adapter=tmp_path / "adapter", progress=False)
-    with pytest.raises(FlexError, match="arm .lora. trains an adapter of its own"):
+    with pytest.raises(FlexError, match=r"arm .lora. trains an adapter of its own"):
         preflight.resolve(load(), place)
 
 

@@ -12,6 +12,7 @@ from flexlib.formats import digest_of
 from flexlib.runs import store
 from flexlib.runs.machine import Machine
 from flexlib.runs.regrade import regrade
+from flexlib.tasks import training_sets, transforms
 
 RUNS = store.run_folders()
 CONFIGS = {run.name: json.loads((run / "config.json").read_text()) for run in RUNS}
@@ -61,6 +62,15 @@ def test_spectra_of_before_are_read():
     spectra = analysis.read("spectra")
     trained = {run_id for run_id, stored in CONFIGS.items() if "training" in stored}
     assert set(spectra["run_id"]) == trained
+
+
+def test_answers_are_shuffled_as_they_were():
+    splits = {s: training_sets.load_records("nanobench", s) for s in ("train", "validation")}
+    of = [c for c in CONFIGS.values() if config.arm_of(c) == "shuffled"]
+    assert of
+    for stored in of:
+        train = transforms.transformed(splits["train"], "shuffled-alike", stored["seed"])
+        assert training_sets.digest({**splits, "train": train}) == stored["training"]["digest"]
 
 
 def test_two_configurations_that_differ_have_two_ids():

@@ -1,0 +1,146 @@
+"""The plan of size and quality: which runs it has, and what is made of them in each cell."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pandas as pd
+import pytest
+
+from flexlib import config, figures
+from flexlib.cli import main
+from flexlib.cli import sweep as command
+from flexlib.nanobench import benchmark
+from flexlib.runs import preflight, store
+from flexlib.runs.machine import Machine
+from flexlib.study import inference, paper, training_data
+
+HALF = "data.share=0.5 data.transform=shuffled-alike"
+FEW = "data.size=23 training.steps=282"
+
+
+def verdicts(passed: dict[tuple[str, int], int], tasks: int = 20) -> pd.DataFrame:
+    """In Java so many of the tasks pass, by label and seed; in Python none."""
+    rows = [
+        (arm, seed, f"nanobench-{language}", language, f"t{i}", right, "pass" if right else "wrong")
+        for (arm, seed), count in passed.items()
+        for language, top in (("java", count), ("python", 0))
+        for i in range(tasks)
+        for right in [i < top]
+    ]
+    columns = ["arm", "seed", "benchmark", "language", "task_id", "passed", "verdict"]
+    return pd.DataFrame(rows, columns=columns).assign(sample=0)
+
+
+def test_every_run_once_whole_seeds_first_and_the_studys_own_among_them():
+    runs = training_data.configurations()
+    assert len(runs) == len(set(runs)) == 135
+    assert [r.seed for r in runs] == sorted(r.seed for r in runs)
+    stored = set(store.runs(profile="nano")[["arm", "seed"]].itertuples(index=False, name=None))
+    own = [r for r in runs if r.variant is None]
+    assert len(own) == 15 and {(r.label, r.seed) for r in own} <= stored
+    by_seed = Counter(r.seed for r in runs if r.variant)
+    assert by_seed == {1: 36, 2: 36, 3: 36, 4: 6, 5: 6}  # at most 120 to be made
+
+
+def test_the_arms_of_a_cell_differ_in_nothing_but_the_penalty():
+    of_cell = {}
+    for run in training_data.configurations():
+        of_cell.setdefault((run.variant, run.seed), []).append(run)
+    for runs in of_cell.values():
+        assert [r.arm for r in runs] == ["lora", "fourier-released", "fourier-units"]
+        assert len({(r.training, r.data, r.adapter, r.benchmarks) for r in runs}) == 1
+
+
+def test_equal_steps_are_those_of_the_training_set_as_it_is():
+    training = store.training(profile="nano")
+    last = set(training[training["arm"] == "lora"].groupby("seed")["step"].max())
+    for run in training_data.configurations():
+        if run.training.steps:
+            assert {run.training.steps} == last
+
+
+def test_the_records_of_a_cell_are_as_many_as_it_says():
+    machine = Machine(progress=False)
+    wanted = {(r.label, r.seed): r for r in training_data.configurations()}
+    cells = training_data.cells()
+    for cell in cells[cells["arm"] == "lora"].itertuples():
+        records = preflight._records(wanted[cell.label, 1], machine)
+        assert (len(records["train"]), len(records["validation"])) == (cell.tasks, 90)
+    # Drawn by the seed, not the beginning of the file, and the same for every arm.
+    few = {k: preflight._records(wanted[k], machine)["train"] for k in wanted if FEW in k[0]}
+    assert few[f"lora {FEW}", 1] == few[f"fourier-units {FEW}", 1] != few[f"lora {FEW}", 2]
+    assert few[f"lora {FEW}", 1] != benchmark.load_split("train")[:23]
+
+
+def test_questions_are_asked_of_cells_with_enough_seeds():
+    asked = paper.claims().query("family == 'data'")
+    cells = training_data.cells().set_index("label")
+    assert len(asked) <= 6
+    for claim in asked.itertuples():
+        pair = cells.loc[[claim.treatment, claim.control]]
+        assert (pair["seeds"] >= claim.minimum_n).all()
+        assert pair["name"].nunique() == 1
+
+
+def test_rates_of_the_cells_that_have_runs_in_the_order_of_the_plan():
+    made = {(f"fourier-released {HALF}", s): 5 for s in (1, 2)} | {("lora", 1): 8, ("lora", 2): 10}
+    made |= {(f"lora {FEW}", 1): 4, ("sophia", 1): 20}
+    table = training_data.rates(verdicts(made), seed=0)
+    java = table[table["language"] == "java"]
+    assert java[["group", "name", "arm", "seeds"]].values.tolist() == [
+        ["equal steps", "23 tasks", "lora", 1],
+        ["equal steps", "374 tasks", "lora", 2],
+        ["equal epochs", "374 tasks", "lora", 2],
+        ["quality", "as it is", "lora", 2],
+        ["quality", "50 % of answers swapped", "fourier-released", 2],
+    ]
+    assert java["rate"].tolist() == pytest.approx([0.2, 0.45, 0.45, 0.45, 0.25])
+    assert (java["low"] <= java["rate"]).all() and (java["rate"] <= java["high"]).all()
+    steps = java[java["group"] == training_data.STEPS]
+    ax = figures.sweep(steps, "tasks", "rate", "arm", "number of tasks", "pass@1, Java", "tasks")
+    assert ax.containers[0].lines[0].get_xdata().tolist() == [23, 374]
+
+
+def test_differences_are_within_a_cell_and_registered_ones_have_their_interval():
+    seeds = range(1, 6)
+    made = {(f"{arm} {HALF}", s): n for s in seeds
+            for arm, n in (("lora", 4), ("fourier-released", 10), ("fourier-units", 9))}  # fmt: skip
+    table = verdicts(made)
+    asked = paper.claims().query("family == 'data'")
+    state = inference.assess(asked, table, seed=0, n_resamples=500)
+    state = state.set_index("id", drop=False)
+    assert state.loc["D-swapped-java", "verdict"] == "yes"
+    assert state.loc["D-23-java", "verdict"] == "not run"
+    found = training_data.differences(table, state, seed=0)
+    java = found[found["language"] == "java"]
+    assert set(java["name"]) == {"50 % of answers swapped"} and set(java["tasks"]) == {374}
+    assert java["difference"].tolist() == pytest.approx([0.3, 0.25, 0.05])
+    assert java["claim"].tolist() == ["D-swapped-java", "", "D-swapped-units"]
+    assert tuple(java.iloc[0][["low", "high"]]) == tuple(
+        state.loc["D-swapped-java", ["low", "high"]]
+    )
+
+
+def test_without_runs_there_is_no_row_and_all_is_to_do(tmp_path):
+    nothing = store.verdicts(tmp_path, profile="nano")
+    assert training_data.progress(nothing) == (0, 135)
+    assert training_data.rates(nothing, seed=0).empty
+    state = inference.assess(paper.claims().query("family == 'data'"), nothing, seed=0)
+    assert training_data.differences(nothing, state, seed=0).empty
+    assert (state["verdict"] == "not run").all()
+    some = verdicts({("lora", 1): 1, ("lora", 9): 1, (f"lora {FEW}", 5): 1})
+    assert training_data.progress(some) == (2, 135)
+
+
+def test_the_command_lists_or_makes_the_runs_of_a_plan(monkeypatch, capsys):
+    made = []
+    monkeypatch.setattr(command, "make", lambda wanted, machine, compact: made.extend(wanted))
+    for plan, module in command.PLANS.items():
+        of_plan = [config.load("nano", "lora", list(command.PLANS).index(plan))]
+        monkeypatch.setattr(f"{module}.configurations", lambda of_plan=of_plan: of_plan)
+        main(["sweep", "--plan", plan, "--list"])
+        assert capsys.readouterr().out == f"nano lora seed {of_plan[0].seed}\n" and not made
+        main(["sweep", "--plan", plan])
+        assert made == of_plan
+        made.clear()
