@@ -10,7 +10,6 @@ import torch
 from transformers import (
     AutoModelForCausalLM,
     LlamaConfig,
-    LlamaForCausalLM,
     PreTrainedConfig,
     Qwen2Config,
 )
@@ -19,6 +18,7 @@ from flexlib import config, models
 from flexlib.errors import FlexError
 from flexlib.generation.cache import growing_cache
 from flexlib.models import adapters, memory
+from flexlib.study import scale
 from flexlib.training.loss import chunk_loss
 
 GB = memory.GB
@@ -28,12 +28,7 @@ PAPER = config.load("paper", "lora", 1)
 @pytest.fixture(scope="module")
 def code_llama() -> memory.Shape:
     """Code Llama 7B, from the sizes in its configuration."""
-    settings = LlamaConfig(
-        vocab_size=32016, hidden_size=4096, intermediate_size=11008, num_hidden_layers=32,
-        num_attention_heads=32, tie_word_embeddings=False,
-    )  # fmt: skip
-    with torch.device("meta"):
-        return memory.shape_of(LlamaForCausalLM(settings))
+    return scale.code_llama()
 
 
 def test_sizes_of_code_llama(code_llama):
@@ -41,6 +36,7 @@ def test_sizes_of_code_llama(code_llama):
     assert code_llama.key_value * code_llama.layers * 2 == 512 * 1024  # bytes a token in bf16
     assert code_llama.linear["down_proj"] == (11008, 4096)
     assert len(code_llama.linear) == 7
+    assert memory.trained_parameters(code_llama, PAPER.adapter) == 32 * 2 * 8 * (4096 + 4096)
 
 
 LLAMA = LlamaConfig(
