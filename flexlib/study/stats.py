@@ -18,12 +18,11 @@ import pandas as pd
 from numpy.typing import ArrayLike
 from scipy.optimize import brentq
 from scipy.stats import norm
-from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.proportion import confint_proportions_2indep, proportions_ztest
 
 from flexlib.errors import FlexError
-from flexlib.study.metrics import clopper_pearson_interval, solve_matrix
+from flexlib.study.metrics import solve_matrix
 
 
 @dataclass(frozen=True)
@@ -57,48 +56,6 @@ def two_proportions(
     )
     difference = successes[0] / trials[0] - successes[1] / trials[1]
     return Comparison(difference, float(low), float(high), float(p_value), float(z), trials)
-
-
-@dataclass(frozen=True)
-class McNemar:
-    """Discordant counts of two runs on the same problems, and what they say.
-
-    ``odds_ratio`` is only_first / only_second (infinite when only_second is 0), with the exact
-    conditional interval low..high.
-    """
-
-    only_first: int
-    only_second: int
-    odds_ratio: float
-    low: float
-    high: float
-    p_value: float
-    n: int
-
-
-def mcnemar_exact(first: ArrayLike, second: ArrayLike, confidence: float = 0.95) -> McNemar:
-    """Exact McNemar test of two runs: did each problem pass in the first, in the second?
-
-    Given the discordant problems, the number won by the first is Binomial(m, 1/2) under the null
-    (McNemar 1947); the interval of the odds ratio is Clopper-Pearson's of that share, as odds.
-
-    Raises FlexError unless both are equally long, non-empty vectors of booleans or 0/1.
-    """
-    first, second = np.asarray(first), np.asarray(second)
-    if first.shape != second.shape or first.ndim != 1 or first.size == 0:
-        raise FlexError("McNemar's test needs two verdict vectors over the same problems")
-    if not (np.isin(first, (0, 1)).all() and np.isin(second, (0, 1)).all()):
-        raise FlexError("McNemar's test needs one pass-or-fail verdict a problem, not a rate")
-    first, second = first.astype(bool), second.astype(bool)
-    b, c = int((first & ~second).sum()), int((~first & second).sum())
-    both, neither = int((first & second).sum()), int((~first & ~second).sum())
-    p_value = float(mcnemar([[both, b], [c, neither]], exact=True).pvalue)
-    if b + c == 0:
-        return McNemar(0, 0, float("nan"), 0.0, float("inf"), 1.0, first.size)
-    share = clopper_pearson_interval(b, b + c, confidence)
-    low, high = (float(s / (1 - s)) if s < 1 else float("inf") for s in share)
-    odds_ratio = b / c if c else float("inf")
-    return McNemar(b, c, odds_ratio, low, high, p_value, first.size)
 
 
 @dataclass(frozen=True)

@@ -38,31 +38,6 @@ def test_two_proportions_refuses():
             stats.two_proportions(successes, trials)
 
 
-@pytest.mark.parametrize(("b", "c"), [(0, 5), (3, 9), (7, 7), (12, 1)])
-def test_mcnemar_is_the_sign_test_of_the_discordant(b, c):
-    first = [1] * b + [0] * c + [1] * 4 + [0] * 6
-    second = [0] * b + [1] * c + [1] * 4 + [0] * 6
-    result = stats.mcnemar_exact(first, second)
-    # By enumeration: all outcomes of m fair coins no likelier than the one seen.
-    pmf = binom.pmf(np.arange(b + c + 1), b + c, 0.5)
-    assert result.p_value == pytest.approx(min(1, pmf[pmf <= pmf[b] * (1 + 1e-9)].sum()))
-    assert (result.only_first, result.only_second, result.n) == (b, c, b + c + 10)
-    share = binomtest(b, b + c).proportion_ci(method="exact")
-    assert result.low == pytest.approx(share.low / (1 - share.low))
-    assert result.low <= result.odds_ratio <= result.high
-
-
-def test_mcnemar_of_equal_runs_says_nothing():
-    result = stats.mcnemar_exact([1, 0, 1], [1, 0, 1])
-    assert result.p_value == 1 and np.isnan(result.odds_ratio)
-
-
-@pytest.mark.parametrize(("first", "second"), [([1, 0], [1]), ([], []), ([0.5, 1], [0, 1])])
-def test_mcnemar_refuses(first, second):
-    with pytest.raises(FlexError):
-        stats.mcnemar_exact(first, second)
-
-
 def test_bootstrap_weights_are_resampled_levels_stretched_to_students_t():
     """Undo the stretch: what is left is a count of each level, n in all, as resampling gives it."""
     n, runs = 4, 20_000
