@@ -74,6 +74,20 @@ def test_a_base_that_is_out_is_loaded_anew(base):
     assert bases.take(base, "bf16", "cpu") is not model
 
 
+def test_a_base_that_a_block_may_have_changed_is_not_lent_again(base):
+    bases = models.BaseModels()
+    with bases.lend(base, "fp32", "cpu") as first:
+        pass
+    with bases.lend(base, "fp32", "cpu", spoils=True) as again:
+        assert again is first
+    with bases.lend(base, "fp32", "cpu") as fresh:
+        assert fresh is not first
+    with pytest.raises(RuntimeError), bases.lend(base, "fp32", "cpu"):
+        raise RuntimeError
+    with bases.lend(base, "fp32", "cpu") as after:
+        assert after is not fresh
+
+
 def test_what_the_configuration_rules_out_is_told_before_weights_are_fetched(tmp_path, monkeypatch):
     base = tiny.make_base(tmp_path)
     asked = []

@@ -9,7 +9,7 @@ import pytest
 from flexlib import analysis
 from flexlib.analysis import spectra
 from flexlib.runs import store
-from flexlib.study import hidden, outcomes, paper
+from flexlib.study import convergence, hidden, outcomes, paper
 
 
 @pytest.fixture(scope="module")
@@ -18,7 +18,9 @@ def stored() -> pd.DataFrame:
 
 
 def test_the_numbers_of_the_stored_runs_are_those_of_their_tables(stored):
-    assert set(stored["metric"]) == {*outcomes.METRICS, "validation-loss"}
+    # What outcomes.by_claim leaves out, convergence.by_claim measures, seed by seed from the curves.
+    assert set(stored["metric"]) - set(outcomes.METRICS) == {"validation-loss"}
+    assert "validation-loss" in convergence.METRICS
     values = stored.set_index(["metric", "arm", "seed"])["value"]
     assert values.index.is_unique
     run = next(
@@ -92,6 +94,12 @@ def test_claims_are_paired_by_the_seeds_that_both_arms_have():
     assert outcomes.by_claim(claims(control="not run"), table, seed=0) == {}
     assert outcomes.by_claim(claims(metric="pass@1"), table, seed=0) == {}
     assert outcomes.by_claim(claims(benchmark="e-adapter"), table, seed=0) == {}
+
+
+def test_every_registered_metric_is_measured_in_one_place():
+    measured = ["pass@1", *outcomes.METRICS, *convergence.METRICS, *hidden.METRICS]
+    assert len(set(measured)) == len(measured)
+    assert {c["metric"] for c in paper.registration()["claims"]} <= set(measured)
 
 
 def test_registered_claims_name_metrics_and_benchmarks_that_there_are(stored):

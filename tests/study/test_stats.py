@@ -38,6 +38,22 @@ def test_two_proportions_refuses():
             stats.two_proportions(successes, trials)
 
 
+def test_weights_shared_by_contrasts_change_no_draw():
+    rates = np.random.default_rng(0).random((12, 3))
+    stats._shared_weights.cache_clear()
+    alone = stats.paired_bootstrap(rates, seed=1, n_resamples=100).draws
+    for other, seed in ((rates[:, :2], 1), (rates[1:], 1), (rates, 2)):
+        assert (
+            stats.paired_bootstrap(other, seed=seed, n_resamples=100).draws.tolist()
+            != alone.tolist()
+        )
+    again = stats.paired_bootstrap(rates, seed=1, n_resamples=100).draws
+    assert again.tolist() == alone.tolist()
+    tasks, *_ = stats._shared_weights(1, 12, 1, 100)
+    with pytest.raises(ValueError, match="read-only"):
+        tasks[0, 0] = 0.5
+
+
 def test_bootstrap_weights_are_resampled_levels_stretched_to_students_t():
     """Undo the stretch: what is left is a count of each level, n in all, as resampling gives it."""
     n, runs = 4, 20_000

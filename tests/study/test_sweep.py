@@ -7,7 +7,8 @@ import pytest
 
 from flexlib import config
 from flexlib.errors import FlexError
-from flexlib.study import sweep, tuning
+from flexlib.study import claims as registered
+from flexlib.study import paper, sweep, tuning
 
 
 @pytest.fixture
@@ -79,3 +80,49 @@ def test_rows_at_the_best_setting_are_added_under_a_name_of_their_own():
     added = sweep.at_best(table, {"a": "a x=1"})
     assert added["arm"].tolist() == ["a x=1", "a x=1", "b", "a@best"]
     assert added.iloc[-1]["passed"] == 1 and added.iloc[-1]["seed"] == 1
+
+
+BEST = "fourier-released regularizer.strength=0.001 training.learning_rate=0.002"
+
+
+@pytest.mark.parametrize(
+    ("losses", "difference", "verdict"),
+    [
+        ({BEST: 0.5, "lora": 0.4}, 0.5, "yes"),
+        ({"fourier-released": 0.5, "lora": 0.4}, -0.25, "no"),
+    ],
+)
+def test_a_claim_at_best_is_decided_by_the_runs_of_the_best_setting(
+    tuned, monkeypatch, losses, difference, verdict
+):
+    """Of 20 tasks plain LoRA solves 5, the penalty none at its own strength and 15 at another."""
+    verdicts = pd.DataFrame(
+        [
+            (
+                arm,
+                seed,
+                "nanobench-java",
+                "java",
+                f"t{i}",
+                0,
+                i < solved,
+                "pass" if i < solved else "wrong",
+            )
+            for arm, solved in {"lora": 5, "fourier-released": 0, BEST: 15}.items()
+            for seed in range(1, 8)  # more than the plan's
+            for i in range(20)
+        ],
+        columns=["arm", "seed", "benchmark", "language", "task_id", "sample", "passed", "verdict"],
+    )
+    curve = {"arm": "lora", "seed": 1, "step": 0, "tokens": 0.0, "passes": 0.0, "eval_loss": 1.0}
+    made = {"verdicts": verdicts, "training": pd.DataFrame([curve])}
+    for name, table in made.items():
+        monkeypatch.setattr(registered.store, name, lambda *_, table=table, **__: table)
+    numbers = outcomes(tuned, losses).assign(benchmark="nanobench-validation")
+    monkeypatch.setattr(registered.outcomes, "table", lambda *_, **__: numbers)
+    claims = paper.claims().loc[["C3-best-lora", "C3-best-L2"]]
+    state = registered.state(seed=0, claims=claims)
+    row = state.loc["C3-best-lora"]
+    assert (row["verdict"], row["seeds"]) == (verdict, 5)
+    assert row["difference"] == pytest.approx(difference)
+    assert state.loc["C3-best-L2", "verdict"] == "not run"
