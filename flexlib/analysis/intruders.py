@@ -34,7 +34,7 @@ def of_factors(
     at), ``intruders``, ``random`` (mean number of intruders of random updates of the same rank and norm)
     and ``alike`` (the smallest, over the directions, of the largest |cosine| with a direction of W, 0..1).
 
-    Takes 2 + ``draws`` decompositions of symmetric matrices as large as W has rows.
+    Takes 2 + ``draws`` decompositions of symmetric matrices as large as the shorter side of W.
 
     Args:
         weight: from the name of a module to W, (outputs, inputs), of any precision.
@@ -79,5 +79,8 @@ def likeness(tuned: Tensor, own: Tensor, top: int) -> Tensor:
 
 def left_directions(W: Tensor) -> Tensor:
     """Left singular vectors of W (m, n), largest first: (m, min(m, n)). Those of W W' are the same, and
-    its decomposition takes a fraction of the time."""
-    return torch.linalg.eigh(W @ W.mT).eigenvectors.flip(-1)[:, : min(W.shape)]
+    its decomposition takes a fraction of the time. A tall W = Q R has Q times those of R, which is n x n."""
+    if W.shape[0] > W.shape[1]:
+        Q, R = torch.linalg.qr(W)
+        return Q @ left_directions(R)
+    return torch.linalg.eigh(W @ W.mT).eigenvectors.flip(-1)

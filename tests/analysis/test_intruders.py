@@ -48,6 +48,17 @@ def test_directions_are_those_of_the_svd(weight):
     torch.testing.assert_close((found.mT @ U[:, :32]).abs(), torch.eye(32), atol=1e-3, rtol=0)
 
 
+@pytest.mark.parametrize("shape", [(400, 8), (8, 400)])
+def test_no_decomposition_is_larger_than_the_shorter_side(shape, monkeypatch):
+    W = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    eigh, sizes = torch.linalg.eigh, []
+    monkeypatch.setattr(torch.linalg, "eigh", lambda M: (sizes.append(M.shape), eigh(M))[1])
+    found = intruders.left_directions(W)
+    U = torch.linalg.svd(W, full_matrices=False).U
+    torch.testing.assert_close((found.mT @ U).abs(), torch.eye(8), atol=1e-3, rtol=0)
+    assert sizes == [(8, 8)]
+
+
 def test_another_shape_is_refused(weight):
     with pytest.raises(FlexError, match="another shape"):
         of(weight.mT, torch.ones(1, 32), torch.ones(48, 1))
