@@ -144,7 +144,15 @@ class TwoRuns:
     McNemar's exact test, and the interval that goes with it, hold given how many problems the two runs
     differ on. Where these are few, that interval is too narrow for the difference in all problems of the
     kind: of one differing problem in forty it would say that no more than one in forty can differ. The score
-    interval of Tango (1998) does not lean on that number. The more cautious of the two counts everywhere.
+    interval of Tango (1998) does not lean on that number, but claims too much of a gain without a loss, whose
+    number is a skewed binomial. No gain is larger than the share of problems that the run alone solves, and
+    this has Clopper and Pearson's bound. The most cautious of the three counts everywhere.
+
+    By enumeration of all outcomes of 20 to 320 problems, at one-sided levels of 0.025 and 0.00625, a bound is
+    wrong at most 1.2 times as often as it says where it is the one nearer to zero, or lies within 0.4 of it:
+    so are all statements about margins. One that is farther out, the other end of a large difference, is
+    wrong up to 1.7 times as often at 0.56, and 2.8 times at 0.9. An exact unconditional test would not
+    be, but takes a search over all outcomes for every bound.
 
     Attributes:
         won: problems that the first run alone solves.
@@ -174,7 +182,8 @@ class TwoRuns:
         return math.sqrt(max(1, self.won + self.lost)) / self.tasks
 
     def tail(self, null: float, side: int) -> float:
-        return max(self._score(null, side), self._given_discordance().tail(null, side))
+        given_discordance = self._given_discordance().tail(null, side)
+        return max(self._score(null, side), given_discordance, self._alone(null, side))
 
     def bound(self, level: float, side: int) -> float:
         exact = self._given_discordance().bound(level, side)
@@ -183,7 +192,7 @@ class TwoRuns:
             score = -float(side)
         else:
             score = float(brentq(lambda null: self._score(null, side) - level, -edge, edge))
-        return side * min(side * exact, side * score)
+        return side * min(side * exact, side * score, self._alone_bound(level, side))
 
     def _given_discordance(self) -> Effect:
         differ = self.won + self.lost
@@ -191,6 +200,17 @@ class TwoRuns:
             return NoneDiffers(self.tasks)
         share = differ / self.tasks
         return Binomial(self.won, differ, -share, 2 * share, self.tasks, (1, 1))
+
+    def _alone(self, null: float, side: int) -> float:
+        """The p-value of "no more than ``null`` of the problems are solved by the side's run alone"."""
+        if side * null <= 0:
+            return 0.0  # that says nothing of them
+        alone = self.won if side > 0 else self.lost
+        return float(binom.sf(alone - 1, self.tasks, min(1.0, side * null)))
+
+    def _alone_bound(self, level: float, side: int) -> float:
+        alone = self.won if side > 0 else self.lost
+        return float(beta.ppf(level, alone, self.tasks - alone + 1)) if alone else 0.0
 
     def _score(self, null: float, side: int) -> float:
         """Tango's one-sided p-value: the share of losses is the likeliest one under the null."""

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from scipy.stats import binomtest, multinomial
+from scipy.stats import binom, binomtest, multinomial
 
 from flexlib.errors import FlexError
 from flexlib.study import inference, paired
@@ -37,6 +37,15 @@ def test_a_bound_is_wrong_no_more_often_than_it_says(n, level):
         for side in (0, 1):
             wrong = [low > true if side == 0 else high < true for low, high in bounds]
             assert chance[wrong].sum() <= level * 1.01
+
+
+@pytest.mark.parametrize(("won", "n", "level"), [(0.4, 50, 0.025), (0.2, 100, 0.00625)])
+def test_of_what_one_run_solves_alone_no_more_is_claimed_than_its_binomial_allows(won, n, level):
+    """The other solves nothing alone: the score's tail is up to 1.8 times too light there."""
+    wrong = [k for k in range(n + 1) if TwoRuns(k, 0, n).tail(won, 1) <= level]
+    assert 0 < binom.pmf(wrong, n, won).sum() <= level
+    mirrored = [k for k in range(n + 1) if TwoRuns(0, k, n).tail(-won, -1) <= level]
+    assert mirrored == wrong
 
 
 def test_exact_alone_would_claim_too_much_of_one_differing_problem():
