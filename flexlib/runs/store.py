@@ -406,7 +406,10 @@ def _verified(run: Path, name: str) -> bytes:
     if hashlib.sha256(content).hexdigest() != read_provenance(run).get("files", {}).get(name):
         why = f"{name} was altered or cut short"
         if name.startswith("verdicts-"):
-            raise FlexError(f"run {run.name}: {why}; `flexlib regrade {run.name}` rebuilds it")
+            where = "" if run.parent == paths.RUNS else f" --store {run.parent}"
+            raise FlexError(
+                f"run {run.name}: {why}; `flexlib regrade {run.name}{where}` rebuilds it"
+            )
         if name.endswith(".csv.gz"):
             again = f"flexlib analyse {name.removesuffix('.csv.gz')} {run.name} --again"
             raise FlexError(f"run {run.name}: {why}; `{again}` rebuilds it")
