@@ -64,6 +64,24 @@ def make_base(folder: Path) -> Path:
     return folder
 
 
+def make_gpt2(folder: Path, base: Path) -> Path:
+    """A random GPT-2, whose linear modules store their weights transposed, with the tokenizer of a base."""
+    import torch
+    from transformers import AutoTokenizer, GPT2Config, GPT2LMHeadModel
+
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = GPT2LMHeadModel(
+            GPT2Config(
+                vocab_size=320, n_embd=32, n_layer=2, n_head=4, n_positions=512, bos_token_id=1,
+                eos_token_id=2, pad_token_id=0, initializer_range=0.2,
+            )
+        )  # fmt: skip
+    model.save_pretrained(folder)
+    AutoTokenizer.from_pretrained(base).save_pretrained(folder)
+    return folder
+
+
 def make_code_llama(folder: Path) -> Path:
     """A Code Llama in small: its architecture with its constants (rotary base, epsilon), and a tokenizer
     of its kind, SentencePiece-style BPE with byte fallback in which a space is U+2581, a text begins

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from flexlib import models
 from flexlib.runs.machine import Machine
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 SPECTRA = ("singular_value", "row_share", "column_share")  # of the update, shown against the null
 
@@ -47,7 +50,7 @@ def tables(
             f.name: float(model.get_submodule(f.name).weight.detach().float().norm())
             for f in factors
         }
-        foreign = intruders.of_factors(changed, lambda name: model.get_submodule(name).weight)
+        foreign = intruders.of_factors(changed, lambda name: _weight(model.get_submodule(name)))
     by_module = {row["module"]: row for row in foreign}
     rows = []
     for module in factors:
@@ -69,6 +72,13 @@ def tables(
         row["random_intruders"] = found.get("random")
         rows.append(row)
     return pd.DataFrame(rows), _spectrum(delta)
+
+
+def _weight(module: Any) -> Tensor:
+    """The weight of a linear module, (outputs, inputs). GPT-2's modules store it transposed."""
+    from transformers.pytorch_utils import Conv1D
+
+    return module.weight.mT if isinstance(module, Conv1D) else module.weight
 
 
 def by_projection(modules: pd.DataFrame) -> pd.DataFrame:

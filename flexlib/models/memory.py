@@ -62,7 +62,8 @@ def shape_of(model: PreTrainedModel) -> Shape:
         parameters=sum(p.numel() for p in model.parameters()),
         layers=config.num_hidden_layers,
         width=config.hidden_size,
-        feedforward=config.intermediate_size,
+        # GPT-2's configuration names none.
+        feedforward=getattr(config, "intermediate_size", None) or 4 * config.hidden_size,
         key_value=2 * (getattr(config, "num_key_value_heads", None) or heads) * head_dim,
         vocabulary=config.vocab_size,
         linear={
