@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,9 +45,16 @@ class Answers:
 
 
 def answers(
-    config: RunConfig, machine: Machine, bases: models.BaseModels | None = None
+    config: RunConfig,
+    machine: Machine,
+    bases: models.BaseModels | None = None,
+    *,
+    afresh: bool = False,
 ) -> dict[str, Answers]:
     """The answers of a base, or of the machine's adapter on it, by benchmark.
+
+    Args:
+        afresh: make what is missing from the beginning, not from where a killed process left it.
 
     Raises:
         FlexError: as :func:`flexlib.runs.pipeline.run`.
@@ -55,7 +63,12 @@ def answers(
     folders = [machine.store, paths.RUNS]
     found = {b.name: find(config, b, folders, machine) for b in config.benchmarks}
     missing = [b for b in config.benchmarks if found[b.name] is None]
-    made = pipeline.run(_only(config, missing), machine, bases) if missing else None
+    made = None
+    if missing:
+        wanted = _only(config, missing)
+        if afresh:
+            pipeline.forget(wanted, machine)
+        made = pipeline.run(wanted, machine, bases)
     return {
         b.name: _read(found[b.name] or made, found[b.name] is None, b, inputs.problems[b.name])
         for b in config.benchmarks
@@ -66,6 +79,7 @@ def find(
     config: RunConfig, benchmark: BenchmarkSettings, folders: Sequence[Path], machine: Machine
 ) -> Path | None:
     """A stored run that has the answers that ``config`` would give on a benchmark; None if there is none.
+    One whose answers are damaged is passed over, with a line on standard error.
 
     Args:
         config: as :func:`flexlib.runs.preflight.resolve` returns it.
@@ -82,12 +96,20 @@ def find(
             or (benchmark.temperature > 0 and stored["seed"] != wanted["seed"])
         ):
             continue
-        if settings["digest"] == benchmark.digest:
-            return run
-        if _is_longer(stored, config) and not _drawn_together(benchmark):
-            with contextlib.suppress(FlexError):  # other problems, whatever their number
+        if settings["digest"] != benchmark.digest:
+            if not _is_longer(stored, config) or _drawn_together(benchmark):
+                continue
+            try:
                 regrade.problems_of(run, benchmark.name, machine)
-                return run
+            except FlexError:  # other problems, whatever their number
+                continue
+        try:
+            store.read_completions(run, benchmark.name)
+            store.read_verdicts(run, benchmark.name)
+        except FlexError as error:
+            print(f"flexlib: passed over: {error}", file=sys.stderr)
+            continue
+        return run
     return None
 
 
@@ -130,7 +152,7 @@ def _drawn_together(settings: BenchmarkSettings) -> bool:
 
 def _only(config: RunConfig, benchmarks: Sequence[BenchmarkSettings]) -> RunConfig:
     """The configuration of some of its benchmarks, by a name that no other run in the store has."""
-    parts = [(config.adapter_digest or config.base_digest or "")[:12]]
+    parts = [d[:12] for d in (config.adapter_digest, config.base_digest) if d]
     parts += [b.name for b in benchmarks]
     parts += ["merged"] if any(b.merge_adapter for b in benchmarks) else []
     parts += [f"samples={b.samples}" for b in benchmarks[:1] if b.samples > 1]

@@ -83,6 +83,21 @@ def run(config: RunConfig, machine: Machine, bases: models.BaseModels | None = N
     return stored
 
 
+def forget(config: RunConfig, machine: Machine) -> None:
+    """Remove the unfinished work of a run, so that it is made from the beginning.
+
+    Args:
+        config: as :func:`flexlib.runs.preflight.resolve` returns it.
+
+    Raises:
+        Busy: another process is at it.
+    """
+    run_id = configs.run_id(configs.to_dict(config))
+    if (machine.work_dir / run_id).exists():
+        with locked(machine.work_dir, run_id):
+            shutil.rmtree(machine.work_dir / run_id, ignore_errors=True)
+
+
 def make(job: Job, call_others: Callable[[], None] = lambda: None) -> None:
     """Fill ``job.result`` with the files of a run; ``call_others`` makes the processes train that were
     launched together with this one."""

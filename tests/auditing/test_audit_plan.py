@@ -8,6 +8,7 @@ import tiny
 from flexlib.auditing import plan, tables
 from flexlib.errors import FlexError
 from flexlib.models import load_model
+from flexlib.runs import store
 from flexlib.runs.machine import Machine
 
 
@@ -47,6 +48,33 @@ def test_a_plan_is_kept(tmp_path):
     assert plan.kept(tmp_path, ["base", 4])[1] is None
 
 
+def test_a_plan_is_of_a_speed_that_was_measured_from_beginning_to_end(tmp_path, monkeypatch):
+    """A killed process leaves answers, and a clock without its seconds."""
+    import peft
+
+    base = tiny.make_base(tmp_path / "base")
+    machine = Machine(store=tmp_path / "store", work_dir=tmp_path / "work", progress=False)
+    model = peft.get_peft_model(load_model(base, "fp32", "cpu"), peft.LoraConfig())
+    model.save_pretrained(tmp_path / "adapter")
+    asked = {"profile": "nano", "languages": ["python"], "minutes": 600, "machine": machine}
+    monkeypatch.setattr(plan, "PROBE", 2)
+    monkeypatch.setattr(
+        plan, "fit", lambda minutes, spent, seconds, *rest: plan.Plan(2, 1, seconds)
+    )
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            tables.runs.pipeline, "grade", lambda *a: (_ for _ in ()).throw(KeyboardInterrupt)
+        )
+        with pytest.raises(KeyboardInterrupt):
+            tables.audit(tmp_path / "adapter", **asked)
+    [clock] = machine.work_dir.rglob("clock.json")
+    clock.write_text('{"processes": 1, "seconds": {}}')
+    assert list(machine.work_dir.rglob("completions-*.jsonl"))
+    found = tables.audit(tmp_path / "adapter", **asked)
+    probe = machine.store / found.facts["runs"]["adapter"]["nanobench-python"]["run"]
+    assert store.read_provenance(probe)["processes"] == 1
+
+
 def test_a_plan_says_what_it_can_see():
     said = plan.describe(plan.Plan(164, 2, 1.0), 30, benchmarks=2, alpha=0.05)
     assert said == (
@@ -62,9 +90,9 @@ def test_an_audit_by_time_asks_the_next_adapter_the_same_problems(tmp_path):
     base = tiny.make_base(tmp_path / "base")
     machine = Machine(store=tmp_path / "store", work_dir=tmp_path / "work", progress=False)
     asked = {"profile": "nano", "languages": ["python"], "minutes": 600, "machine": machine}
-    problems = []
-    for name in ("one", "two"):
-        torch.manual_seed(len(name + name[0]))
+    problems, programs = [], []
+    for seed, name in enumerate(("one", "two")):
+        torch.manual_seed(seed)
         model = load_model(base, "fp32", "cpu")
         config = peft.LoraConfig(target_modules=["q_proj"], init_lora_weights=False)
         peft.get_peft_model(model, config).save_pretrained(tmp_path / name)
@@ -74,6 +102,8 @@ def test_an_audit_by_time_asks_the_next_adapter_the_same_problems(tmp_path):
             patch.setattr(plan, "PROBE", 2)
             found = tables.audit(tmp_path / name, **asked)
         problems.append(list(found.programs["task_id"]))
+        programs.append(list(found.programs["adapter_program"]))
+    assert programs[0] != programs[1]  # two adapters indeed
     assert problems[0] == problems[1] and len(problems[0]) == 4
     assert (
         found.facts["plan"]
