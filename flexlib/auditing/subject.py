@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -116,7 +117,8 @@ def configuration(
     """
     overrides = [f"languages={list(languages)}"]
     if subject.base != configs.load(subject.profile, "base", 0).base_model:
-        overrides.append(f"base_model={subject.base}")
+        # As a string: a name such as 7 or true is a value of another kind.
+        overrides.append(f"base_model={json.dumps(subject.base, ensure_ascii=False)}")
     wanted = configs.load(subject.profile, "base", 0, overrides=overrides, limit=limit)
     asked = tuple(
         # Greedy answers are all the same; a benchmark that samples may have a number of its own.

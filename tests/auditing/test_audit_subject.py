@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import huggingface_hub
 import pytest
+from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
 
 from flexlib import config
 from flexlib.auditing import subject
@@ -52,7 +54,9 @@ def test_the_profiles_own_base_keeps_its_pins_and_another_has_none(tmp_path):
     assert (other.base_sha256, other.base_revision, other.base_file) == (None, None, None)
 
 
-@pytest.mark.parametrize("name", ["copy", "weights.gguf"])
+@pytest.mark.parametrize(
+    "name", ["copy", "weights.gguf", "7", "true", "1e3", "2026-01-01", 'a "b" é']
+)
 def test_a_local_base_goes_by_its_name_and_the_adapters_profile(tmp_path, name):
     (tmp_path / name).mkdir()
     folder = adapter(tmp_path / "a", "data/nano/base")
@@ -77,6 +81,41 @@ def test_samples_and_merging_are_those_of_every_benchmark(tmp_path):
 def test_an_adapter_that_is_nowhere(name, said):
     with pytest.raises(FlexError, match=said) as told:
         subject.choose(name, None, None)
+    assert "\n" not in str(told.value)
+
+
+def test_an_adapter_of_the_hub_is_fetched(tmp_path, monkeypatch):
+    """Its two files, and no others."""
+    snapshot, asked = adapter(tmp_path / "snapshot", "data/nano/base"), []
+
+    def download(name, *, allow_patterns):
+        asked.append((name, sorted(allow_patterns)))
+        return str(snapshot)
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
+    what = subject.choose("user/name", None, None)
+    assert (what.folder, what.base, what.profile) == (snapshot, "data/nano/base", "nano")
+    assert asked == [("user/name", ["adapter_config.json", "adapter_model.safetensors"])]
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (ConnectionError("refused"), r"cannot fetch user/name from the hub \(ConnectionError\)"),
+        (
+            RepositoryNotFoundError.__new__(RepositoryNotFoundError),
+            "the hub has no public adapter user/name; check the id, or name a local copy",
+        ),
+        (GatedRepoError.__new__(GatedRepoError), "user/name is gated: accept its licence"),
+    ],
+)
+def test_an_adapter_that_the_hub_does_not_give(monkeypatch, error, said):
+    def download(name, **options):
+        raise error
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
+    with pytest.raises(FlexError, match=said) as told:
+        subject.choose("user/name", None, None)
     assert "\n" not in str(told.value)
 
 
