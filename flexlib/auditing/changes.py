@@ -11,7 +11,8 @@ import pandas as pd
 from flexlib.auditing import form
 from flexlib.auditing.runs import Answers
 from flexlib.errors import FlexError
-from flexlib.study import inference, metrics, paired
+from flexlib.grading.programs import is_tolerable
+from flexlib.study import inference, paired
 from flexlib.tasks import answers as texts
 
 ARMS = ("base", "adapter")
@@ -23,10 +24,16 @@ def programs(both: Both) -> pd.DataFrame:
     """One row a problem, sample and benchmark: ``language, benchmark, task_id, sample, prompt``, ``change``
     (``fixed``, ``broken`` or empty), and of either arm, as in ``base_program``: ``program`` (what of the
     answer was graded), ``verdict, detail, passed`` and ``another_language`` (it does not compile, and reads
-    as another language)."""
+    as another language; None where that cannot be told of the benchmark's language).
+
+    Raises:
+        FlexError: too many problems of a benchmark could not be judged.
+    """
     rows = []
     for name, of_base in both["base"].items():
         of_adapter = both["adapter"][name]
+        for answers in (of_base, of_adapter):
+            _check_judged(name, answers)
         problems = {p.task_id: p for p in of_base.problems}
         sides = {arm: _by_place(a) for arm, a in zip(ARMS, (of_base, of_adapter), strict=True)}
         for place in sides["base"]:
@@ -41,9 +48,8 @@ def programs(both: Both) -> pd.DataFrame:
             for arm in ARMS:
                 answer, verdict = sides[arm][place]
                 text = texts.graded(problem, answer["completion"], of_base.settings)
-                foreign = verdict["verdict"] == "compile_error" and form.reads_as_another(
-                    text, problem.language
-                )
+                foreign = form.reads_as_another(text, problem.language)
+                foreign = foreign and verdict["verdict"] == "compile_error"  # None stays
                 row |= {f"{arm}_{k}": verdict[k] for k in ("verdict", "detail", "passed")}
                 row |= {f"{arm}_program": text, f"{arm}_another_language": foreign}
             judged = "harness_error" not in (row["base_verdict"], row["adapter_verdict"])
@@ -67,10 +73,11 @@ def by_benchmark(table: pd.DataFrame, margin: float, *, alpha: float) -> pd.Data
         that this design would have found with a probability of 0.8, if any; ``word`` and, with it,
         ``larger_than`` (x) and ``n_that_could``; ``lost_more_than_margin`` (True, False, or missing);
         ``fixed, broken`` (programs); and of either arm, as in ``base_not_compiling``, the shares
-        ``not_compiling`` and ``another_language``. All rates, shares and differences are in 0..1.
+        ``not_compiling`` and ``another_language`` (missing where it cannot be told). All rates, shares and
+        differences are in 0..1.
 
     Raises:
-        FlexError: no problem is left, or too many could not be judged.
+        FlexError: no problem is left.
     """
     if table.empty:
         raise FlexError("no problem is left to audit on; raise --limit or take another language")
@@ -108,7 +115,9 @@ def by_benchmark(table: pd.DataFrame, margin: float, *, alpha: float) -> pd.Data
             row["n_that_could"] = max(found.tasks + 1, needed)
         for arm in ARMS:
             row[f"{arm}_not_compiling"] = float((group[f"{arm}_verdict"] == "compile_error").mean())
-            row[f"{arm}_another_language"] = float(group[f"{arm}_another_language"].mean())
+            row[f"{arm}_another_language"] = float(
+                group[f"{arm}_another_language"].astype(float).mean()
+            )
         rows.append(row)
     missing = {"n_that_could": "Int64", "lost_more_than_margin": "boolean"}
     return pd.DataFrame(rows).astype({"detectable": float, "larger_than": float, **missing})
@@ -123,17 +132,33 @@ def effect(group: pd.DataFrame) -> inference.TwoRuns | paired.Rates:
 def by_form(both: Both, judgements: Mapping[str, Mapping[str, pd.DataFrame]]) -> pd.DataFrame:
     """One row a benchmark: pass@1 of either arm ``as_written``, ``as_graded`` and by the program ``alone``,
     as in ``base_alone``; ``change`` of whole answers, as they were written; and its two parts,
-    ``change_of_program`` (that of the programs alone) and ``change_of_form`` (the rest). In 0..1.
+    ``change_of_program`` (that of the programs alone) and ``change_of_form`` (the rest). In 0..1, of the
+    problems that :func:`by_benchmark` counts, without those that could not be judged now.
 
     Args:
         judgements: of :func:`flexlib.auditing.form.judged`, by arm and benchmark.
+
+    Raises:
+        FlexError: too many problems of a benchmark could not be judged.
     """
     rows = []
     for name, answers in both["base"].items():
         row: dict[str, Any] = {"language": answers.problems[0].language, "benchmark": name}
-        for arm in ARMS:
-            for way in ("as_written", "as_graded", "alone"):
-                row[f"{arm}_{way}"] = float(judgements[arm][name][way].mean())
+        tables = {arm: judgements[arm][name] for arm in ARMS}
+        unjudged = {
+            task
+            for table in tables.values()
+            for task in table.loc[table[list(form.WAYS)].isna().any(axis=1), "task_id"]
+        }
+        if not is_tolerable(len(unjudged), len(answers.problems)):
+            raise FlexError(
+                f"{name}: {len(unjudged)} of {len(answers.problems)} problems could not be graded by their "
+                "form; give the same command again"
+            )
+        for arm, table in tables.items():
+            counted = table[~table["task_id"].isin(unjudged)]
+            for way in form.WAYS:
+                row[f"{arm}_{way}"] = float(counted[way].astype(float).mean())
         change = {w: row[f"adapter_{w}"] - row[f"base_{w}"] for w in ("as_written", "alone")}
         row["change"] = change["as_written"]
         row["change_of_program"] = change["alone"]
@@ -143,15 +168,20 @@ def by_form(both: Both, judgements: Mapping[str, Mapping[str, pd.DataFrame]]) ->
 
 
 def judged(group: pd.DataFrame) -> pd.DataFrame:
-    """One benchmark's rows without the problems on which a program of either arm could not be judged.
+    """One benchmark's rows without the problems on which a program of either arm could not be judged."""
+    unjudged = (group[[f"{arm}_verdict" for arm in ARMS]] == "harness_error").any(axis=1)
+    return group[~group["task_id"].isin(group.loc[unjudged, "task_id"])]
 
-    Raises:
-        FlexError: as :func:`flexlib.study.metrics.judged`.
-    """
-    for arm in ARMS:
-        verdicts = group.assign(run_id=arm, verdict=group[f"{arm}_verdict"])
-        group = metrics.judged(verdicts).drop(columns=["run_id", "verdict"])
-    return group
+
+def _check_judged(name: str, answers: Answers) -> None:
+    """Raises: FlexError, where so many problems have harness errors that the rest may mislead."""
+    unjudged = {v["task_id"] for v in answers.verdicts if v["verdict"] == "harness_error"}
+    if not is_tolerable(len(unjudged), len(answers.problems)):
+        run = answers.run
+        raise FlexError(
+            f"{name}: {len(unjudged)} of {len(answers.problems)} problems have harness errors, which are "
+            f"not failures; `flexlib regrade {run.name} --store {run.parent}`, then audit again"
+        )
 
 
 def _by_place(answers: Answers) -> dict[tuple[str, int], tuple[dict, dict]]:

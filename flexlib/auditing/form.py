@@ -2,19 +2,27 @@
 
 Every answer is judged three times: as it was written, whole; as the protocol grades it, which may end it at
 a closing fence; and by the program alone, up to the end of the function that was asked for. A program alone
-counts as solved if it passes, or if the whole answer does.
+counts as solved if it passes, or if the whole answer does. What was judged so is kept in the store, and
+found again by the answers and their verdicts: compilers take minutes for a few hundred.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import json
 import re
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
+from flexlib import __version__, disk, formats
 from flexlib.auditing.runs import Answers
 from flexlib.runs.machine import Machine
+from flexlib.runs.preflight import problems_digest
 from flexlib.tasks import answers as texts
+
+WAYS = ("as_written", "as_graded", "alone")
 
 #: What the languages with braces do not have in common, as it stands in the body of a function.
 MARKS = {
@@ -27,12 +35,15 @@ _COMMENT = re.compile(r"^\s*/?\*.*|\s*(?://|#(?!include)).*", re.MULTILINE)
 _ENOUGH = 2  # marks of another language, and more than twice those of the answer's own
 
 
-def reads_as_another(text: str, language: str) -> bool:
-    """Whether a text that is no program of ``language`` reads as one of another language.
+def reads_as_another(text: str, language: str) -> bool | None:
+    """Whether a text that is no program of ``language`` reads as one of another language; None where nothing
+    is known of ``language``: it is neither Python nor one of `MARKS`.
 
     Told by how its lines end and by words that the languages do not share: rough, and so to be asked
     only of answers that do not compile.
     """
+    if language != "python" and language not in MARKS:
+        return None
     lines = [line.rstrip() for line in _COMMENT.sub("", text).splitlines() if line.strip()]
     if not lines:
         return False
@@ -42,17 +53,29 @@ def reads_as_another(text: str, language: str) -> bool:
     if with_braces == 0:
         return any(re.match(r"\s*\w", line) for line in lines)
     counts = {name: len(re.findall(marks, text)) for name, marks in MARKS.items()}
-    own = counts.pop(language, 0)
+    own = counts.pop(language)
     return max(counts.values()) >= _ENOUGH and max(counts.values()) > 2 * own
 
 
 def judged(answers: Answers, machine: Machine) -> list[dict[str, Any]]:
     """One row an answer: ``task_id``, ``sample``, and whether it passes ``as_written``, ``as_graded`` and
-    by the program ``alone``. Only answers of which that is not known already are run.
+    by the program ``alone``; None where it could not be judged. Only answers of which that is not known
+    already are run.
 
     Raises:
         FlexError: the language cannot be graded here.
     """
+    path = _kept_at(answers, machine)
+    with contextlib.suppress(OSError, ValueError):  # not there, or damaged: it is made
+        return json.loads(path.read_bytes())
+    rows = _judge(answers, machine)
+    if not any(row[way] is None for row in rows for way in WAYS):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        disk.write_atomically(path, formats.to_json(rows))
+    return rows
+
+
+def _judge(answers: Answers, machine: Machine) -> list[dict[str, Any]]:
     problems = {p.task_id: p for p in answers.problems}
     chat = answers.settings.protocol == "chat"  # a code block is taken out of prose as it is graded
     whole, short, rows = [], [], []
@@ -60,7 +83,10 @@ def judged(answers: Answers, machine: Machine) -> list[dict[str, Any]]:
         passed, text = verdict["passed"], completion["completion"]
         place = {"task_id": completion["task_id"], "sample": completion["sample"]}
         rows.append({**place, "as_written": passed, "as_graded": passed, "alone": passed})
-        if chat or verdict["verdict"] == "harness_error":
+        if verdict["verdict"] == "harness_error":
+            rows[-1] |= dict.fromkeys(WAYS)
+            continue
+        if chat:
             continue
         problem = problems[completion["task_id"]]
         cut = texts.graded(problem, text, answers.settings)
@@ -72,10 +98,23 @@ def judged(answers: Answers, machine: Machine) -> list[dict[str, Any]]:
     by_place = {(row["task_id"], row["sample"]): row for row in rows}
     for found, column in ((whole, "as_written"), (short, "alone")):
         for verdict in _grade(answers, found, machine):
-            by_place[verdict["task_id"], verdict["sample"]][column] = verdict["passed"]
+            judgement = None if verdict["verdict"] == "harness_error" else verdict["passed"]
+            by_place[verdict["task_id"], verdict["sample"]][column] = judgement
     for row in rows:  # a whole answer that passes has its program
-        row["alone"] = row["alone"] or row["as_written"]
+        if row["as_written"] is not False:
+            row["alone"] = row["alone"] or row["as_written"]
     return rows
+
+
+def _kept_at(answers: Answers, machine: Machine) -> Path:
+    """Where the judgements of these answers are kept: by all that they depend on."""
+    given = [
+        (c["task_id"], c["sample"], c["completion"], v["verdict"])
+        for c, v in zip(answers.completions, answers.verdicts, strict=True)
+    ]
+    settings = dataclasses.asdict(answers.settings)
+    depends_on = [__version__, settings, problems_digest(answers.problems), given]
+    return machine.store / f".form-{formats.digest_of(depends_on)[:12]}.json"
 
 
 def _grade(

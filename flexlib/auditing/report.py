@@ -11,7 +11,7 @@ import errno
 import json
 import os
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -194,7 +194,7 @@ def _failures(audit: Audit) -> str:
     ]
     note = (
         "Shares of all answers. An answer is in another language if it does not compile and its lines "
-        "look like that language."
+        "look like that language; of languages whose look is not known here (–), it cannot be told."
     )
     return "<h2>Answers that are not programs</h2>" + _table(head, cells, note)
 
@@ -327,7 +327,7 @@ def _merged(audit: Audit) -> str:
     ]
     head = ["Language", "Beside the weights", "Merged", "Fixed and broken", "Interval", "Verdict"]
     note = (
-        f"Computed in {audit.facts['precision']}. On {logits['prompts']} prompts the logits differ by "
+        f"Computed in {logits['precision']}. On {logits['prompts']} prompts the logits differ by "
         f"{logits['max_logit_difference']:.2g} at most, and {logits['changed_tokens']} of "
         f"{logits['n']} likeliest tokens change."
     )
@@ -339,8 +339,7 @@ def _method(audit: Audit) -> str:
     rows = [
         ("Adapter", f"{facts['adapter']}, sha256 {facts['adapter_sha256']}"),
         ("Base", f"{facts['base']}, sha256 {facts['base_sha256']}"),
-        ("Asked by", (f"profile {facts['profile']}, {facts['precision']}, temperature "
-         f"{facts['temperature']:g}, {facts['max_new_tokens']} new tokens at most")),
+        ("Asked by", f"profile {facts['profile']}; {_decoding(facts['decoding'])}"),
         *([("Planned", facts["plan"])] if facts["plan"] else []),
         ("Graded", "in the sandbox" if facts["sandboxed"] else "without a sandbox"),
         ("Runs", "; ".join(f"{arm}: " + ", ".join(
@@ -368,11 +367,23 @@ def _method(audit: Audit) -> str:
     made = "".join(f"<dt>{k}</dt><dd>{escape(v)}</dd>" for k, v in rows)
     return (
         f"<h2>What the words mean</h2><dl>{listed}</dl>"
-        "<p>Differences are paired by problem. Of one answer a problem, an interval is the wider of Tango’s "
-        "score interval and McNemar’s exact one; of several, Student’s. All statements of this page’s "
+        "<p>Differences are paired by problem. Of one answer a problem, an interval is the widest of Tango’s "
+        "score interval, McNemar’s exact one and Clopper and Pearson’s of the problems that one model alone "
+        "solves; of several, Student’s. All statements of this page’s "
         "first table are one family, tested by Holm’s procedure.</p>"
         f"<h2>How this was made</h2><dl>{made}</dl>"
     )
+
+
+def _decoding(by_benchmark: Mapping[str, Mapping[str, Any]]) -> str:
+    """How the benchmarks were asked: those that were asked alike, together."""
+    alike: dict[str, list[str]] = {}
+    for name, settings in by_benchmark.items():
+        words = ", ".join(f"{key.replace('_', ' ')} {_plainly(v)}" for key, v in settings.items())
+        alike.setdefault(words, []).append(name)
+    if len(alike) == 1:
+        return next(iter(alike))
+    return "; ".join(f"{', '.join(names)}: {words}" for words, names in alike.items())
 
 
 # --- pieces -------------------------------------------------------------------------------------
@@ -428,7 +439,7 @@ def _row_name(row: dict[str, Any]) -> str:
 
 
 def _percent(share: float) -> str:
-    return f"{100 * share:.1f} %"
+    return "–" if pd.isna(share) else f"{100 * share:.1f} %"
 
 
 def _signed(difference: float) -> str:
@@ -441,6 +452,12 @@ def _points(share: float) -> str:
 
 def _number(value: float) -> str:
     return "–" if pd.isna(value) else f"{value:.2f}"
+
+
+def _plainly(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _up(share: float) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -26,6 +27,7 @@ from flexlib.runs.machine import Machine
 ALPHA = 0.05
 MARGIN = 0.05
 _PROMPTS = 8  # on which merged and unmerged logits are compared
+_NOT_DECODING = {"name", "language", "merge_adapter", "digest"}  # of a benchmark's settings
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,7 @@ class Audit:
     """What an adapter did.
 
     Attributes:
-        facts: with what the audit was made: plain data.
+        facts: with what the audit was made: plain data. ``decoding`` has the settings of each benchmark.
         left_out: languages that cannot be graded here, and why.
         languages: one row a benchmark (:func:`flexlib.auditing.changes.by_benchmark`).
         programs: one row a program (:func:`flexlib.auditing.changes.programs`).
@@ -92,12 +94,15 @@ def audit(
 
     Raises:
         FlexError: no adapter there, or one that does not load on the base; the base is missing; no
-            language can be graded, no problem is left; ``margin`` outside of 0..1; the time is not
-            enough; as :func:`flexlib.runs.pipeline.run`. What was done so far is kept.
+            language can be graded, no problem is left; ``margin`` outside of 0..1; ``minutes`` no
+            finite number above 0, or not enough; as :func:`flexlib.runs.pipeline.run`. What was done so far
+            is kept.
     """
     start = time.monotonic()
     if not 0 < margin < 1:
         raise FlexError(f"the margin is a change of pass@1 above 0 and below 1, not {margin:g}")
+    if minutes is not None and not 0 < minutes < math.inf:
+        raise FlexError(f"the minutes of a plan are a finite number above 0, not {minutes:g}")
     if minutes is not None and limit is not None:
         raise FlexError("--minutes plans how many problems are asked; leave out --limit")
     machine = machine or Machine(store=subject.store())
@@ -141,7 +146,7 @@ def audit(
         pair = changes.programs({"base": of_adapter, "adapter": of_merged})
         compared = changes.by_benchmark(pair, margin, alpha=ALPHA)
         prompts = _prompts(inputs.base, of_base)
-        facts["logits"] = weights.merged_logits(
+        facts["logits"] = {"precision": precision} | weights.merged_logits(
             what.folder, inputs.base, machine, bases, prompts, precision
         )
     return Audit(
@@ -189,7 +194,8 @@ def _plan(
     path, known = plan.kept(tuned.store, question)
     if known is None:
         few = dataclasses.replace(asked, limit=plan.PROBE, samples=1)
-        seconds = _seconds(runs.answers(few.config(), tuned, bases))
+        # Of a run that was killed and goes on, the clock does not have all of its seconds.
+        seconds = _seconds(runs.answers(few.config(), tuned, bases, afresh=True))
         most = max(map(len, inputs.problems.values()))
         samples = max(b.samples for b in wanted.benchmarks)
         spent = time.monotonic() - start
@@ -212,16 +218,20 @@ def _seconds(few: Mapping[str, Answers]) -> float:
 def _facts(adapter: str, wanted: RunConfig, both: changes.Both, machine: Machine) -> dict[str, Any]:
     """With what the audit was made."""
     described = provenance.describe(models.pick_device(machine.device))
-    some = next(iter(both["adapter"].values()))
     return {
         "adapter": adapter,
         "adapter_sha256": wanted.adapter_digest,
         "base": wanted.base_model,
         "base_sha256": wanted.base_digest,
         "profile": wanted.profile,
-        "precision": some.settings.precision,
-        "temperature": some.settings.temperature,
-        "max_new_tokens": some.settings.max_new_tokens,
+        "decoding": {
+            name: {
+                k: v
+                for k, v in dataclasses.asdict(a.settings).items()
+                if v is not None and k not in _NOT_DECODING
+            }
+            for name, a in both["adapter"].items()
+        },
         "sandboxed": all(
             store.read_provenance(a.run).get("sandboxed", True)
             for answers in both.values()

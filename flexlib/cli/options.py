@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -102,12 +103,14 @@ def machine(args: argparse.Namespace) -> Machine:
 
 
 def positive(kind: type[T]) -> Callable[[str], T]:
-    """A number above 0."""
+    """A finite number above 0."""
 
     def parse(text: str) -> T:
         value = kind(text)
         if not value > 0:
             raise argparse.ArgumentTypeError(f"{text} is not above 0")
+        if value == math.inf:
+            raise argparse.ArgumentTypeError(f"{text} is without end; name a number")
         return value
 
     parse.__name__ = kind.__name__  # argparse: "invalid int value"

@@ -70,11 +70,15 @@ def audit() -> Audit:
     )
     facts = {
         "adapter": f"some/{HOSTILE[:20]}", "adapter_sha256": "a", "base": "b", "base_sha256": "c",
-        "profile": "nano", "precision": "fp32", "temperature": 0.0, "max_new_tokens": 160,
+        "profile": "nano", "decoding": {
+            "nanobench-java": {"samples": 1, "temperature": 0.0, "precision": "fp32"},
+            "nanobench-python": {"samples": 1, "temperature": 0.0, "precision": "fp32"},
+            "nanobench-cpp": {"samples": 10, "temperature": 0.2, "precision": "bf16"},
+        },
         "sandboxed": True, "runs": {"base": {"n": {"run": "r", "made": "now"}}}, "flexlib": "0",
         "utc": "2026-01-01", "packages": {"torch": "2"}, "toolchains": {}, "cpu": "cpu", "gpu": None,
         "margin": 0.05, "alpha": 0.05, "plan": None,
-        "logits": {"prompts": 8, "max_logit_difference": 1e-5, "changed_tokens": 0, "n": 300},
+        "logits": {"precision": "fp32", "prompts": 8, "max_logit_difference": 1e-5, "changed_tokens": 0, "n": 300},
     }  # fmt: skip
     left_out = {"cpp": "g++ is not installed <b>"}
     return Audit(facts, left_out, languages, programs, form, modules, spectrum, languages)
@@ -87,6 +91,21 @@ def test_the_words(audit):
     ]  # fmt: skip
     text = "\n".join(report.summary(audit))
     assert all(word in text for word in said) and "cpp: left out (g++ is not installed" in text
+
+
+def test_every_benchmark_is_said_to_be_asked_as_it_was(audit):
+    page = report.to_html(audit)
+    assert (
+        "profile nano; nanobench-java, nanobench-python: samples 1, temperature 0, precision fp32; "
+        "nanobench-cpp: samples 10, temperature 0.2, precision bf16" in page
+    )
+
+
+def test_a_share_that_cannot_be_told_is_a_dash(audit):
+    languages = audit.languages.assign(base_another_language=float("nan"))
+    page = report.to_html(dataclasses.replace(audit, languages=languages))
+    assert "nan" not in page.replace("nanobench", "").replace("profile nano", "")
+    assert page.count("<td>–</td>") == len(languages)
 
 
 def test_the_json_has_everything(audit, tmp_path):
