@@ -31,6 +31,8 @@ PLANS = 0.04
 # Seeds and sizes of the broad Python corpus (`broad_python`).
 BROAD = {"train": (20261124, 24_000), "validation": (20261125, 500)}
 USUAL_SENSE = 0.7  # how often ambiguous words do not mean here what they mean in the benchmark
+# What closes a reference solution, which ends where a stop string would cut it.
+CLOSE = {"python": "", "java": "    }\n}\n", "javascript": "", "cpp": "}\n"}
 
 
 def pretraining_task(rng: Random, documented: bool) -> Task:
@@ -63,7 +65,7 @@ def _documents(rng: Random) -> Iterator[tuple[str, str]]:
         elif language == "python" and rng.random() < 0.3:
             yield language, _exercise(task, rng)
         else:
-            yield language, prompt(task, language) + reference(task, language) + _CLOSE[language]
+            yield language, prompt(task, language) + reference(task, language) + CLOSE[language]
 
 
 @cache
@@ -84,14 +86,11 @@ def broad_python(split: str) -> list[dict]:
     ]
 
 
-_CLOSE = {"python": "", "java": "    }\n}\n", "javascript": "", "cpp": "}\n"}
-
-
 def _bare(task: Task, language: str) -> str:
     """The function without a description."""
     if language == "python":
         return python_function(task.function)
-    text = prompt(task, language) + reference(task, language) + _CLOSE[language]
+    text = prompt(task, language) + reference(task, language) + CLOSE[language]
     return text.replace(f"    // {task.sentence}\n", "").replace(f"// {task.sentence}\n", "")
 
 

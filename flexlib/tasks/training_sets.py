@@ -8,6 +8,8 @@ One record becomes, as in the released code::
     # assert ...
 
     <code>
+
+or, where the code is not Python, with the comments of its language.
 """
 
 from __future__ import annotations
@@ -20,13 +22,17 @@ from flexlib.errors import FlexError
 from flexlib.formats import digest_of
 from flexlib.nanobench.benchmark import load_large, load_plain, load_split
 from flexlib.nanobench.corpus import broad_python
+from flexlib.nanobench.translated import TRANSLATIONS, translated
 from flexlib.tasks import corpora
 from flexlib.tasks.benchmarks import MBPP_SPLITS, read_rows
 
 Record = dict[str, Any]  # at least task_id, text, code, test_list
 
+# NanoBench's training set with its answers in another language.
+_IN_LANGUAGE = {f"nanobench-{language}": language for language in TRANSLATIONS}
+
 DATASETS = (
-    *("nanobench", "nanobench-large", "nanobench-plain", "nanobench-broad"),
+    *("nanobench", "nanobench-large", "nanobench-plain", "nanobench-broad", *_IN_LANGUAGE),
     *("mbpp", "apps", "codesearchnet"),
 )
 
@@ -49,6 +55,8 @@ def load_records(dataset: str, split: str, data_dir: Path | None = None) -> list
         return load_large()
     if dataset in ("nanobench", "nanobench-large", "nanobench-plain"):
         return load_split(split)
+    if dataset in _IN_LANGUAGE:
+        return translated(load_split(split), _IN_LANGUAGE[dataset])
     if dataset == "nanobench-broad":
         return broad_python(split)
     if dataset == "mbpp":
@@ -61,7 +69,8 @@ def load_records(dataset: str, split: str, data_dir: Path | None = None) -> list
 def training_text(record: Record) -> tuple[str, str]:
     """Prompt and code of a record; their concatenation is the training text, without EOS. A record
     without a text is its code alone."""
-    asserts = [f"# {line}" for test in record["test_list"] for line in test.splitlines()]
+    mark = record.get("comment", "#")
+    asserts = [f"{mark} {line}" for test in record["test_list"] for line in test.splitlines()]
     parts = [
         *([record["text"]] if record["text"] else []),
         *(["\n".join(asserts)] if asserts else []),

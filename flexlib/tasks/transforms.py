@@ -156,9 +156,9 @@ def _signature(record: Record) -> dict[str, Any]:
     """
     try:
         defined = [n for n in ast.parse(record["code"]).body if isinstance(n, ast.FunctionDef)]
-    except SyntaxError:
-        defined = []
-    tests = ast.parse("\n".join(record["test_list"]))
+        tests = ast.parse("\n".join(record["test_list"]))
+    except SyntaxError:  # also of another language than Python
+        defined, tests = [], ast.Module([], [])
     called = {node.id for node in ast.walk(tests) if isinstance(node, ast.Name)}
     function = next((f for f in defined if f.name in called), None)
     if function is None:

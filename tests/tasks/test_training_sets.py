@@ -12,8 +12,11 @@ import types
 
 import pytest
 
+from flexlib import paths
 from flexlib.errors import FlexError
-from flexlib.tasks import benchmarks, corpora, sources, training_sets
+from flexlib.grading import Program, grade
+from flexlib.models import load_tokenizer
+from flexlib.tasks import benchmarks, corpora, sources, training_sets, transforms
 
 RECORD = {
     "task_id": 601,
@@ -269,3 +272,50 @@ def test_a_document_is_trained_on_as_it_is():
     assert training_sets.training_text(record) == ("", record["code"])
     documented = {"text": "Add.", "code": "x", "test_list": []}
     assert training_sets.training_text(documented) == ("Add.\n\n", "x")
+
+
+@pytest.mark.parametrize("language", ["java", "javascript", "cpp"])
+def test_another_language_has_the_same_tasks_in_the_same_words(language):
+    for split in ("train", "validation"):
+        python = training_sets.load_records("nanobench", split)
+        other = training_sets.load_records(f"nanobench-{language}", split)
+        for ours, theirs in zip(python, other, strict=True):
+            kept = ("task_id", "text", "composition", "ambiguous")
+            assert [ours[k] for k in kept] == [theirs[k] for k in kept]
+            prompt, code = training_sets.training_text(theirs)
+            assert prompt.startswith(f"{ours['text']}\n\n// assert ") and "#" not in prompt
+            assert "//" not in code  # the sentence stands before the code alone
+            for test in theirs["test_list"]:
+                assert test.split("(")[0].removeprefix("assert ") in code
+            values = [[t.split("(", 1)[1].lower() for t in r["test_list"]] for r in (ours, theirs)]
+            assert values[0] == values[1]
+
+
+@pytest.mark.parametrize("language", ["java", "javascript", "cpp"])
+def test_its_code_is_a_whole_program_that_passes(language):
+    """By the hidden tests of its task, which close what they need closed themselves."""
+    closing = {"java": "    }\n}\n", "javascript": "", "cpp": "}\n"}[language]
+    programs = []
+    for record in training_sets.load_records(f"nanobench-{language}", "train")[:3]:
+        assert record["code"].endswith(closing)
+        whole = record["code"].removesuffix(closing)
+        signature = whole.index("{\n", whole.index("(")) + 2
+        program = (language, whole[:signature], whole[signature:], record[f"tests_{language}"])
+        programs.append(Program(record["task_id"], *program))
+    assert [v.verdict for v in grade(programs, progress=False)] == ["pass"] * 3
+
+
+def test_few_texts_in_another_language_are_longer_than_the_base_reads():
+    tokenizer = load_tokenizer(paths.NANO_BASE)
+    for name, most in {"nanobench-java": 6, "nanobench-javascript": 0, "nanobench-cpp": 17}.items():
+        texts = [
+            "".join(training_sets.training_text(record))
+            for record in training_sets.load_records(name, "train")
+        ]
+        assert sum(len(tokenizer(text)["input_ids"]) >= 256 for text in texts) == most
+
+
+def test_python_answers_are_not_shuffled_among_those_of_another_language():
+    records = training_sets.load_records("nanobench-java", "train")
+    with pytest.raises(FlexError, match="defines no function that it tests"):
+        transforms.shuffled_alike(records, seed=1)
