@@ -49,7 +49,8 @@ def _build(args: argparse.Namespace) -> None:
         print(f"wrote further training tasks, {benchmark.LARGE} in all, to {folder}")
         return
     benchmark.write(folder, seed)
-    print(f"wrote {', '.join(f'{n} {name}' for name, n in benchmark.SIZES.items())} to {folder}")
+    sizes = benchmark.SIZES | {"hard": sum(benchmark.HARD.values())}
+    print(f"wrote {', '.join(f'{n} {name}' for name, n in sizes.items())} to {folder}")
 
 
 def _pretrain(args: argparse.Namespace) -> None:

@@ -249,12 +249,14 @@ def _names(kind: str) -> list[str]:
 
 def _with_decoding(layers: list[dict], decoding: dict) -> list[dict]:
     """The layers with a decoding on top; what it sets is dropped from the profile's benchmarks, whose
-    tables would win."""
+    tables would win. One that brings benchmarks, with their languages, is of these alone."""
     profile, *others = layers
     settings = decoding.get("decoding", {})
+    brings = any("language" in table for table in decoding.get("benchmarks", {}).values())
     tables = {
         name: {k: v for k, v in table.items() if k not in settings}
         for name, table in profile.get("benchmarks", {}).items()
+        if not brings
     }
     return [{**profile, "benchmarks": tables}, *others, decoding]
 

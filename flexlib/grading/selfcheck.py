@@ -12,7 +12,7 @@ from flexlib.grading.hostile import CASES
 from flexlib.grading.pool import grade
 from flexlib.grading.programs import Program, Verdict
 from flexlib.grading.tools import tools_for
-from flexlib.tasks.benchmarks import load_benchmark, read_rows
+from flexlib.tasks.benchmarks import load_benchmark, nanobench_problems, read_rows
 from flexlib.tasks.languages import LANGUAGES
 from flexlib.tasks.sources import read_jsonl
 
@@ -94,14 +94,14 @@ def mbjp_references(data_dir: str | Path) -> Known:
     return Known("MBJP references", programs, right)
 
 
-def nanobench_references(language: str, limit: int | None = None) -> Known:
-    """NanoBench's references in a language, which must pass: ``limit`` of them, or all."""
+def nanobench_references(language: str, limit: int | None = None, split: str = "test") -> Known:
+    """The references of a split of NanoBench in a language, which must pass: ``limit`` of them, or all."""
     from flexlib.nanobench import benchmark
 
-    rows = {row["task_id"]: row for row in benchmark.load_split("test")}
+    rows = {row["task_id"]: row for row in benchmark.load_split(split)}
     programs = [
         Program(p.task_id, language, p.prompt, rows[p.task_id][f"reference_{language}"], p.tests)
-        for p in load_benchmark(f"nanobench-{language}", limit=limit)
+        for p in nanobench_problems(language, split)[:limit]
     ]
     return _all_pass(f"NanoBench references, {language}", programs)
 

@@ -1,4 +1,4 @@
-"""NanoBench: 374 training, 90 validation and 500 test tasks in four languages.
+"""NanoBench: 374 training, 90 validation and 500 test tasks in four languages, and 200 harder ones.
 
 The shapes are those of the study's real benchmarks: the training text of MBPP, the prompts and
 tests of HumanEval (Python) and MultiPL-E (Java, JavaScript, C++). Splits are disjoint by
@@ -43,6 +43,8 @@ SIZES = {"train": 374, "validation": 90, "test": 500}
 REPEATS = 3  # training tasks of one composition, at most; the other splits repeat none
 PLAIN_REPEATS = 10  # the same among training tasks without an ambiguous word
 LARGE = 3000  # training tasks in all, with the further ones
+# NanoBench-hard: tasks, by how many operations they have more than any in training.
+HARD = {2: 100, 3: 100}
 FOLDER = paths.NANOBENCH
 
 
@@ -248,6 +250,37 @@ def build(seed: int = SEED) -> dict[str, list[dict]]:
     return splits
 
 
+def build_hard(train: list[dict], seed: int = SEED) -> list[dict]:
+    """Tasks of more operations than any training task has, as many of each number as ``HARD`` says.
+
+    Their programs are those that end in maps of one integer, which are more here; one frame makes half of
+    a level at most. Their compositions are ones that only the test split may hold. Longer programs on lists
+    are left out: most of their solutions do not fit into the context of the nano base.
+    """
+    rng = Random(seed)
+    longest = max(len(record["operations"]) for record in train)
+    seen: Counter[str] = Counter()
+    levels: Counter[int] = Counter()
+    frames: Counter[tuple[str, int]] = Counter()
+    made: list[dict] = []
+    while len(made) < sum(HARD.values()):
+        # From what the longest frame needs to what one of two operations does.
+        task = sample_task(rng, further=rng.randint(min(HARD), longest + max(HARD) - 2))
+        level = len(task.operations) - longest
+        frame = (task.composition.partition("|")[0], level)
+        size = HARD.get(level, 0)
+        if levels[level] >= size or frames[frame] >= size // 2 or seen[task.composition]:
+            continue
+        tests = make_tests(task, rng) if split_of(task.composition) == "test" else None
+        if tests is None:
+            continue
+        seen[task.composition] += 1
+        levels[level] += 1
+        frames[frame] += 1
+        made.append(_record(task, f"NanoBench/hard/{len(made)}", *tests))
+    return made
+
+
 def build_plain(train: list[dict], seed: int = SEED) -> list[dict]:
     """For each training task that has an ambiguous word, one that has none: of the same frame and with as
     many operations, its composition one that only the training split may hold.
@@ -337,10 +370,13 @@ def _summary(task: Task, task_id: str, visible: list) -> dict:
 
 
 def write(folder: Path = FOLDER, seed: int = SEED) -> None:
-    """Write the splits as `<folder>/<split>.jsonl`, and the tasks of `build_plain` as `plain.jsonl`."""
+    """Write the splits as `<folder>/<split>.jsonl`, and the tasks of `build_plain` and `build_hard` as
+    `plain.jsonl` and `hard.jsonl`."""
     folder.mkdir(parents=True, exist_ok=True)
     splits = build(seed)
-    for split, records in {**splits, "plain": build_plain(splits["train"], seed)}.items():
+    train = splits["train"]
+    beside = {"plain": build_plain(train, seed), "hard": build_hard(train, seed)}
+    for split, records in {**splits, **beside}.items():
         text = "".join(json.dumps(record) + "\n" for record in records)
         (folder / f"{split}.jsonl").write_text(text)
 
@@ -370,13 +406,14 @@ def _read(path: Path) -> tuple[dict, ...]:
 
 
 def load_split(split: str, folder: Path = FOLDER) -> list[dict]:
-    """The records of a split (train, validation, test), as shipped in data/nano/nanobench.
+    """The records of a split (train, validation, test) or of NanoBench-hard (hard), as shipped in
+    data/nano/nanobench.
 
     Raises:
         FlexError: unknown split, or the file is missing or broken.
     """
-    if split not in SIZES:
-        raise FlexError(f"unknown NanoBench split {split!r}; choose from {', '.join(SIZES)}")
+    if split not in (*SIZES, "hard"):
+        raise FlexError(f"unknown NanoBench split {split!r}; choose from {', '.join(SIZES)}, hard")
     return list(_read(folder / f"{split}.jsonl"))
 
 

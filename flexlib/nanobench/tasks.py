@@ -133,10 +133,11 @@ class _Slot:
 class _Sampler:
     """Draws slots for one task and remembers them in order."""
 
-    def __init__(self, rng: Random, wide: bool, usual_sense: float):
+    def __init__(self, rng: Random, wide: bool, usual_sense: float, further: int):
         self.rng = rng
         self.wide = wide
         self.usual_sense = usual_sense
+        self.further = further
         self.used: list[str] = []
         self.key: list[tuple[str, str]] = []  # what is said, and what is coded
 
@@ -149,6 +150,10 @@ class _Sampler:
         self.used.append(f"{kind}.{op.name}")
         self.key.append((op.name, meant.name))
         return slot
+
+    def maps(self, count: int) -> list[_Slot]:
+        """Steps of an integer, one after the other; the further ones come on top."""
+        return [self.slot("map", MAPS) for _ in range(count + self.further)]
 
     def maybe(self, chance: float, kind: str, ops: tuple[Operation, ...]) -> _Slot | None:
         if self.rng.random() < chance:
@@ -299,9 +304,9 @@ def _reduce(draw: _Sampler) -> Task:
         return draw.task(sentence, source.params, INT, [*steps, Return(result)])
     named = [*steps, Let("value", INT, result)]
     if ending == "map":
-        last = draw.slot("map", MAPS)
-        sentence = f"Find {noun}, and return the result {last.words}."
-        return draw.task(sentence, source.params, INT, [*named, Return(last(Var("value")))])
+        maps = draw.maps(1)
+        sentence = f"Find {noun}, and return the result {_words(maps)}."
+        return draw.task(sentence, source.params, INT, [*named, *_in_turn("value", maps)])
     last = draw.slot("predicate", PREDICATES)
     verb = draw.rng.choice(("Check", "Return"))
     sentence = f"{verb} whether {noun} is {last.words}."
@@ -309,6 +314,16 @@ def _reduce(draw: _Sampler) -> Task:
 
 
 _DEFAULTED = ("largest", "smallest", "last", "average")
+
+
+def _words(steps: list[_Slot]) -> str:
+    return ", then ".join(step.words for step in steps)
+
+
+def _in_turn(name: str, steps: list[_Slot]) -> tuple[Stmt, ...]:
+    """Statements that take the integer ``name`` through the steps and return what the last one makes."""
+    *before, last = steps
+    return (*(Set(name, "=", step(Var(name))) for step in before), Return(last(Var(name))))
 
 
 def _transform_code(slot: _Slot, name: str) -> tuple[list[Stmt], str]:
@@ -433,13 +448,13 @@ def _branch(draw: _Sampler) -> Task:
 
 
 def _sequence(draw: _Sampler) -> Task:
-    """Two or three steps on one integer, and perhaps a test of the result."""
+    """Two or three steps on one integer, or further ones, and perhaps a test of the result."""
     draw.mark("sequence")
     n = draw.parameter(INT)
-    steps = [draw.slot("map", MAPS) for _ in range(draw.rng.choice((2, 2, 3)))]
+    steps = draw.maps(draw.rng.choice((2, 2, 3)))
     body: list[Stmt] = [Let("value", INT, steps[0](Var(n)))]
     body += [Set("value", "=", step(Var("value"))) for step in steps[1:]]
-    words = f"{n} first {steps[0].words}" + "".join(f", then {step.words}" for step in steps[1:])
+    words = f"{n} first {_words(steps)}"
     if draw.rng.random() < 0.6:
         draw.mark("-")
         verb = draw.rng.choice(("Return", "Compute"))
@@ -578,9 +593,9 @@ def _tally(draw: _Sampler) -> Task:
     steps = [Let("count", INT, Lit(0)), ForEach("c", CHAR, s, core)]
     noun = f"the count of the characters of {s} that are {test.words}"
     if draw.rng.random() < 0.5:
-        last = draw.slot("map", MAPS)
-        sentence = f"Find {noun}, and return the result {last.words}."
-        return draw.task(sentence, ((s, STR),), INT, [*steps, Return(last(Var("count")))])
+        maps = draw.maps(1)
+        sentence = f"Find {noun}, and return the result {_words(maps)}."
+        return draw.task(sentence, ((s, STR),), INT, [*steps, *_in_turn("count", maps)])
     last = draw.slot("predicate", PREDICATES)
     sentence = f"Check whether {noun} is {last.words}."
     return draw.task(sentence, ((s, STR),), BOOL, [*steps, Return(last(Var("count")))])
@@ -601,11 +616,14 @@ FRAMES: dict[Callable[[_Sampler], Task], int] = {
 }
 
 
-def sample_task(rng: Random, *, wide: bool = False, usual_sense: float = 0.0) -> Task:
+def sample_task(
+    rng: Random, *, wide: bool = False, usual_sense: float = 0.0, further: int = 0
+) -> Task:
     """Draw one task: frame by weight, operations evenly, constants and wording at random.
 
     With ``wide``, the constants of each operation are up to ``WIDE`` larger than the catalogue says.
-    The words of an ambiguous operation have their usual sense with probability ``usual_sense``.
+    The words of an ambiguous operation have their usual sense with probability ``usual_sense``. A program
+    that ends in maps of one integer has ``further`` more of them.
     """
     frame = rng.choices(tuple(FRAMES), tuple(FRAMES.values()))[0]
-    return frame(_Sampler(rng, wide, usual_sense))
+    return frame(_Sampler(rng, wide, usual_sense, further))

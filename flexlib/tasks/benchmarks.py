@@ -115,7 +115,14 @@ _FILES = {
     ),
 }
 
-NAMES = (*_FILES, *(f"nanobench-{language}" for language in NANOBENCH_LANGUAGES))
+# The split and the language of each of NanoBench's.
+_NANOBENCH = {
+    f"{prefix}-{language}": (split, language)
+    for prefix, split in {"nanobench": "test", "nanobench-hard": "hard"}.items()
+    for language in NANOBENCH_LANGUAGES
+}
+
+NAMES = (*_FILES, *_NANOBENCH)
 
 
 def load_benchmark(
@@ -123,7 +130,8 @@ def load_benchmark(
 ) -> list[Problem]:
     """The problems of a benchmark, in its own order; the first ``limit`` of them if given.
 
-    ``nanobench-*`` ships with the study and is its 500 test tasks. The others come from the hub or,
+    ``nanobench-*`` ships with the study and is its 500 test tasks, ``nanobench-hard-*`` the 200 that have
+    more operations than any it trains on. The others come from the hub or,
     with ``data_dir``, from ``humaneval/HumanEval.jsonl``, ``mbpp/mbpp.jsonl`` (all 974 tasks; the
     splits are ``MBPP_SPLITS``), ``multipl-e/humaneval-LANGUAGE-reworded.jsonl`` (by MultiPL-E's names) and
     ``multipl-e/mbpp-java-reworded.jsonl`` in it, each as it is or with ``.gz``. The last is without
@@ -135,8 +143,9 @@ def load_benchmark(
     """
     if name not in NAMES:
         raise FlexError(f"unknown benchmark {name!r}: choose from {', '.join(NAMES)}")
-    if name.startswith("nanobench-"):
-        problems = nanobench_problems(name.removeprefix("nanobench-"))
+    if name in _NANOBENCH:
+        split, language = _NANOBENCH[name]
+        problems = nanobench_problems(language, split)
     else:
         rows = read_rows(name, data_dir)
         if name == "multipl-e-mbpp-java":

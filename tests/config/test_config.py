@@ -128,6 +128,28 @@ def test_a_base_arm_checks_the_parameters_that_it_does_not_use():
         load("adapter.ranks=4", arm="base")
 
 
+def test_a_decoding_in_all_languages_changes_nothing_else():
+    wanted, usual = load(decoding="four-languages"), load()
+    assert [b.language for b in wanted.benchmarks] == ["python", "java", "javascript", "cpp"]
+    assert set(usual.benchmarks) < set(wanted.benchmarks)
+    assert wanted.training == usual.training and wanted.label == "lora four-languages"
+    other = load("training.dataset=nanobench-java", decoding="four-languages")
+    assert other.label == "lora four-languages training.dataset=nanobench-java"
+    assert other.training == dataclasses.replace(usual.training, dataset="nanobench-java")
+
+
+def test_a_decoding_that_brings_benchmarks_is_of_these_alone():
+    wanted, [usual, _] = load(decoding="harder-tasks"), load().benchmarks
+    languages = ("python", "java", "javascript", "cpp")
+    assert wanted.benchmarks == tuple(
+        dataclasses.replace(usual, name=f"nanobench-hard-{language}", language=language)
+        for language in languages
+    )
+    identity = config.training_identity
+    assert identity(config.to_dict(wanted)) == identity(config.to_dict(load()))
+    assert all("hard" not in b.name for arm in config.arms() for b in load(arm=arm).benchmarks)
+
+
 # --- identity -----------------------------------------------------------------------------------
 
 

@@ -46,11 +46,12 @@ def test_mbjp_references_that_cannot_pass():
     assert surprises(selfcheck.Known("", programs, known.right)) == []
 
 
+@pytest.mark.parametrize("split", ["test", "hard"])
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_nanobench(language):
+def test_nanobench(language, split):
     needs(language)
     sample = {"python": None, "cpp": 5}.get(language, 25)
-    assert surprises(selfcheck.nanobench_references(language), sample) == []
+    assert surprises(selfcheck.nanobench_references(language, split=split), sample) == []
 
 
 # A string with a raw line break, a type that does not exist, and 33 of MBPP-Java's 271 with a type such

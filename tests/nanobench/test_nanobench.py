@@ -12,7 +12,9 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from flexlib import config, paths
 from flexlib.errors import FlexError
+from flexlib.models import load_tokenizer
 from flexlib.nanobench import analysis, benchmark, corpus
 from flexlib.nanobench.mutants import mutants
 from flexlib.nanobench.operations import AMBIGUOUS, OPERATIONS
@@ -53,7 +55,7 @@ def passes(program: str) -> bool:
 
 def test_shipped_splits_are_what_the_seed_makes(tmp_path):
     benchmark.write(tmp_path)
-    for split in (*benchmark.SIZES, "plain"):
+    for split in (*benchmark.SIZES, "plain", "hard"):
         shipped = (benchmark.FOLDER / f"{split}.jsonl").read_bytes()
         assert (tmp_path / f"{split}.jsonl").read_bytes() == shipped
 
@@ -304,6 +306,53 @@ def test_missing_or_broken_files_are_one_clear_line(tmp_path):
     (tmp_path / "test.jsonl").write_text('{"task_id": ')
     with pytest.raises(FlexError, match="no JSON lines file"):
         benchmark.load_split("test", tmp_path)
+
+
+# NanoBench-hard ----------------------------------------------------------------------------------
+
+HARD = benchmark.load_split("hard")
+
+
+def test_harder_tasks_have_two_and_three_operations_more_than_any_that_is_learnt():
+    longest = max(len(record["operations"]) for record in SPLITS["train"])
+    assert Counter(len(record["operations"]) - longest for record in HARD) == {2: 100, 3: 100}
+    rng = Random(4)
+    drawn = [corpus.pretraining_task(rng, documented=n % 2 == 0) for n in range(20_000)]
+    assert max(len(task.operations) for task in drawn) == longest
+    for record in HARD:
+        assert set(record["operations"]) <= set(OPERATIONS)
+        assert record["ambiguous"] == sorted(set(record["operations"]) & AMBIGUOUS)
+
+
+def test_harder_compositions_are_those_of_no_other_split():
+    compositions = {record["composition"] for record in HARD}
+    assert len(compositions) == len(HARD) == len({record["task_id"] for record in HARD})
+    others = {r["composition"] for r in [*ALL, *benchmark.load_plain()]}
+    assert not compositions & others
+    assert {benchmark.split_of(c) for c in compositions} == {"test"}  # none of pretraining
+
+
+def test_harder_references_pass_and_trivial_answers_fail():
+    for record in HARD:
+        program = record["prompt_python"] + record["reference_python"] + "\n"
+        assert passes(program + record["tests_python"]), record["task_id"]
+        assert passes(record["code"] + "\n".join(record["test_list"])), record["task_id"]
+        assert 10 <= record["hidden_tests"] <= 16
+        for body in ("return 0", "return True", "return False"):
+            wrong = f"{record['prompt_python']}    {body}\n{record['tests_python']}"
+            assert not passes(wrong), (record["task_id"], body)
+
+
+@pytest.mark.parametrize(("language", "too_long"), [("java", 0), ("javascript", 0), ("cpp", 2)])
+def test_harder_tasks_fit_into_what_the_base_reads_and_writes(language, too_long):
+    tokens = load_tokenizer(paths.NANO_BASE)
+    new = config.load("nano", "lora", 1).benchmarks[0].max_new_tokens
+    reads = config.load("nano", "lora", 1).training.max_length
+    size = lambda text: len(tokens(text)["input_ids"])
+    references = [size(r[f"reference_{language}"]) for r in HARD]
+    prompts = [size(r[f"prompt_{language}"]) for r in HARD]
+    assert sum(n > new for n in references) == too_long
+    assert max(map(sum, zip(prompts, references, strict=True))) <= reads
 
 
 # Training sets beside the split ------------------------------------------------------------------
