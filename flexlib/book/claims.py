@@ -31,6 +31,8 @@ UNITS = {
     "update-norm": Unit(1, 0, "+.2f", "in the norm of the update", "norm"),
     "effective-rank": Unit(1, 0, "+.2f", "in effective rank", "ranks"),
     "rank-frequency": Unit(1, 0, "+.3f", "in mean rank frequency", "frequency"),
+    "transfer": Unit(100, 0, "+.1f", "points", "points"),
+    "transfer-asymmetry": Unit(100, 0, "+.1f", "points", "points"),
     "twin-retrieval": Unit(100, 0, "+.1f", "points of recall of the twin", "points"),
     "twin-cka": Unit(1, 0, "+.3f", "in CKA of twins", "CKA"),
     "retrieval-transfer": Unit(1, 0, "+.2f", "of rank correlation", "correlation"),

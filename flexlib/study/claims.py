@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from flexlib.runs import store
-from flexlib.study import convergence, hidden, inference, outcomes, paper, sweep
+from flexlib.study import convergence, hidden, inference, outcomes, paper, sweep, transfer
 
 
 def state(
@@ -41,6 +41,7 @@ def state(
     if claims["metric"].isin(hidden.METRICS).any():
         twins = hidden.table(folder, profile=profile)
         measured |= hidden.by_claim(claims, twins, verdicts, seed=seed)
+    measured |= transfer.by_claim(claims, verdicts, seed=seed)
     decided = inference.assess(claims, verdicts, seed=seed, measured=measured)
     return decided.set_index("id", drop=False)
 

@@ -1,0 +1,127 @@
+"""Transfer between NanoBench's languages: trained on one, tested on another.
+
+A *cell* is a language that an arm is trained on and one that it is tested in; off the diagonal they
+differ. All runs are of the decoding ``four-languages``. Registered claims are on two metrics:
+
+===================  ======================  =====================================================
+metric               benchmark               what
+===================  ======================  =====================================================
+transfer             nanobench-off-diagonal  pass@1 in languages that were not trained, mean over
+                                             the cells off the diagonal
+transfer             nanobench-from-FIRST    the same of training on FIRST alone
+transfer-asymmetry   nanobench-FIRST-SECOND  gain over the control in SECOND of training on FIRST,
+                                             less that in FIRST of training on SECOND
+===================  ======================  =====================================================
+
+One task in several languages is one task: their rates are averaged before tasks are drawn.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import permutations, product
+
+import pandas as pd
+
+from flexlib.nanobench.syntax import LANGUAGES
+from flexlib.study.inference import contrast
+from flexlib.study.metrics import solve_matrix
+from flexlib.study.stats import Bootstrap, paired_bootstrap
+
+DECODING = "four-languages"
+TRANSFER, ASYMMETRY = "transfer", "transfer-asymmetry"
+METRICS = (TRANSFER, ASYMMETRY)
+# The cells of a benchmark of the metric `TRANSFER`.
+CELLS = {
+    "nanobench-off-diagonal": list(permutations(LANGUAGES, 2)),
+    **{
+        f"nanobench-from-{first}": [(first, other) for other in LANGUAGES if other != first]
+        for first in LANGUAGES
+    },
+}
+
+
+def label(arm: str, trained: str | None = None) -> str:
+    """The stored name of an arm that was trained on a language; without one, of a base."""
+    dataset = f" training.dataset=nanobench-{trained}" if trained not in (None, "python") else ""
+    return f"{arm} {DECODING}{dataset}"
+
+
+def matrix(
+    verdicts: pd.DataFrame, arm: str, control: str = "base", *, seed: int, n_resamples: int = 10_000
+) -> pd.DataFrame:
+    """The gain of an arm over the control in every cell that has been run: ``arm, trained, tested,
+    difference, low, high, tasks, seeds``, with a 95 % interval of each cell alone.
+
+    Args:
+        control: ``base``, or another arm, which is then trained on the same language.
+        seed: of the bootstrap.
+    """
+    rows = []
+    for trained, tested in product(LANGUAGES, repeat=2):
+        first = label(arm, trained)
+        second = label(control, None if control == "base" else trained)
+        there = verdicts["arm"][verdicts["benchmark"] == f"nanobench-{tested}"]
+        if not {first, second} <= set(there):
+            continue
+        effect = contrast(
+            verdicts, first, second, f"nanobench-{tested}", seed=seed, n_resamples=n_resamples
+        )
+        low, high = effect.bound(0.025, 1), effect.bound(0.025, -1)
+        row = (arm, trained, tested, effect.estimate, low, high, effect.tasks, effect.seeds[0])
+        rows.append(row)
+    columns = ["arm", "trained", "tested", "difference", "low", "high", "tasks", "seeds"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def by_claim(claims: pd.DataFrame, verdicts: pd.DataFrame, *, seed: int) -> dict[str, Bootstrap]:
+    """The results, by id, of the registered ``claims`` on `METRICS`, paired by task and by seed, a base
+    with every seed. A claim is left out until all its cells have runs, of two common seeds at least.
+
+    Args:
+        verdicts: from :func:`flexlib.runs.store.verdicts`, of one profile.
+        seed: of the bootstrap.
+    """
+    results = {}
+    for claim in claims[claims["metric"].isin(METRICS)].itertuples():
+        if claim.metric == TRANSFER:
+            cells = CELLS[claim.benchmark]
+            sides = [_mean(verdicts, arm, cells) for arm in (claim.treatment, claim.control)]
+        else:
+            first, second = claim.benchmark.removeprefix("nanobench-").split("-")
+            ways = [[(first, second)], [(second, first)]]
+            sides = [
+                _difference(
+                    *(_mean(verdicts, arm, way) for arm in (claim.treatment, claim.control))
+                )
+                for way in ways
+            ]
+        difference = _difference(*sides)
+        if difference is not None and difference.shape[1] > 1:
+            results[claim.id] = paired_bootstrap(difference.to_numpy(), seed=seed)
+    return results
+
+
+def _mean(
+    verdicts: pd.DataFrame, arm: str, cells: Sequence[tuple[str, str]]
+) -> pd.DataFrame | None:
+    """Rates of an arm, tasks down and the seeds that all cells have across, the mean over cells; None if
+    one was not run. A base has one column, in whatever language."""
+    total = None
+    for trained, tested in cells:
+        name, benchmark = label(arm, None if arm == "base" else trained), f"nanobench-{tested}"
+        of = verdicts[verdicts["benchmark"] == benchmark]
+        if not (of["arm"] == name).any():
+            return None
+        rates = solve_matrix(of, name, benchmark)
+        total = rates if total is None else (total + rates).dropna(axis=1, how="all").dropna()
+    return None if total is None else total / len(cells)
+
+
+def _difference(first: pd.DataFrame | None, second: pd.DataFrame | None) -> pd.DataFrame | None:
+    """By task and seed; one run is paired with every seed."""
+    if first is None or second is None:
+        return None
+    if second.shape[1] == 1:
+        return first.sub(second.iloc[:, 0], axis=0).dropna()
+    return (first - second).dropna(axis=1, how="all").dropna()
