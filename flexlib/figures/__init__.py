@@ -6,7 +6,13 @@ One module a family; a chapter calls them as ``figures.pass_rates``.
 from flexlib.figures.curves import convergence, lines, sweep
 from flexlib.figures.inference import best_of_many, power, selection_gain
 from flexlib.figures.optimizers import loss_by_cost, steps_to_target, unclipped
-from flexlib.figures.rates import differences, pass_rates, verdict_composition
+from flexlib.figures.rates import (
+    by_operations,
+    differences,
+    pass_rates,
+    transfer,
+    verdict_composition,
+)
 from flexlib.figures.spectra import against_null, by_layer, singular_values
 from flexlib.figures.style import not_run
 
@@ -14,6 +20,7 @@ __all__ = [
     "against_null",
     "best_of_many",
     "by_layer",
+    "by_operations",
     "convergence",
     "differences",
     "lines",
@@ -25,6 +32,7 @@ __all__ = [
     "singular_values",
     "steps_to_target",
     "sweep",
+    "transfer",
     "unclipped",
     "verdict_composition",
 ]

@@ -5,6 +5,7 @@ Rates and differences are in 0..1 and drawn in per cent or points.
 
 from __future__ import annotations
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -99,4 +100,69 @@ def verdict_composition(table: pd.DataFrame, by: str = "arm", ax: Axes | None = 
     ax.set_xlabel("share of programs")
     style.legend_above(ax, 4)
     style.note(ax, table)
+    return ax
+
+
+def transfer(table: pd.DataFrame, by: str = "arm", ax: np.ndarray | None = None) -> np.ndarray:
+    """Matrices of transfer, one for each ``by`` side by side: languages trained on down, tested in across,
+    in each cell the ``difference`` and its interval (0..1; shown in points).
+
+    Args:
+        table: ``by, trained, tested, difference, low, high``; the rows of a language in the order in which
+            they first occur.
+        ax: as many Axes as there are matrices.
+    """
+    style.need(table, by, "trained", "tested", "difference", "low", "high")
+    groups = style.in_order(table[by])
+    names = style.in_order(pd.concat([table["trained"], table["tested"]]))
+    if ax is None:
+        size = (7.0, 1.0 + 3.0 * len(groups))
+        ax = plt.subplots(len(groups), 1, figsize=size, layout="constrained", squeeze=False)[1]
+    drawn = np.ravel(ax)
+    limit = max(0.01, float(table["difference"].abs().max()))
+    for axes, group in zip(drawn, groups, strict=True):
+        cells = table[table[by] == group].set_index(["trained", "tested"])
+        grid = cells["difference"].unstack().reindex(index=names, columns=names)
+        # Pale at both ends, so that dark ink reads on every cell.
+        axes.imshow(grid, cmap="PuOr", vmin=-2.5 * limit, vmax=2.5 * limit, aspect="auto")
+        for (trained, tested), row in cells.iterrows():
+            at = names.index(tested), names.index(trained)
+            low, high = 100 * row["low"], 100 * row["high"]
+            text = f"{100 * row['difference']:+.1f}\n({low:+.1f} to {high:+.1f})"
+            weight = "bold" if trained == tested else "normal"
+            axes.text(*at, text, ha="center", va="center", fontsize=9, weight=weight)
+        axes.set_xticks(range(len(names)), names)
+        axes.set_yticks(range(len(names)), names)
+        axes.grid(visible=False)
+        axes.set_title(str(group), fontsize=11)
+        axes.set_xlabel("tested in")
+        axes.set_ylabel("trained on")
+    style.note(drawn, table)
+    return drawn
+
+
+def by_operations(table: pd.DataFrame, by: str = "arm", ax: Axes | None = None) -> Axes:
+    """Pass rates against the number of operations of a task: ``operations, pass_at_k, low, high`` (0..1), a
+    line for each ``by``."""
+    style.need(table, "operations", "pass_at_k", "low", "high", by)
+    ax = style.axes(ax)
+    names = style.in_order(table[by])
+    offsets = np.linspace(-0.12, 0.12, len(names)) if len(names) > 1 else [0.0]
+    for (name, look), offset in zip(style.looks(names).items(), offsets, strict=True):
+        rows = table[table[by] == name].sort_values("operations")
+        width = (rows[["low", "high"]].to_numpy().T - rows["pass_at_k"].to_numpy()) * [[-1], [1]]
+        ax.errorbar(
+            rows["operations"] + offset, rows["pass_at_k"], yerr=width, ls=look.line,
+            marker=look.marker, color=look.color, elinewidth=1, capsize=2, label=name,
+        )  # fmt: skip
+    ax.set_xticks(sorted(table["operations"].unique()))
+    ax.set_ylim(bottom=0)
+    ax.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+    ax.set_xlabel("operations of a task")
+    ax.set_ylabel("pass@1")
+    style.legend_above(ax, len(names))
+    chart = vega.curves(
+        table, "operations", "pass_at_k", by, "operations of a task", "pass@1", percent=True
+    )
+    style.note(ax, table, chart)
     return ax

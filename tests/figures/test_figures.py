@@ -95,6 +95,42 @@ def test_verdict_bars_stack_to_one():
         figures.verdict_composition(table.assign(verdict="odd"))
 
 
+def test_the_matrix_has_training_languages_down_and_its_numbers_in_points():
+    cells = [("Python", "Java", 0.1), ("Java", "Python", -0.2), ("Java", "Java", 0.3)]
+    table = pd.DataFrame(cells, columns=["trained", "tested", "difference"])
+    table = table.assign(
+        arm="lora", low=table["difference"] - 0.01, high=table["difference"] + 0.01
+    )
+    [ax] = figures.transfer(table)
+    names = [label.get_text() for label in ax.get_yticklabels()]
+    assert names == [label.get_text() for label in ax.get_xticklabels()] == ["Python", "Java"]
+    texts = {t.get_position(): t.get_text() for t in ax.texts}
+    assert texts == {
+        (1, 0): "+10.0\n(+9.0 to +11.0)",
+        (0, 1): "-20.0\n(-21.0 to -19.0)",
+        (1, 1): "+30.0\n(+29.0 to +31.0)",
+    }
+    image = ax.images[0].get_array()
+    assert image[0, 1] == 0.1 and image[1, 0] == -0.2 and np.isnan(image.filled(np.nan)[0, 0])
+    both = pd.concat([table, table.assign(arm="other")])
+    assert [ax.get_title() for ax in figures.transfer(both)] == ["lora", "other"]
+    with pytest.raises(FlexError, match="nothing to draw"):
+        figures.transfer(table.iloc[:0])
+
+
+def test_rates_by_operations_are_a_line_an_arm():
+    table = pd.DataFrame(
+        {"arm": ["base", "base", "lora"], "operations": [2, 7, 2], "pass_at_k": [0.4, 0.1, 0.6]}
+    )
+    table = table.assign(low=table["pass_at_k"] - 0.05, high=table["pass_at_k"] + 0.05)
+    ax = figures.by_operations(table)
+    assert [t for t in ax.get_xticks()] == [2, 7]
+    drawn = {c.get_label(): c.lines[0].get_ydata().tolist() for c in ax.containers}
+    assert drawn == {"base": [0.4, 0.1], "lora": [0.6]}
+    with pytest.raises(FlexError, match="lacks operations"):
+        figures.by_operations(table.drop(columns="operations"))
+
+
 def test_power_and_selection_draw_their_curves():
     table = pd.DataFrame(
         {"difference": [0.0, 0.1] * 2, "power": [0.05, 0.4, 0.05, 0.9], "design": list("aabb")}
