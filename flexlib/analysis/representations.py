@@ -27,6 +27,7 @@ import torch
 
 from flexlib import models
 from flexlib.errors import FlexError
+from flexlib.generation.decoding import last_of
 from flexlib.models import adapters
 from flexlib.runs import store
 from flexlib.runs.machine import Machine
@@ -103,7 +104,7 @@ def states_of(model: Any, tokenizer: Any, prompts: Sequence[str]) -> dict[str, n
             input_ids=torch.tensor(padded, device=device),
             attention_mask=mask,
             output_hidden_states=True,
-            logits_to_keep=1,  # of the vocabulary only what cannot be left out
+            logits_to_keep=last_of(width, device),  # only what cannot be left out
         )
         # Virtual tokens of prompt tuning stand before those of the text.
         # One layer at a time in float64: all tokens of all layers would take many times the model's memory.
