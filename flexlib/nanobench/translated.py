@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from flexlib.nanobench.corpus import CLOSE
 from flexlib.nanobench.syntax import camel_case
 
 # By language, how it spells the name of a function.
-TRANSLATIONS = {"java": camel_case, "javascript": camel_case, "cpp": str}
+TRANSLATIONS: dict[str, Callable[[str], str]] = {
+    "java": camel_case,
+    "javascript": camel_case,
+    "cpp": str,
+}
 
 
 def translated(records: Sequence[dict], language: str) -> list[dict]:
