@@ -63,8 +63,6 @@ _BY_ARM = {
     "sophia-corrected": Look(PURPLE, "^", "-."),
     "sophia-released": Look(SKY, "D", ":"),
     "lion": Look(AMBER, "v", (0, (5, 1, 1, 1))),
-    "muon": Look(VERMILION, "P", (0, (8, 2))),
-    "schedule-free": Look(BLUE, "X", (0, (1, 1))),
 }
 
 #: What the book calls an arm, where it does not use the arm's own name.

@@ -15,10 +15,7 @@ from flexlib.study.inference import Effect
 
 # Share of the coordinates that the clip is to leave alone, by which Sophia's authors choose rho.
 HEALTHY = (0.1, 0.5)
-STUDY = (
-    *("adamw", "sophia", "sophia-corrected", "sophia-released", "lion"),
-    *("muon", "schedule-free"),
-)
+STUDY = ("adamw", "sophia", "sophia-corrected", "sophia-released", "lion")
 SPEED = paths.MEASURED / "optimizers.csv"
 
 
