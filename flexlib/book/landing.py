@@ -51,6 +51,10 @@ SHORT = {
     "C3-best-python": "Does the penalty at its best raise Python over plain LoRA?",
     "C3-best-units": "Does the penalty at its best give the Java of its control?",
     "C3-best-L2": "Does the penalty at its best give the Java of L2?",
+    "C3-last-axis": "Does the penalty raise Java if it transforms the last axis?",
+    "C3-both-axes": "Does the penalty raise Java if it transforms both axes?",
+    "M-rank-2-java": "Does plain LoRA of rank 2 give the Java of the penalty?",
+    "M-rank-3-java": "Does plain LoRA of rank 3 give the Java of the penalty?",
     "S-C3-lora": "The Fourier penalty, as released, raises Java over plain LoRA.",
     "C3-described": "The Fourier penalty, as described, raises Java over plain LoRA.",
     "S-C3-described": "The Fourier penalty, as described, raises Java over plain LoRA.",
@@ -62,6 +66,8 @@ SHORT = {
     "S-lora-java": "Does plain LoRA on Python change Java?",
     "L1": "Does plain LoRA on Python raise Python?",
     "S-C1-python": "LoRA on MBPP raises Python over the base.",
+    "S-H-lora-retrieval": "Does plain LoRA change how alike one task is in two languages?",
+    "S-H-penalty-retrieval": "Does the penalty change how alike one task is in two languages?",
     "C1": "LoRA on few Python problems beats broad Python tuning.",
     "S-merged": "The Fourier adapter does better unmerged than merged.",
     "C2a-reached": "Sophia reaches AdamW's final loss in most seeds.",
@@ -316,14 +322,10 @@ def cards(states: States, pages: Mapping[str, str]) -> str:
 
 
 def not_run(states: States) -> str:
-    """One line that names the claims without runs, and counts the predictions."""
-    waiting = [
-        (claim.id, claim.kind) for _, claim, row in _each(states) if row["verdict"] == "not run"
-    ]
-    named = [i for i, kind in waiting if kind != "prediction"]
-    if predictions := len(waiting) - len(named):
-        named.append(f"{predictions} prediction{'s' if predictions > 1 else ''}")
-    return f"These are registered and not run yet: {', '.join(named)}." if named else ""
+    """One line that counts the claims without runs; the page it links to names them."""
+    waiting = Counter(claim.kind for _, claim, row in _each(states) if row["verdict"] == "not run")
+    told = [f"{n} {kind}{'s' if n > 1 else ''}" for kind, n in sorted(waiting.items())]
+    return f"Registered and [not run yet](discussion.md): {', '.join(told)}." if told else ""
 
 
 def _each(states: States) -> Iterator[tuple[str, Any, pd.Series]]:
