@@ -108,6 +108,8 @@ def read_adapter(folder: Path) -> list[Factors]:
     weights = load_file(folder / "adapter_model.safetensors")
     if config["peft_type"] != "LORA" or config.get("alpha_pattern"):
         raise FlexError(f"{folder} is no LoRA adapter with one alpha; its spectra are not defined")
+    if config.get("use_dora"):
+        raise FlexError(f"{folder} is a DoRA, whose update is not that of its factors alone")
     found = []
     for key, A in weights.items():
         name, is_a, _ = key.partition(".lora_A.weight")

@@ -27,7 +27,7 @@ def tables(
         update), ``relative_norm`` (over that of the base's weight), ``effective_rank``, ``stable_rank`` and
         the same of random factors of equal rank and norm (``random_effective_rank, random_stable_rank``),
         ``directions, intruders, random_intruders`` (:mod:`flexlib.analysis.intruders`). An update of zero
-        has its norm only; of DoRA, all is of its low-rank part. And one row a quantity of `SPECTRA` and x,
+        has its norm only. And one row a quantity of `SPECTRA` and x,
         means over the modules: ``quantity, x, value, null`` (mean of the null), ``null_sd``; the null is
         the renumbered update for frequencies, random factors for singular values.
 

@@ -241,6 +241,9 @@ def test_rslora_and_what_is_no_lora(adapter, tmp_path):
     )
     (tmp_path / "adapter_config.json").write_text(json.dumps({**written, "use_rslora": True}))
     assert spectra.read_adapter(tmp_path)[0].scaling == pytest.approx(16 / math.sqrt(8))
+    (tmp_path / "adapter_config.json").write_text(json.dumps({**written, "use_dora": True}))
+    with pytest.raises(FlexError, match="is a DoRA, whose update is not that of its factors"):
+        spectra.read_adapter(tmp_path)
     (tmp_path / "adapter_config.json").write_text(json.dumps({"peft_type": peft.PeftType.IA3}))
     with pytest.raises(FlexError, match="no LoRA adapter"):
         spectra.read_adapter(tmp_path)
