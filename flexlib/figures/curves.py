@@ -20,7 +20,8 @@ def convergence(
 ) -> Axes:
     """Mean curve of each ``by`` over seeds with a Student-t band; rows with no ``y`` are skipped.
 
-    Seeds must share their ``x`` positions; a position seen by one seed only has no band.
+    Seeds must share their ``x`` positions; a position seen by fewer than three seeds has no band: that of two
+    is twelve standard errors wide on either side.
     """
     style.need(training, x, y, by, "seed")
     ax = style.axes(ax)
@@ -29,6 +30,7 @@ def convergence(
     for name, look in style.looks(style.in_order(training[by])).items():
         curve = training[training[by] == name].groupby(x)[y].agg(["mean", "sem", "count"])
         half = curve["sem"] * t.ppf(0.5 + confidence / 2, (curve["count"] - 1).clip(lower=1))
+        half = half.where(curve["count"] > 2)
         seeds = curve["count"].max()
         label = f"{name} ({seeds} {'seed' if seeds == 1 else 'seeds'})"
         ax.plot(curve.index, curve["mean"], ls=look.line, color=look.color, label=label)

@@ -61,19 +61,24 @@ def test_convergence_is_the_mean_over_seeds_with_a_t_band():
     training = pd.DataFrame(
         {
             "arm": "lora",
-            "seed": [0, 0, 0, 1, 1, 1],
-            "step": [0, 10, 20] * 2,
-            "eval_loss": [2.0, 1.0, np.nan, 4.0, 2.0, np.nan],
+            "seed": [0, 0, 0, 1, 1, 1, 2, 2, 2],
+            "step": [0, 10, 20] * 3,
+            "eval_loss": [2.0, 1.0, np.nan, 4.0, 2.0, np.nan, 3.0, 1.5, np.nan],
         }
     )
     ax = figures.convergence(training)
     (line,) = ax.lines
     assert line.get_xdata().tolist() == [0, 10] and line.get_ydata().tolist() == [3.0, 1.5]
-    assert "2 seeds" in line.get_label()
-    # Two values a and b: mean +- t(0.975, 1) * |a - b| / 2, and t(0.975, 1) = 12.706.
+    assert "3 seeds" in line.get_label()
+    # Of 2, 3 and 4: mean +- t(0.975, 2) / sqrt(3), and t(0.975, 2) = 4.3027.
     band = ax.collections[0].get_paths()[0].vertices
     at_zero = band[band[:, 0] == 0, 1]
-    assert (at_zero.min(), at_zero.max()) == pytest.approx((3 - 12.706, 3 + 12.706), abs=1e-2)
+    half = 4.3027 / 3**0.5
+    assert (at_zero.min(), at_zero.max()) == pytest.approx((3 - half, 3 + half), abs=1e-3)
+    two = figures.convergence(training[training["seed"] < 2])
+    assert not np.isfinite(
+        np.concatenate([p.vertices for p in two.collections[0].get_paths()] or [[]])
+    ).any()
 
 
 def test_verdict_bars_stack_to_one():

@@ -81,7 +81,9 @@ def test_the_large_set_is_the_training_split_and_further_tasks_by_its_rules():
         assert passes("\n".join([record["code"], *record["test_list"]]))
 
 
-@pytest.mark.parametrize("content", [None, b"no gzip", gzip.compress(b"no json")])
+@pytest.mark.parametrize(
+    "content", [None, b"no gzip", gzip.compress(b"no json", mtime=0)], ids=["none", "text", "gzip"]
+)
 def test_a_broken_file_of_further_tasks_says_how_to_make_it(tmp_path, content):
     (tmp_path / "train.jsonl").write_text("{}")
     if content is not None:
