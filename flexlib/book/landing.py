@@ -267,14 +267,15 @@ States = Mapping[str, tuple[pd.DataFrame, pd.DataFrame]]
 
 
 def cards(states: States, pages: Mapping[str, str]) -> str:
-    """A card for every claim that was run, and one for all predictions, as Markdown of sphinx-design.
+    """A card for every claim that was run and every question that was answered, and one for all
+    predictions of a topic, as Markdown of sphinx-design.
 
     ``states`` has the claims and what became of them (:func:`flexlib.study.claims.state`), by id,
     for each profile; ``pages`` has the page for an id's first letters.
     """
     text = [":::::{grid} 1 2 2 3", ":gutter: 2", ":class-container: claims", ""]
     for profile, claim, row in _each(states):
-        if row["verdict"] == "not run" or claim.kind == "prediction":
+        if row["verdict"] == "not run" or claim.kind == "prediction" or _is_open(claim, row):
             continue
         page = next((page for start, page in pages.items() if claim.id.startswith(start)), "claims")
         text += [
@@ -321,11 +322,24 @@ def cards(states: States, pages: Mapping[str, str]) -> str:
     return "\n".join([*text, ":::::"])
 
 
-def not_run(states: States) -> str:
-    """One line that counts the claims without runs; the page it links to names them."""
+def without_card(states: States) -> str:
+    """One line that counts what has no card: questions that the runs cannot answer, and all that was not run;
+    the page it links to names the latter."""
+    still_open = sum(_is_open(claim, row) for _, claim, row in _each(states))
     waiting = Counter(claim.kind for _, claim, row in _each(states) if row["verdict"] == "not run")
-    told = [f"{n} {kind}{'s' if n > 1 else ''}" for kind, n in sorted(waiting.items())]
-    return f"Registered and [not run yet](discussion.md): {', '.join(told)}." if told else ""
+    parts = []
+    if still_open:
+        parts.append(
+            f"{still_open} question{'s' if still_open > 1 else ''} that the runs cannot answer"
+        )
+    if waiting:
+        told = [f"{n} {kind}{'s' if n > 1 else ''}" for kind, n in sorted(waiting.items())]
+        parts.append(f"{', '.join(told)} [not run yet](discussion.md)")
+    return f"Registered, and without a card: {'; '.join(parts)}." if parts else ""
+
+
+def _is_open(claim: Any, row: pd.Series) -> bool:
+    return bool(claim.kind == "question" and row["verdict"] == "cannot tell")
 
 
 def _each(states: States) -> Iterator[tuple[str, Any, pd.Series]]:

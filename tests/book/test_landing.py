@@ -107,8 +107,13 @@ def test_cards_show_what_was_run_and_name_what_was_not():
     assert text.index("raises Java over plain LoRA") < text.index("raise Python?")  # C3 comes first
     assert "**−12.3 points**" in text and "−16.0 to −9.0, 10 seeds" in text
     assert "(lora.md)" in text and "new claim" not in text
-    line = "Registered and [not run yet](discussion.md): 1 claim."
-    assert landing.not_run({"nano": (claims, state)}) == line
+    line = "Registered, and without a card: 1 claim [not run yet](discussion.md)."
+    assert landing.without_card({"nano": (claims, state)}) == line
+    state.loc["L1", "verdict"] = "cannot tell"
+    asked = claims.assign(kind=["question", "claim", "claim"])
+    assert "raise Python?" not in landing.cards({"nano": (asked, state)}, {})
+    told = landing.without_card({"nano": (asked, state)})
+    assert "card: 1 question that the runs cannot answer; 1 claim [not" in told
 
 
 def test_predictions_share_a_card_that_counts_their_verdicts():
@@ -122,7 +127,7 @@ def test_predictions_share_a_card_that_counts_their_verdicts():
     assert "[Predictions](spectra.md)" in penalty and "[Predictions](hidden.md)" in hidden
     assert penalty.index("2 <span") < penalty.index("1 <span") < penalty.index("of 4")
     assert "cannot tell" in hidden and "of 1" in hidden
-    assert landing.not_run(states).endswith(": 1 prediction.")
+    assert landing.without_card(states).endswith("card: 1 prediction [not run yet](discussion.md).")
 
 
 def test_where_the_repository_is_comes_from_one_place(tmp_path):
