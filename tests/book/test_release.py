@@ -127,7 +127,7 @@ def test_regrade_runs_from_the_archive_without_a_network(files, tmp_path):
     run = next(
         name.split("/")[2]
         for name in files
-        if name.startswith("data/runs/") and "nanobench" in name
+        if name.startswith("data/runs/") and "completions-nanobench" in name
     )
     kept = {n: c for n, c in files.items() if not n.startswith("data/runs/") or run in n}
     release.pack(kept, "f", tmp_path / "f.tar.gz")

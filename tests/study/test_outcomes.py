@@ -9,7 +9,8 @@ import pytest
 from flexlib import analysis
 from flexlib.analysis import spectra
 from flexlib.runs import store
-from flexlib.study import convergence, hidden, outcomes, paper
+from flexlib.study import convergence, hidden, outcomes, paper, transfer
+from flexlib.tasks import benchmarks
 
 
 @pytest.fixture(scope="module")
@@ -98,6 +99,7 @@ def test_claims_are_paired_by_the_seeds_that_both_arms_have():
 
 def test_every_registered_metric_is_measured_in_one_place():
     measured = ["pass@1", *outcomes.METRICS, *convergence.METRICS, *hidden.METRICS]
+    measured += transfer.METRICS
     assert len(set(measured)) == len(measured)
     assert {c["metric"] for c in paper.registration()["claims"]} <= set(measured)
 
@@ -105,8 +107,9 @@ def test_every_registered_metric_is_measured_in_one_place():
 def test_registered_claims_name_metrics_and_benchmarks_that_there_are(stored):
     claims = paper.claims("nano")
     known = set(stored[["metric", "benchmark"]].itertuples(index=False, name=None))
-    known |= {("pass@1", "nanobench-python"), ("pass@1", "nanobench-java")}
-    # Those of flexlib.study.convergence and flexlib.study.hidden are tested there.
+    known |= {("pass@1", name) for name in benchmarks.NAMES}
+    # Those of flexlib.study.convergence, hidden and transfer are tested there.
     elsewhere = claims["benchmark"].isin(["nanobench-validation", hidden.benchmark("nano")])
+    elsewhere |= claims["metric"].isin(transfer.METRICS)
     asked = claims.loc[~elsewhere, ["metric", "benchmark"]]
     assert len(asked) and set(asked.itertuples(index=False, name=None)) <= known
