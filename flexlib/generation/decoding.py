@@ -279,7 +279,7 @@ class _Decoder:
             position_ids=position[:, -new:].clamp(min=0),
             past_key_values=cache,
             use_cache=True,
-            logits_to_keep=last_of(new, tokens.device),
+            logits_to_keep=1,
         ).logits[:, -1]
 
     def _extend(self, batch: _Batch, logits: torch.Tensor) -> list[Completion]:
@@ -323,15 +323,6 @@ class _Decoder:
             return False
         text = self.tokenizer.decode(row.new[-_tail(stop) :], clean_up_tokenization_spaces=False)
         return any(s in text for s in stop)
-
-
-def last_of(tokens: int, device: torch.device) -> int | torch.Tensor:
-    """What ``logits_to_keep`` of a forward pass is, so that the logits are those of the last token alone.
-
-    Of several tokens it is named by its place, which copies its states. As a slice they are strided, and the
-    product of strided bf16 states with a vocabulary takes minutes on a CPU, not a tenth of a second.
-    """
-    return 1 if tokens == 1 else torch.tensor([tokens - 1], device=device)
 
 
 def _in_batches(

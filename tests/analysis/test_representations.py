@@ -209,6 +209,15 @@ def test_twins_of_humaneval_are_known_by_their_number():
     assert [rep.task(name) for name in others] == ["HumanEval/77", *others[1:]]
 
 
+def test_what_meets_the_vocabulary_is_one_state_a_prompt_and_contiguous(base):
+    """Else the logits take gigabytes, or minutes, and none is used."""
+    model, tokenizer = models.load_model(base, "fp32", "cpu"), models.load_tokenizer(base)
+    seen = []
+    model.lm_head.register_forward_pre_hook(lambda _, states: seen.append(states[0]))
+    rep.states_of(model, tokenizer, [f"def f{i}():\n" for i in range(3)])
+    assert [(s.shape[:2], s.is_contiguous()) for s in seen] == [((3, 1), True)]
+
+
 def test_rows_name_what_is_not_defined(base):
     model, tokenizer = models.load_model(base, "fp32", "cpu"), models.load_tokenizer(base)
     first = rep.states_of(model, tokenizer, [f"def f{i}():\n" for i in range(12)])
