@@ -21,7 +21,7 @@ def convergence(
     """Mean curve of each ``by`` over seeds with a Student-t band; rows with no ``y`` are skipped.
 
     Seeds must share their ``x`` positions; a position seen by fewer than three seeds has no band: that of two
-    is twelve standard errors wide on either side.
+    is, at 95 per cent, thirteen standard errors wide on either side.
     """
     style.need(training, x, y, by, "seed")
     ax = style.axes(ax)

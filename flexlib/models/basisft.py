@@ -58,14 +58,15 @@ class _Linear(FourierFTLinear):
 def matrix(basis: str, size: int, seed: int) -> torch.Tensor:
     """One side of a basis, (size, size): normal entries of variance 1 / size, or orthogonal by the QR
     decomposition of such; the same for the same seed."""
-    generator = torch.Generator().manual_seed(seed)
-    # The skeleton of a model is made on the meta device, where nothing can be decomposed or kept.
-    drawn = torch.randn(size, size, generator=generator, device="cpu") / size**0.5
-    if basis == "random":
-        return drawn
-    orthogonal, triangular = torch.linalg.qr(drawn)
-    # Uniform among the orthogonal matrices (Mezzadri 2007), and the same by every library's QR.
-    return orthogonal * triangular.diagonal().sign()
+    with torch.inference_mode(False):  # kept for a training that may come after a decoding
+        generator = torch.Generator().manual_seed(seed)
+        # The skeleton of a model is made on the meta device, where nothing can be decomposed or kept.
+        drawn = torch.randn(size, size, generator=generator, device="cpu") / size**0.5
+        if basis == "random":
+            return drawn
+        orthogonal, triangular = torch.linalg.qr(drawn)
+        # Uniform among the orthogonal matrices (Mezzadri 2007), and the same by every library's QR.
+        return orthogonal * triangular.diagonal().sign()
 
 
 class BasisFTModel(FourierFTModel):

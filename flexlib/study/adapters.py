@@ -18,7 +18,7 @@ from flexlib.study import inference, metrics
 
 #: The arms of the comparison, in the order of its table.
 ARMS = (
-    *("lora-rank-1", "lora-rank-2", "lora-rank-3", "lora-rank-4", "lora", "lora-rank-16"),
+    *("lora-rank-1", "lora-rank-4", "lora", "lora-rank-16"),
     *("rslora", "dora", "pissa", "ia3", "vera", "oft"),
     *("fourierft", "orthogonal-basis", "random-basis", "prompt", "prefix", "full"),
     *("fourier-released", "rslora-fourier", "dora-fourier"),

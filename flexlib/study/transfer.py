@@ -84,6 +84,7 @@ def by_claim(claims: pd.DataFrame, verdicts: pd.DataFrame, *, seed: int) -> dict
     """
     results = {}
     for claim in claims[claims["metric"].isin(METRICS)].itertuples():
+        base = claim.control == "base"
         if claim.metric == TRANSFER:
             cells = CELLS[claim.benchmark]
             sides = [_mean(verdicts, arm, cells) for arm in (claim.treatment, claim.control)]
@@ -92,11 +93,12 @@ def by_claim(claims: pd.DataFrame, verdicts: pd.DataFrame, *, seed: int) -> dict
             ways = [[(first, second)], [(second, first)]]
             sides = [
                 _difference(
-                    *(_mean(verdicts, arm, way) for arm in (claim.treatment, claim.control))
+                    *(_mean(verdicts, arm, way) for arm in (claim.treatment, claim.control)),
+                    untrained=base,
                 )
                 for way in ways
             ]
-        difference = _difference(*sides)
+        difference = _difference(*sides, untrained=base and claim.metric == TRANSFER)
         if difference is not None and difference.shape[1] > 1:
             results[claim.id] = paired_bootstrap(difference.to_numpy(), seed=seed)
     return results
@@ -118,10 +120,12 @@ def _mean(
     return None if total is None else total / len(cells)
 
 
-def _difference(first: pd.DataFrame | None, second: pd.DataFrame | None) -> pd.DataFrame | None:
-    """By task and seed; one run is paired with every seed."""
+def _difference(
+    first: pd.DataFrame | None, second: pd.DataFrame | None, *, untrained: bool = False
+) -> pd.DataFrame | None:
+    """By task and seed; the one run of a base, which is ``untrained``, is paired with every seed."""
     if first is None or second is None:
         return None
-    if second.shape[1] == 1:
+    if untrained:
         return first.sub(second.iloc[:, 0], axis=0).dropna()
     return (first - second).dropna(axis=1, how="all").dropna()

@@ -346,3 +346,12 @@ def test_its_digest_is_that_of_what_it_holds(base, tmp_path):
     weights = tmp_path / "two" / "adapter_model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1] + b"\1")
     assert adapters.digest(tmp_path / "one") != adapters.digest(tmp_path / "two")
+
+
+def test_a_basis_that_was_made_while_decoding_can_be_trained_in():
+    from flexlib.models import basisft
+
+    basisft.matrix.cache_clear()
+    with torch.inference_mode():
+        basisft.matrix("orthogonal", 8, 1)
+    assert not basisft.matrix("orthogonal", 8, 1).is_inference()

@@ -118,6 +118,11 @@ def test_a_claim_waits_for_all_its_cells():
     assert transfer.by_claim(claim(benchmark="nanobench-from-java"), cut, seed=0)
     assert transfer.by_claim(claim(), verdicts[verdicts["seed"] <= 1], seed=0) == {}
     assert transfer.by_claim(claim(metric="update-norm"), verdicts, seed=0) == {}
+    # One run of a trained arm is no base: it does not stand for all seeds.
+    one = verdicts["arm"].isin([transfer.label("lora", "java")]) & (verdicts["seed"] > 1)
+    asked = claim(metric="transfer-asymmetry", benchmark="nanobench-python-java")
+    assert transfer.by_claim(asked, verdicts, seed=0)
+    assert transfer.by_claim(asked, verdicts[~one], seed=0) == {}
 
 
 def test_the_registered_questions_are_decided_by_what_is_there(monkeypatch):
