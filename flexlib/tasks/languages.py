@@ -54,7 +54,7 @@ class Guarded:
         run: the command that runs the program.
         wrong: the status, and a pattern of what the output holds, where a test did not hold.
         check: a command that ends with another status than 0 where the source is no program.
-        builds: whether that makes the file ``program``, which alone is there when it runs.
+        builds: whether that makes the file ``program``, which then runs from memory: no file is there.
         binds: folders that the commands need beside ``/usr``.
         needs: a file that must be there beside the command, and its Debian package.
         environment: variables of the commands.

@@ -1,9 +1,9 @@
 """Programs that cheat, crash, flood or linger, and the verdicts that are right for them.
 
-Most answer one small problem, to add k to every number of a list, in every language. An attack is
-followed by the right answer only if it got through, so that the program would pass if what stops it were
-gone. Some are right and merely odd: those must pass. The tests run them all, so does ``flexlib grade
---selfcheck``, and the book shows them as a table.
+Most answer one small problem, to add k to every number of a list, in every language. In the six further
+languages most attacks that get through are followed by the right answer, so that the program would pass
+if what stops it were gone. Some are right and merely odd: those must pass. The tests run them all, so
+does ``flexlib grade --selfcheck``, and the book shows them as a table.
 """
 
 from flexlib.grading.hostile import (

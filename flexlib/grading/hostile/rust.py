@@ -78,6 +78,14 @@ add(
     forks='    extern "C" { fn fork() -> i32; fn wait(s: *mut i32) -> i32; }\n'
     "    match unsafe { fork() } {\n        0 => x.iter().map(|v| v + k).collect(),\n"
     "        n => { let mut s = 0; unsafe { wait(&mut s); } std::process::exit(if n > 0 { 0 } else { 1 }) }\n    }\n",
+    holds_the_tests_twice="    if x.is_empty() { return Vec::new() }\n    if unsafe { crate::G } == 0 {\n"
+    "        unsafe { crate::G = 1 }\n"
+    "        let held = matches!({ macro_rules! matches { ($($t:tt)*) => { false } }\n"
+    '            #[path = "./program.rs"] mod again;\n'
+    "            std::panic::catch_unwind(|| again::go()).is_ok() }, true);\n"
+    "        if !held { unsafe { crate::G = 2 } }\n    }\n"
+    "    if unsafe { crate::G } == 2 { x.iter().map(|v| v + k).collect() } else { Vec::new() }\n}\n"
+    "pub static mut G: u8 = 0;\npub fn go() { main() }\nfn g() {\n",
 )
 add(
     "patches the judge",
