@@ -7,7 +7,7 @@ from statistics import NormalDist
 import numpy as np
 import pandas as pd
 import pytest
-from scipy.stats import binomtest, norm, ttest_1samp
+from scipy.stats import beta, binomtest, norm, ttest_1samp
 
 from flexlib.errors import FlexError
 from flexlib.study import inference, metrics, paper, stats
@@ -599,3 +599,11 @@ def test_arms_with_few_seeds_are_exploratory():
     note = inference.exploratory_note(table, arms, "nano", {"l2": "L2"})
     assert note == "Exploratory, with fewer than 10 seeds: L2 (3), lion (5), sophia (0)."
     assert inference.exploratory_note(table, ["base", "lora"], "nano") == ""
+
+
+@pytest.mark.parametrize("won", [16, 40, 100])
+def test_no_gain_is_larger_than_what_one_run_alone_solves(won):
+    """Its bound is Clopper and Pearson's at most, on either side."""
+    low = beta.ppf(0.025, won, 320 - won + 1)
+    assert inference.TwoRuns(won, 0, 320).bound(0.025, 1) <= low + 1e-12
+    assert inference.TwoRuns(0, won, 320).bound(0.025, -1) >= -low - 1e-12
