@@ -13,6 +13,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from flexlib import config as configs
 from flexlib.config import RunConfig
 from flexlib.errors import FlexError
@@ -142,3 +144,20 @@ def at_best(table: pd.DataFrame, chosen: dict[str, str]) -> pd.DataFrame:
     names = {label: arm + AT_BEST for arm, label in chosen.items()}
     rows = table[table["arm"].isin(names) & table["seed"].isin(plan()["seeds"])]
     return pd.concat([table, rows.assign(arm=rows["arm"].map(names))], ignore_index=True)
+
+
+def from_curve(table: pd.DataFrame, reference: str) -> pd.DataFrame:
+    """How far each setting lies from the curve of a reference penalty in the plane of size and rate: the rows
+    of the other arms whose size is within the reference's, with ``difference``, their rate minus that of the
+    reference at the same size, linear in the logarithm of the size between its settings.
+
+    Args:
+        table: ``setting`` (the arm), ``size`` (> 0) and ``rate``, a row a setting.
+    """
+    line = table[table["setting"] == reference].sort_values("size")
+    others = table[table["setting"] != reference]
+    if line.empty:
+        return others.head(0).assign(difference=[])
+    others = others[others["size"].between(line["size"].min(), line["size"].max())]
+    expected = np.interp(np.log(others["size"]), np.log(line["size"]), line["rate"])
+    return others.assign(difference=others["rate"] - expected)

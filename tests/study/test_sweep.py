@@ -126,3 +126,19 @@ def test_a_claim_at_best_is_decided_by_the_runs_of_the_best_setting(
     assert (row["verdict"], row["seeds"]) == (verdict, 5)
     assert row["difference"] == pytest.approx(difference)
     assert state.loc["C3-best-L2", "verdict"] == "not run"
+
+
+def test_distance_from_a_curve_is_taken_at_equal_size():
+    table = pd.DataFrame(
+        [
+            ("l2", 1.0, 0.2), ("l2", 4.0, 0.4), ("l2", 16.0, 0.3),
+            ("fourier", 2.0, 0.3),  # half way between 1 and 4, by the logarithm
+            ("fourier", 8.0, 0.45),
+            ("fourier", 32.0, 0.9),  # larger than any of the reference
+        ],
+        columns=["setting", "size", "rate"],
+    )  # fmt: skip
+    away = sweep.from_curve(table.sample(frac=1, random_state=0), "l2").sort_values("size")
+    assert away["size"].tolist() == [2.0, 8.0]
+    assert away["difference"].tolist() == pytest.approx([0.0, 0.1])
+    assert sweep.from_curve(table.query("setting == 'fourier'"), "l2").empty
