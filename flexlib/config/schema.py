@@ -138,7 +138,8 @@ class BenchmarkSettings:
     stop: Names | None = None  # ends a completion; None: the benchmark's own stop strings
     # What is graded of a completion (flexlib.tasks.answers): up to a line that begins with three backticks.
     cut_at_fence: bool | None = None
-    protocol: Literal["chat"] | None = None  # how the model is asked; None: to continue the prompt
+    # How the model is asked: None to continue the prompt, else in its chat format.
+    protocol: Literal["chat", "chat-published"] | None = None
     digest: str | None = field(default=None, metadata=_READ)  # sha256 of the problems
 
 

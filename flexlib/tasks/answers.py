@@ -18,14 +18,26 @@ from flexlib.errors import FlexError
 from flexlib.tasks.benchmarks import Problem
 from flexlib.tasks.languages import LANGUAGES
 
-_REQUEST = (
-    "Complete the following {name} function. Answer with one code block that holds the whole "
-    "program.\n\n```{language}\n{prompt}\n```"
-)
+# For each protocol the system's turn, where it is not the template's own, and the request.
+_TURNS: dict[str, tuple[str | None, str]] = {
+    "chat": (
+        None,
+        "Complete the following {name} function. Answer with one code block that holds the whole "
+        "program.\n\n```{language}\n{prompt}\n```",
+    ),
+    # As the publishers of Qwen2.5-Coder ask: QwenLM/Qwen2.5-Coder, qwencoder-eval/instruct/multipl_e/chat.
+    "chat-published": (
+        "You are a helpful assistant.",
+        "Please continue to complete the function and return all completed code in a codeblock. "
+        "Here is the given code to do completion:\n```{language}\n{prompt}\n```",
+    ),
+}
+_PUBLISHED_NAMES = {"javascript": "js"}  # of the languages in that request, where they are not ours
 _FENCE = re.compile(r"^```", re.MULTILINE)
 # A line of Python that begins at the margin, and closes nothing; but for comments that an indented line
 # follows, since these end no function.
 _OUTSIDE = re.compile(r"(?<=\n)(?!(?:#[^\n]*\n(?:[ \t]*\n)*)+[ \t]+\S)[^\s)\]}]")
+_USING = re.compile(r"^using\s[^;]+;", re.MULTILINE)
 _BLOCK = re.compile(r"```[^\n]*\n(.*?)(?:^```|\Z)", re.DOTALL | re.MULTILINE)
 
 
@@ -40,16 +52,20 @@ def asked(
     if settings.protocol is None:
         return list(problems)
     if not getattr(tokenizer, "chat_template", None):
-        raise FlexError("the tokenizer of the base has no chat template; leave out protocol=chat")
+        raise FlexError(
+            "the tokenizer of the base has no chat template; leave out decoding.protocol"
+        )
     return [
-        dataclasses.replace(problem, prompt=_chat_prompt(problem, tokenizer), stop=())
+        dataclasses.replace(
+            problem, prompt=_chat_prompt(problem, settings.protocol, tokenizer), stop=()
+        )
         for problem in problems
     ]
 
 
 def graded(problem: Problem, answer: str, settings: BenchmarkSettings) -> str:
     """What of a stored answer follows the benchmark's prompt in the program that is judged."""
-    if settings.protocol == "chat":
+    if settings.protocol is not None:
         return completion_of(problem, first_block(answer))
     return cut_at_fence(answer) if settings.cut_at_fence else answer
 
@@ -84,8 +100,8 @@ def completion_of(problem: Problem, program: str) -> str:
 
     In Python it simply follows, and its function replaces the prompt's. In the languages with braces the
     prompt ends within the function: the completion is the body of the program's function of that name
-    and, in Java, what else its class declares, without ``main``. A program that does not define the
-    function is returned as it is, and will not compile.
+    and, in Java, what else its class declares, without ``main``, in C++, the ``using`` before it. A program
+    that does not define the function is returned as it is, and will not compile.
     """
     if problem.language == "python":
         return f"    pass\n\n{program}"
@@ -96,6 +112,8 @@ def completion_of(problem: Problem, program: str) -> str:
         return program
     end = _closing(program, found.end())
     body = program[found.end() : end]
+    if problem.language == "cpp":
+        body = "".join(f"\n    {of}" for of in _USING.findall(program[: found.start()])) + body
     if problem.language == "java":
         others = _other_members(program, found.start(), end)
         # The tests begin with the brace that ends the last method.
@@ -103,13 +121,18 @@ def completion_of(problem: Problem, program: str) -> str:
     return body if problem.tests.lstrip().startswith("}") else f"{body}}}\n"
 
 
-def _chat_prompt(problem: Problem, tokenizer: Any) -> str:
-    request = _REQUEST.format(
-        name=LANGUAGES[problem.language].title,
-        language=problem.language,
-        prompt=problem.prompt.rstrip(),
+def _chat_prompt(problem: Problem, protocol: str, tokenizer: Any) -> str:
+    system, request = _TURNS[protocol]
+    published = protocol == "chat-published"
+    language = problem.language
+    content = request.format(
+        name=LANGUAGES[language].title,
+        language=_PUBLISHED_NAMES.get(language, language) if published else language,
+        prompt=problem.prompt.strip() if published else problem.prompt.rstrip(),
     )
-    turns = [{"role": "user", "content": request}]
+    turns = [{"role": "user", "content": content}]
+    if system:
+        turns.insert(0, {"role": "system", "content": system})
     return tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
 
 

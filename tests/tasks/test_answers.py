@@ -89,6 +89,8 @@ class Problem {
 }"""),
     "python": (PYTHON, "def helper():\n    return 1\n\ndef add_one(n):\n    return n + helper()\n"),
     "javascript": (JAVASCRIPT, "function add_one(n){\n  return n + 1;\n}\n"),
+    "cpp with names of std": (CPP, "#include <algorithm>\nusing namespace std;\n"
+                              "long add_one(long n) {\n    return max(n, n + 1);\n}\n"),
     "cpp": (CPP, "#include <vector>\nlong add_one(long n) {\n    return n + 1;\n}\nint main() { return 0; }\n"),
 }  # fmt: skip
 
@@ -128,6 +130,22 @@ def test_the_question_holds_the_prompt_and_no_stop_string():
     assert problem.stop == () and problem.tests == JAVA.tests
     plain = BenchmarkSettings(name="x", language="java")
     assert answers.asked([JAVA], plain, Tokenizer()) == [JAVA]
+
+
+def test_the_publishers_ask_in_their_own_words():
+    class Tokenizer:
+        chat_template = "x"
+
+        def apply_chat_template(self, turns, **options):
+            return "|".join(f"{turn['role']}:{turn['content']}" for turn in turns)
+
+    asks = BenchmarkSettings(name="x", language="javascript", protocol="chat-published")
+    [problem] = answers.asked([JAVASCRIPT], asks, Tokenizer())
+    assert problem.prompt == (
+        "system:You are a helpful assistant.|user:Please continue to complete the function and return all "
+        "completed code in a codeblock. Here is the given code to do completion:\n"
+        "```js\n//Adds one.\nfunction add_one(n){\n```"
+    )
 
 
 @pytest.mark.parametrize(
