@@ -22,14 +22,18 @@ from flexlib.tasks.languages import LANGUAGES
 _TURNS: dict[str, tuple[str | None, str]] = {
     "chat": (
         None,
-        "Complete the following {name} function. Answer with one code block that holds the whole "
-        "program.\n\n```{language}\n{prompt}\n```",
+        (
+            "Complete the following {name} function. Answer with one code block that holds the whole "
+            "program.\n\n```{language}\n{prompt}\n```"
+        ),
     ),
     # As the publishers of Qwen2.5-Coder ask: QwenLM/Qwen2.5-Coder, qwencoder-eval/instruct/multipl_e/chat.
     "chat-published": (
         "You are a helpful assistant.",
-        "Please continue to complete the function and return all completed code in a codeblock. "
-        "Here is the given code to do completion:\n```{language}\n{prompt}\n```",
+        (
+            "Please continue to complete the function and return all completed code in a codeblock. "
+            "Here is the given code to do completion:\n```{language}\n{prompt}\n```"
+        ),
     ),
 }
 _PUBLISHED_NAMES = {"javascript": "js"}  # of the languages in that request, where they are not ours

@@ -89,8 +89,12 @@ class Problem {
 }"""),
     "python": (PYTHON, "def helper():\n    return 1\n\ndef add_one(n):\n    return n + helper()\n"),
     "javascript": (JAVASCRIPT, "function add_one(n){\n  return n + 1;\n}\n"),
-    "cpp with names of std": (CPP, "#include <algorithm>\nusing namespace std;\n"
-                              "long add_one(long n) {\n    return max(n, n + 1);\n}\n"),
+    "cpp with names of std": (CPP, """#include <algorithm>
+using namespace std;
+long add_one(long n) {
+    return max(n, n + 1);
+}
+"""),
     "cpp": (CPP, "#include <vector>\nlong add_one(long n) {\n    return n + 1;\n}\nint main() { return 0; }\n"),
 }  # fmt: skip
 
