@@ -26,6 +26,7 @@ import gzip
 import hashlib
 import io
 import json
+import math
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -285,7 +286,8 @@ def training(store: Path | None = None, *, profile: str | None = None) -> pd.Dat
     (forward and backward passes over a batch so far, those for curvature included), unclipped and
     curvature_norm (of SophiaG: :meth:`flexlib.training.optimizers.sophia.SophiaG.diagnostics`).
 
-    Step 0 holds the validation loss before training. What a run did not record is missing (NaN).
+    Step 0 holds the validation loss before training. What a run did not record is missing (NaN); a
+    validation loss that was computed and is no number, as of a run that diverged, is infinite.
 
     Raises:
         FlexError: as :func:`runs`.
@@ -375,7 +377,16 @@ def _read_frame(run: Path, name: str, fields: Sequence[str]) -> pd.DataFrame:
 
     content = _verified(run, name)
     content = gzip.decompress(content) if name.endswith(".gz") else content
-    return pd.read_csv(io.BytesIO(content)).reindex(columns=list(fields))
+    converters = {"eval_loss": _validation_loss}
+    return pd.read_csv(io.BytesIO(content), converters=converters).reindex(columns=list(fields))
+
+
+def _validation_loss(text: str) -> float:
+    """NaN of an empty cell, at a step without one. A loss that is NaN would be dropped with these."""
+    if not text:
+        return math.nan
+    loss = float(text)
+    return math.inf if math.isnan(loss) else loss
 
 
 def _corrupt(run: Path, why: str) -> FlexError:

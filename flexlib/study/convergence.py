@@ -5,6 +5,8 @@ Everything starts from ``store.training``; arms are compared at the end of their
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pandas as pd
 
@@ -46,15 +48,19 @@ def curves(training: pd.DataFrame, costs: pd.DataFrame | None = None) -> pd.Data
 
 def step_reached(steps: np.ndarray, losses: np.ndarray, target: float) -> float:
     """The first step at which a curve is at or below ``target``, linear between its points; infinite
-    if never."""
+    if never, or if the run diverged: its last loss is infinite, whatever it had before."""
     below = np.flatnonzero(losses <= target)
-    if not len(below):
+    if not len(below) or np.isinf(losses[-1]):
         return float("inf")
     i = below[0]
-    if i == 0:
-        return float(steps[0])
+    if i == 0 or np.isinf(losses[i - 1]):
+        return float(steps[i])
     share = (losses[i - 1] - target) / (losses[i - 1] - losses[i])
     return float(steps[i - 1] + share * (steps[i] - steps[i - 1]))
+
+
+def _reached(run: pd.DataFrame, target: float) -> float:
+    return step_reached(run["step"].to_numpy(), run["eval_loss"].to_numpy(), target)
 
 
 def steps_to_target(curves: pd.DataFrame, control: str = "adamw") -> pd.DataFrame:
@@ -62,7 +68,8 @@ def steps_to_target(curves: pd.DataFrame, control: str = "adamw") -> pd.DataFram
 
     Returns ``arm, seed, target, reached`` (bool) and ``share``, the step as a share of the control's
     steps. A run that never gets there is censored at 1, so the mean over seeds is the restricted mean
-    up to the control's steps. The control's own share is below 1 where its loss rose again.
+    up to the control's steps. The control's own share is below 1 where its loss rose again. If the
+    control diverged, any run that did not has reached its loss at step 0.
 
     Raises:
         FlexError: a seed has no run of the control.
@@ -76,8 +83,8 @@ def steps_to_target(curves: pd.DataFrame, control: str = "adamw") -> pd.DataFram
             )
         reference = by_run[control, seed]
         target, total = reference["eval_loss"].iloc[-1], reference["step"].iloc[-1]
-        step = step_reached(rows["step"].to_numpy(), rows["eval_loss"].to_numpy(), target)
-        result.append((arm, seed, target, np.isfinite(step), min(step / total, 1.0)))
+        step = _reached(rows, target)
+        result.append((arm, seed, target, math.isfinite(step), min(step / total, 1.0)))
     return pd.DataFrame(result, columns=["arm", "seed", "target", "reached", "share"])
 
 
@@ -86,8 +93,9 @@ def by_seed(curves: pd.DataFrame, treatment: str, control: str = "adamw") -> pd.
 
     - ``reached``: whether the treatment ever has the control's final validation loss;
     - ``steps``: steps to the higher of the two final losses, as a share of the control's steps. Each arm
-      has that loss by its end, so none is censored, and exchanging the arms changes the sign alone;
-    - ``final_loss``: final validation loss, nats a token;
+      has that loss by its end, so none is censored but a run that diverged, and exchanging the arms changes
+      the sign alone;
+    - ``final_loss``: final validation loss, nats a token; not finite if a run of the two diverged;
     - ``share``: steps to the control's final loss, as `steps_to_target` has them, which does favour the
       treatment: the control can have touched its own final loss early.
 
@@ -105,13 +113,12 @@ def by_seed(curves: pd.DataFrame, treatment: str, control: str = "adamw") -> pd.
         total = runs[1]["step"].iloc[-1]
 
         def share(run: pd.DataFrame, loss: float, total: float = total) -> float:
-            step = step_reached(run["step"].to_numpy(), run["eval_loss"].to_numpy(), loss)
-            return min(step / total, 1.0)
+            return min(_reached(run, loss) / total, 1.0)
 
         rows.append(
             {
                 "seed": seed,
-                "reached": bool((runs[0]["eval_loss"] <= ends[1]).any()),
+                "reached": math.isfinite(_reached(runs[0], ends[1])),
                 "steps": share(runs[0], max(ends)) - share(runs[1], max(ends)),
                 "final_loss": ends[0] - ends[1],
                 "share": share(runs[0], ends[1]) - share(runs[1], ends[1]),
@@ -124,7 +131,8 @@ def versus(
     curves: pd.DataFrame, treatment: str, control: str = "adamw", *, seed: int
 ) -> dict[str, Effect]:
     """The columns of `by_seed` as effects over seeds: an exact binomial for ``reached`` (the share of seeds,
-    minus a half), bootstraps for the others, which take two seeds.
+    minus a half), bootstraps for the others, which take two seeds. The mean of final losses of which one is
+    infinite has no bootstrap: the column is left out if a run diverged.
 
     Raises:
         FlexError: the arms have no seed in common.
@@ -132,6 +140,8 @@ def versus(
     table = by_seed(curves, treatment, control).set_index("seed")
     effects: dict[str, Effect] = {"reached": inference.seeds_that(table["reached"])}
     for name in ("steps", "final_loss", "share"):
+        if not np.isfinite(table[name]).all():
+            continue
         if effect := inference.paired_by_seed(table[name], 0.0, seed=seed):
             effects[name] = effect
     return effects
@@ -148,7 +158,7 @@ METRICS = {
 
 def by_claim(claims: pd.DataFrame, training: pd.DataFrame, *, seed: int) -> dict[str, Effect]:
     """The results, by id, of the registered ``claims`` on ``METRICS``, for ``inference.assess``; those
-    without seeds of both arms, as `versus` needs them, are left out."""
+    without seeds of both arms, or without the column in `versus`, are left out."""
     results: dict[str, Effect] = {}
     curve = curves(training)
     for claim in claims[claims["metric"].isin(METRICS)].itertuples():

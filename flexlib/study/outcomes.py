@@ -7,7 +7,7 @@ update-norm        <training set>-adapter     Frobenius norm of the update, all 
 effective-rank     <training set>-adapter     of the update, mean over modules
 rank-frequency     <training set>-adapter     mean frequency, 0..1, of the energy of B along its rank
                                               index (flexlib.analysis.spectra); 1/2 without an order
-validation-loss    <training set>-validation  final, nats a token
+validation-loss    <training set>-validation  final, nats a token; infinite of a run that diverged
 =================  =========================  ====================================================
 """
 

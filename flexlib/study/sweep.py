@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -112,6 +113,7 @@ def _planned(rates: Sequence[float], seeds: Sequence[int]) -> list[RunConfig]:
 def best(outcomes: pd.DataFrame, folder: Path = tuning.FOLDER) -> dict[str, str]:
     """For each arm of the plan, by name, the label with the lowest mean final validation loss over the
     seeds of the plan; arms of which a run is missing are left out, all before the learning rates are tuned.
+    A setting of which a run diverged is never the best; an arm without another is left out.
 
     Args:
         outcomes: from `flexlib.study.outcomes.table`.
@@ -132,7 +134,7 @@ def best(outcomes: pd.DataFrame, folder: Path = tuning.FOLDER) -> dict[str, str]
     return {
         arm: means[of].idxmin()
         for arm, of in ((a, list(dict.fromkeys(ls))) for a, ls in labels.items())
-        if set(of) <= set(means.index)
+        if set(of) <= set(means.index) and means[of].min() < math.inf
     }
 
 

@@ -299,6 +299,16 @@ def test_training_stored_without_later_columns_is_read(tmp_path):
     assert table[["passes", "unclipped", "curvature_norm"]].isna().all(axis=None)
 
 
+def test_a_validation_loss_that_is_no_number_is_infinite_and_not_missing(tmp_path):
+    run_id, source = finished(tmp_path)
+    losses = [{"eval_loss": 2.5}, {}, {"eval_loss": float("nan")}, {"eval_loss": float("inf")}]
+    rows = [{"step": step, **loss} for step, loss in enumerate(losses)]
+    (source / "training.csv").write_bytes(formats.to_csv(formats.TRAINING_FIELDS, rows))
+    store.save(tmp_path / "runs", run_id, source)
+    table = store.training(tmp_path / "runs")
+    assert table["eval_loss"].fillna(-1).tolist() == [2.5, -1, float("inf"), float("inf")]
+
+
 # --- new verdicts -------------------------------------------------------------------------------
 
 

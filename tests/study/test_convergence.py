@@ -48,6 +48,8 @@ def test_the_first_step_at_a_target_is_interpolated():
     assert convergence.step_reached(steps, losses, 2.0) == 10
     assert convergence.step_reached(steps, losses, 3.5) == 0
     assert convergence.step_reached(steps, losses, 0.9) == float("inf")
+    passing = np.array([3.0, np.inf, 1.0])  # half precision can overflow and come back
+    assert convergence.step_reached(steps, passing, 2.0) == 20
 
 
 def test_steps_to_the_controls_final_loss_of_the_same_seed():
@@ -74,6 +76,28 @@ def test_arms_are_compared_seed_by_seed():
     assert effects["reached"].estimate == 0 and effects["reached"].trials == 2
     assert effects["steps"].estimate == pytest.approx(table["steps"].mean())
     assert min(effects["final_loss"].seeds) == 2
+
+
+@pytest.mark.parametrize("diverged", ["sophia", "adamw"])
+def test_a_run_that_diverged_reaches_nothing_and_has_no_finite_difference(diverged):
+    """Although it was below the other arm's final loss on the way."""
+    table = training_table()
+    own = (table["arm"] == diverged) & (table["seed"] == 2)
+    table.loc[own & (table["step"] == 10), "eval_loss"] = 0.5
+    table.loc[own & (table["step"] == 20), "eval_loss"] = np.inf  # as the store has it
+    curves = convergence.curves(table)
+    for treatment, control in (("sophia", "adamw"), ("adamw", "sophia")):
+        rows = convergence.by_seed(curves, treatment, control).set_index("seed")
+        lost = treatment == diverged
+        assert rows.loc[2, "reached"] == (not lost)
+        assert rows.loc[2, "steps"] == (1 if lost else -1)  # censored, against from the start
+        assert rows.loc[2, "final_loss"] == (np.inf if lost else -np.inf)
+        effects = convergence.versus(curves, treatment, control, seed=0)
+        assert set(effects) == {"reached", "steps", "share"}
+    reached = convergence.steps_to_target(curves).set_index(["arm", "seed"])
+    assert not reached.loc[(diverged, 2), "reached"] and reached.loc[(diverged, 2), "share"] == 1
+    results = convergence.by_claim(paper.claims(), table, seed=0)
+    assert "C2a-steps" in results and "C2a-final-loss" not in results
 
 
 def test_a_seed_without_its_control_is_refused():

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import csv
+import hashlib
+import math
+import shutil
+
 import numpy as np
 import pandas as pd
 import pytest
 
-from flexlib import analysis
+from flexlib import analysis, formats
 from flexlib.analysis import spectra
 from flexlib.runs import store
 from flexlib.study import convergence, hidden, outcomes, paper, transfer
@@ -62,6 +67,20 @@ def test_every_run_with_factors_has_all_of_them(stored):
     sizes = stored.groupby("metric").size()
     assert factors > 50 and (sizes[list(outcomes.METRICS)] == factors).all()
     assert sizes["validation-loss"] == trained  # also without factors: (IA)^3, all weights
+
+
+def test_the_final_loss_of_a_run_that_diverged_is_infinite(tmp_path):
+    run = next(r for r in store.run_folders() if store.read_config(r)["arm"] == "lora")
+    changed = shutil.copytree(run, tmp_path / run.name)
+    rows = list(csv.DictReader((run / "training.csv").open(newline="")))
+    rows[-1] |= {"eval_loss": math.nan, "loss": math.nan}
+    altered = formats.to_csv(formats.TRAINING_FIELDS, rows)  # as the trainer writes its log
+    (changed / "training.csv").write_bytes(altered)
+    provenance = store.read_provenance(run)
+    provenance["files"]["training.csv"] = hashlib.sha256(altered).hexdigest()
+    (changed / "provenance.json").write_bytes(formats.to_json(provenance))
+    table = outcomes.table(tmp_path, profile=store.read_config(run)["profile"])
+    assert table.set_index("metric")["value"]["validation-loss"] == math.inf
 
 
 def test_an_empty_store_has_no_numbers(tmp_path):

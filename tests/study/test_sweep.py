@@ -69,6 +69,11 @@ def test_the_best_setting_has_the_lowest_mean_loss_of_complete_arms(tuned):
     assert set(best) == {"lora", *sweep.plan()["penalties"]}
     incomplete = table.drop(table[(table["arm"] == "l2-matched") & (table["seed"] == 3)].index)
     assert "l2-matched" not in sweep.best(incomplete, tuned)
+    # The mean of a setting of which a run diverged is no loss to compare; nor is one left of l2-matched.
+    worse = table["arm"].str.startswith("l2-matched") | (table["arm"] == lowest)
+    diverged = table.assign(value=table["value"].mask(worse & (table["seed"] == 2), float("inf")))
+    assert set(sweep.best(diverged, tuned)) == set(best) - {"l2-matched"}
+    assert sweep.best(diverged, tuned)["fourier-released"] != lowest
     # Seeds beyond the plan's have no say, nor have other metrics.
     beyond = table.assign(value=table["value"].where(table["arm"] != "lora", 9.0), seed=99)
     other = table.assign(metric="update-norm", value=-100 * table["value"])
