@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import pandas as pd
 
 from flexlib.nanobench.analysis import task_table
-from flexlib.study.metrics import judged, solve_matrix
-from flexlib.study.stats import paired_bootstrap
+from flexlib.study import stats
+from flexlib.study.metrics import judged
 
 DECODING = "harder-tasks"
 LEVELS = ("test", "hard")
@@ -32,21 +32,16 @@ def by_operations(
         seed: of the bootstrap.
         fewest: numbers of operations with fewer tasks are left out.
     """
-    rows = []
+    parts = []
     for split in LEVELS:
         benchmark = f"nanobench-{language}" if split == "test" else f"nanobench-hard-{language}"
         operations = task_table(split).set_index("task_id")["operations"]
         of = judged(verdicts[verdicts["benchmark"] == benchmark])
         for arm in arms:
-            name = arm if split == "test" else f"{arm} {DECODING}"
-            if not (of["arm"] == name).any():
-                continue
-            rates = solve_matrix(of, name, benchmark)
-            for count, group in rates.groupby(operations.reindex(rates.index)):
-                if len(group) < fewest:
-                    continue
-                found = paired_bootstrap(group.to_numpy(), seed=seed, n_resamples=n_resamples)
-                size = (len(group), group.shape[1])
-                rows.append((arm, int(count), *size, found.estimate, found.low, found.high))
+            own = of[of["arm"] == (arm if split == "test" else f"{arm} {DECODING}")]
+            for count, tasks in own.groupby(own["task_id"].map(operations)):
+                if tasks["task_id"].nunique() >= fewest:
+                    rates = stats.arm_rates(tasks, seed=seed, n_resamples=n_resamples)
+                    parts.append(rates.assign(arm=arm, operations=int(count)))
     columns = ["arm", "operations", "tasks", "seeds", "pass_at_k", "low", "high"]
-    return pd.DataFrame(rows, columns=columns)
+    return pd.concat(parts, ignore_index=True)[columns] if parts else pd.DataFrame(columns=columns)

@@ -15,9 +15,6 @@ from flexlib.config import RunConfig
 if TYPE_CHECKING:
     import pandas as pd
 
-#: By what the sizes are compared, and the other thing that is varied: the groups of the plan.
-STEPS, EPOCHS, QUALITY = "equal steps", "equal epochs", "quality"
-
 
 def plan() -> dict[str, Any]:
     """The registered plan: ``profile``, ``arms``, the plain one first and then the penalty and its control,

@@ -19,12 +19,12 @@ One task in several languages is one task: their rates are averaged before tasks
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import permutations, product
+from itertools import permutations
 
 import pandas as pd
 
 from flexlib.nanobench.syntax import LANGUAGES
-from flexlib.study.inference import contrast
+from flexlib.study import inference
 from flexlib.study.metrics import solve_matrix
 from flexlib.study.stats import Bootstrap, paired_bootstrap
 
@@ -57,21 +57,16 @@ def matrix(
         control: ``base``, or another arm, which is then trained on the same language.
         seed: of the bootstrap.
     """
-    rows = []
-    for trained, tested in product(LANGUAGES, repeat=2):
-        first = label(arm, trained)
-        second = label(control, None if control == "base" else trained)
-        there = verdicts["arm"][verdicts["benchmark"] == f"nanobench-{tested}"]
-        if not {first, second} <= set(there):
-            continue
-        effect = contrast(
-            verdicts, first, second, f"nanobench-{tested}", seed=seed, n_resamples=n_resamples
-        )
-        low, high = effect.bound(0.025, 1), effect.bound(0.025, -1)
-        row = (arm, trained, tested, effect.estimate, low, high, effect.tasks, effect.seeds[0])
-        rows.append(row)
+    trained = {label(arm, language): language for language in LANGUAGES}
+    pairs = [
+        (name, label(control, None if control == "base" else trained[name])) for name in trained
+    ]
+    found = inference.contrasts(verdicts, pairs, seed=seed, n_resamples=n_resamples)
+    trained_on = found["treatment"].map(trained)
+    cells = found.assign(arm=arm, trained=trained_on, tested=found["language"])
     columns = ["arm", "trained", "tested", "difference", "low", "high", "tasks", "seeds"]
-    return pd.DataFrame(rows, columns=columns)
+    cells = cells.sort_values(["trained", "tested"], key=lambda c: c.map(LANGUAGES.index))
+    return cells.reset_index(drop=True)[columns]
 
 
 def by_claim(claims: pd.DataFrame, verdicts: pd.DataFrame, *, seed: int) -> dict[str, Bootstrap]:

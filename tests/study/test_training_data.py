@@ -97,7 +97,7 @@ def test_rates_of_the_cells_that_have_runs_in_the_order_of_the_plan():
     ]
     assert java["rate"].tolist() == pytest.approx([0.2, 0.45, 0.45, 0.45, 0.25])
     assert (java["low"] <= java["rate"]).all() and (java["rate"] <= java["high"]).all()
-    steps = java[java["group"] == training_data.STEPS]
+    steps = java[java["group"] == "equal steps"]
     ax = figures.sweep(steps, "tasks", "rate", "arm", "number of tasks", "pass@1, Java", "tasks")
     assert ax.containers[0].lines[0].get_xdata().tolist() == [23, 374]
 
