@@ -25,8 +25,11 @@ if TYPE_CHECKING:
 _CONFIG, _WEIGHTS = FILES = "adapter_config.json", "adapter_model.safetensors"
 
 
-def check(skeleton: PreTrainedModel, settings: Adapter) -> None:
+def check(skeleton: PreTrainedModel, settings: Adapter) -> dict[str, tuple[int, ...]]:
     """See that the adapter goes on the model, by putting it on its skeleton (on the meta device).
+
+    Returns:
+        Names and shapes of what is trained.
 
     Raises:
         FlexError: as :func:`add`.
@@ -34,7 +37,8 @@ def check(skeleton: PreTrainedModel, settings: Adapter) -> None:
     import torch
 
     with torch.device("meta"):
-        add(skeleton, settings)
+        adapted = add(skeleton, settings)
+    return {name: tuple(w.shape) for name, w in adapted.named_parameters() if w.requires_grad}
 
 
 def add(model: PreTrainedModel, settings: Adapter) -> Any:
@@ -244,15 +248,6 @@ def load(model: PreTrainedModel, folder: Path, *, merge: bool) -> Any:
     with quiet():
         adapted = _peft().PeftModel.from_pretrained(model, folder).eval()
         return adapted.merge_and_unload() if merge else adapted
-
-
-def trainable(skeleton: PreTrainedModel, settings: Adapter) -> int:
-    """How many parameters are trained, by putting the adapter on the model's skeleton; raises as
-    :func:`add`."""
-    import torch
-
-    with torch.device("meta"):
-        return sum(p.numel() for p in add(skeleton, settings).parameters() if p.requires_grad)
 
 
 def _peft() -> Any:

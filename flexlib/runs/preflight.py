@@ -43,8 +43,8 @@ def resolve(config: RunConfig, machine: Machine) -> tuple[RunConfig, Inputs]:
 
     Raises:
         FlexError: a model, data set or benchmark is missing or damaged, the model does not go with
-            the device, with ``adapter.target_modules`` or with the machine's adapter, or that adapter is
-            given to an arm that trains one.
+            the device, with ``adapter.target_modules`` or with the machine's adapter, the optimiser does not
+            go with what is trained, or an adapter is given to an arm that trains one.
     """
     if config.training and machine.adapter:
         raise FlexError(
@@ -188,11 +188,14 @@ def _check_memory(
 def _check_model(config: RunConfig, machine: Machine, folder: Path) -> None:
     """What can be known before the weights are there."""
     from flexlib.models import memory, speed
+    from flexlib.training.optimizers import check_fit
 
     model = models.skeleton(folder)
     shape = memory.shape_of(model)
     if config.adapter:
-        adapters.check(model, config.adapter)
+        trained = adapters.check(model, config.adapter)
+        if config.training:
+            check_fit(config, trained)
     if machine.adapter:
         merge = any(b.merge_adapter for b in config.benchmarks)
         adapters.check_stored(models.skeleton(folder), machine.adapter, merge=merge)

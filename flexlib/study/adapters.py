@@ -3,6 +3,7 @@ another."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -77,7 +78,7 @@ def table(
         row: dict[str, Any] = {
             "arm": arm,
             "kind": adapter.kind,
-            "parameters": adapters.trainable(skeleton, adapter),
+            "parameters": sum(map(math.prod, adapters.check(skeleton, adapter).values())),
             "seeds": int(changes.loc[(arm, JAVA), "seeds"]),
             "seconds": seconds[arm],
         }

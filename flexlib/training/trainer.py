@@ -27,7 +27,7 @@ from flexlib.progress import bar as progress_bar
 from flexlib.tasks import training_sets
 from flexlib.training import distributed, encoding, fourier
 from flexlib.training.loss import chunk_loss
-from flexlib.training.optimizers import check_fit, optimizer_class
+from flexlib.training.optimizers import optimizer_class
 from flexlib.training.optimizers.gnb import GaussNewtonBartlett
 from flexlib.training.optimizers.sophia import SophiaG
 
@@ -95,7 +95,6 @@ def train(
         chunk_loss(model)
     base_model = model
     model = adapters.add(model, adapter)
-    check_fit(config, model)
     start = adapters.start_of(model, adapter)
     model.config.use_cache = False
     if checkpointing:

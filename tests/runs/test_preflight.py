@@ -8,6 +8,7 @@ import tiny
 from flexlib import config
 from flexlib.errors import FlexError
 from flexlib.runs import preflight
+from flexlib.runs.grid import grid
 from flexlib.runs.machine import Machine
 
 
@@ -62,6 +63,22 @@ def test_what_the_configuration_names_and_is_not_there_is_refused(base, override
     arm = "adamw" if "adapter.kind=oft" in overrides else "lora"
     with pytest.raises(FlexError, match=message):
         resolve(load(*overrides, arm=arm), base)
+
+
+@pytest.mark.parametrize("arm", ["dora", "full"])
+def test_muon_is_for_matrices(base, arm):
+    with pytest.raises(FlexError, match=f"kind '{arm}' also trains .* of 1 dimensions"):
+        resolve(load("training.optimizer=muon", arm=arm), base)
+    resolve(load("training.optimizer=muon", arm="lora"), base)
+
+
+def test_a_grid_refuses_the_last_of_its_arms_before_it_trains_the_first(
+    base, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("flexlib.runs.grid.run", lambda *_: pytest.fail("a run was made"))
+    wanted = [load("training.optimizer=muon", arm=arm) for arm in ("lora", "dora")]
+    with pytest.raises(FlexError, match="Muon orthogonalises matrices"):
+        list(grid(wanted, Machine(base_model=base, store=tmp_path, work_dir=tmp_path)))
 
 
 def test_an_arm_that_trains_takes_no_adapter_from_elsewhere(base, tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -50,17 +51,20 @@ def optimizer_class(config: RunConfig) -> tuple[type[torch.optim.Optimizer], dic
 _OF_PACKAGE = {"lion": "Lion", "schedule-free": "ScheduleFreeAdamW"}
 
 
-def check_fit(config: RunConfig, model: torch.nn.Module) -> None:
+def check_fit(config: RunConfig, trained: Mapping[str, Sequence[int]]) -> None:
     """See that the optimiser goes with what is trained.
+
+    Args:
+        trained: names and shapes, as :func:`flexlib.models.adapters.check` returns them.
 
     Raises:
         FlexError: Muon is asked for, and something that is trained is no matrix.
     """
     settings, adapter = config.method()
     if settings.optimizer == "muon":
-        for name, weight in model.named_parameters():
-            if weight.requires_grad and weight.ndim != 2:
+        for name, shape in trained.items():
+            if len(shape) != 2:
                 raise FlexError(
                     f"Muon orthogonalises matrices, and an adapter of the kind {adapter.kind!r} also "
-                    f"trains {name} of {weight.ndim} dimensions; set another training.optimizer"
+                    f"trains {name} of {len(shape)} dimensions; set another training.optimizer"
                 )

@@ -122,12 +122,6 @@ def test_muon_steps_as_far_as_adamw_along_all_singular_directions():
     assert made[1]["momentum"] == 0.95
 
 
-@pytest.mark.parametrize("arm", ["dora", "full"])
-def test_muon_is_for_matrices(base, tmp_path, arm):
-    with pytest.raises(FlexError, match=f"kind '{arm}' also trains .* of 1 dimensions"):
-        make(base, tmp_path / "run", arm, "training.optimizer=muon")
-
-
 def test_schedule_free_without_its_package_is_one_line(monkeypatch):
     monkeypatch.setitem(sys.modules, "pytorch_optimizer", None)
     with pytest.raises(FlexError, match="Schedule-free comes from pytorch-optimizer"):
