@@ -62,8 +62,10 @@ def shape_of(model: PreTrainedModel) -> Shape:
         parameters=sum(p.numel() for p in model.parameters()),
         layers=config.num_hidden_layers,
         width=config.hidden_size,
-        # GPT-2's configuration names none.
-        feedforward=getattr(config, "intermediate_size", None) or 4 * config.hidden_size,
+        # GPT-2's configuration has another name for it, which may be empty.
+        feedforward=getattr(config, "intermediate_size", None)
+        or getattr(config, "n_inner", None)
+        or 4 * config.hidden_size,
         key_value=2 * (getattr(config, "num_key_value_heads", None) or heads) * head_dim,
         vocabulary=config.vocab_size,
         linear={

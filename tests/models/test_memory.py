@@ -9,6 +9,7 @@ import tiny
 import torch
 from transformers import (
     AutoModelForCausalLM,
+    GPT2Config,
     LlamaConfig,
     PreTrainedConfig,
     Qwen2Config,
@@ -37,6 +38,15 @@ def test_sizes_of_code_llama(code_llama):
     assert code_llama.linear["down_proj"] == (11008, 4096)
     assert len(code_llama.linear) == 7
     assert memory.trained_parameters(code_llama, PAPER.adapter) == 32 * 2 * 8 * (4096 + 4096)
+
+
+@pytest.mark.parametrize(("inner", "feedforward"), [(96, 96), (None, 4 * 32)])
+def test_the_feed_forward_of_gpt_2_has_a_name_of_its_own(inner, feedforward):
+    settings = GPT2Config(vocab_size=64, n_embd=32, n_layer=1, n_head=2, n_inner=inner)
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(settings)
+    assert memory.shape_of(model).feedforward == feedforward
+    assert model.transformer.h[0].mlp.c_fc.weight.shape == (32, feedforward)
 
 
 LLAMA = LlamaConfig(
