@@ -12,6 +12,7 @@ from flexlib.auditing import form
 from flexlib.auditing.runs import Answers
 from flexlib.errors import FlexError
 from flexlib.grading.programs import is_tolerable
+from flexlib.runs import store
 from flexlib.study import inference, paired
 from flexlib.tasks import answers as texts
 
@@ -177,10 +178,9 @@ def _check_judged(name: str, answers: Answers) -> None:
     """Raises: FlexError, where so many problems have harness errors that the rest may mislead."""
     unjudged = {v["task_id"] for v in answers.verdicts if v["verdict"] == "harness_error"}
     if not is_tolerable(len(unjudged), len(answers.problems)):
-        run = answers.run
         raise FlexError(
             f"{name}: {len(unjudged)} of {len(answers.problems)} problems have harness errors, which are "
-            f"not failures; `flexlib regrade {run.name} --store {run.parent}`, then audit again"
+            f"not failures; `{store.command('regrade', answers.run)}`, then audit again"
         )
 
 

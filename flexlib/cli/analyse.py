@@ -33,14 +33,15 @@ def _analyse(args: argparse.Namespace) -> None:
 def after_run(run: Path, machine: Machine) -> None:
     """Make the automatic analyses of a run that was stored just now. Whatever fails, the run is whole,
     and so are those that follow: it is told, and that is all."""
+    from flexlib.runs import store
+
     for name, analysis in ANALYSES.items():
         if not analysis.automatic:
             continue
         try:
             [(_, outcome)] = analyse(name, machine, [run.name])
         except Exception as error:  # noqa: BLE001 - see above
-            outcome = (
-                f"failed ({type(error).__name__}: {error}); `flexlib analyse {name} {run.name}`"
-            )
+            again = store.command(f"analyse {name}", run)
+            outcome = f"failed ({type(error).__name__}: {error}); `{again}`"
         if outcome not in ("made", "there already", "nothing to analyse"):
             print(f"  {name}: {outcome}")

@@ -115,6 +115,6 @@ def _rates(run: Path) -> list[str]:
         first = unjudged.iloc[0]
         lines.append(
             f"programs not judged, whose problems are left out: {len(unjudged)} (first "
-            f"{first['task_id']}: {first['detail']}); `flexlib regrade {run.name}` tries again"
+            f"{first['task_id']}: {first['detail']}); `{store.command('regrade', run)}` tries again"
         )
     return lines

@@ -27,6 +27,7 @@ import hashlib
 import io
 import json
 import math
+import shlex
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -393,6 +394,13 @@ def _corrupt(run: Path, why: str) -> FlexError:
     return FlexError(f"run {run.name} is corrupt ({why}); remove {run} and run it again")
 
 
+def command(what: str, run: Path) -> str:
+    """``flexlib what`` on a stored run, as it is to be given: it names the store where that is not the
+    project's own."""
+    where = "" if run.parent == paths.RUNS else f" --store {shlex.quote(str(run.parent))}"
+    return f"flexlib {what} {run.name}{where}"
+
+
 def _read_json(path: Path) -> dict[str, Any]:
     try:
         data = json.loads(path.read_bytes())
@@ -417,13 +425,10 @@ def _verified(run: Path, name: str) -> bytes:
     if hashlib.sha256(content).hexdigest() != read_provenance(run).get("files", {}).get(name):
         why = f"{name} was altered or cut short"
         if name.startswith("verdicts-"):
-            where = "" if run.parent == paths.RUNS else f" --store {run.parent}"
-            raise FlexError(
-                f"run {run.name}: {why}; `flexlib regrade {run.name}{where}` rebuilds it"
-            )
+            raise FlexError(f"run {run.name}: {why}; `{command('regrade', run)}` rebuilds it")
         if name.endswith(".csv.gz"):
-            again = f"flexlib analyse {name.removesuffix('.csv.gz')} {run.name} --again"
-            raise FlexError(f"run {run.name}: {why}; `{again}` rebuilds it")
+            again = command(f"analyse {name.removesuffix('.csv.gz')}", run)
+            raise FlexError(f"run {run.name}: {why}; `{again} --again` rebuilds it")
         raise _corrupt(run, why)
     return content
 

@@ -124,7 +124,8 @@ def judged(verdicts: pd.DataFrame) -> pd.DataFrame:
         if not is_tolerable(len(lost), problems):
             raise FlexError(
                 f"{benchmark}: {len(lost)} of {problems} problems have harness errors, which are not "
-                f"failures; `flexlib regrade {' '.join(sorted(set(rows['run_id'])))}`"
+                f"failures; `flexlib regrade {' '.join(sorted(set(rows['run_id'])))}`, with the "
+                "--store that they are in"
             )
         verdicts = verdicts[~(of_benchmark & verdicts["task_id"].isin(lost))]
     return verdicts

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -13,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from flexlib import analysis, config, disk, formats, paths
+from flexlib import analysis, cli, config, disk, formats, paths
 from flexlib.errors import FlexError
 from flexlib.runs import store
 
@@ -179,6 +180,13 @@ def test_a_damaged_run_is_never_read_as_data(runs, damage):
         store.verdicts(runs)
     assert "\n" not in str(error.value)
     assert "remove" in str(error.value) or "regrade" in str(error.value)
+
+
+def test_a_command_names_the_store_where_it_is_not_the_projects_own():
+    assert store.command("regrade", paths.RUNS / "abc") == "flexlib regrade abc"
+    elsewhere = store.command("regrade", Path("/of two words/abc"))
+    assert elsewhere == "flexlib regrade abc --store '/of two words'"
+    assert cli.parser().parse_args(shlex.split(elsewhere)[1:]).store == Path("/of two words")
 
 
 @pytest.mark.parametrize("name", ["training.csv", "completions-nanobench-java.ndjson.gz"])
