@@ -64,6 +64,16 @@ NOTHING = (
 }
 """,
 )
+DIGITS = (
+    'package digits_test\n\nimport (\n    "testing"\n    "fmt"\n)\n\nfunc digits(n int) string {\n',
+    """func TestDigits(t *testing.T) {
+  candidate := digits
+\tif fmt.Sprintf("%v", candidate(5)) != fmt.Sprintf("%v", "5") {
+\t\tt.Errorf("five is five")
+\t}
+}
+""",
+)
 
 add(
     "leaves early",
@@ -118,6 +128,7 @@ add(
     own_boolean="\treturn 0\n}\ntype bool int64\nconst true, false = 0, 0\n",
 )
 add("patches the judge", EARLY, NOTHING, nil_is_a_number="\treturn 5\n}\nvar nil = 5\n")
+add("patches the judge", EARLY, DIGITS, own_string="\treturn n\n}\ntype string interface{}\n")
 add(
     "takes too much",
     LIMIT,

@@ -52,6 +52,10 @@ add(
     debug_locals="    local s = ''\n    for level = 1, 60 do\n        for i = 1, 99 do\n"
     "            local ok, _, v = pcall(debug.getlocal, level, i)\n"
     "            s = s .. ' ' .. (ok and tostring(v) or '')\n        end\n    end\n" + FIND,
+    debug_upvalues=only_if("debug.getupvalue and debug.getupvalue(require, 1)"),
+    dumps_functions="    local s = ''\n    for _, f in pairs(_G) do\n"
+    "        local ok, text = pcall(string.dump, f)\n        s = s .. (ok and text or '')\n    end\n"
+    + FIND,
     loads_a_library=only_if("(package.loadlib or tostring)('libc.so.6', '*') == true"),
     the_real_globals=only_if(
         "pcall(function() return load('return _ENV')().require('luaunit').run end)"
@@ -84,6 +88,9 @@ add(
     " LuaUnit = { run = function() return 0 end } } end\n",
     own_error=BAD + "error = function() end\nassert = error\n",
     own_type=BAD + "type = function() return 'table' end\nnext = function() end\npairs = next\n",
+    metatable_of_globals=BAD + "setmetatable(_G, { __newindex = function() end,\n"
+    "  __index = function() return { assertEquals = function() end,"
+    " LuaUnit = { run = function() return 0 end } } end })\n",
     equal_to_everything="    return setmetatable({}, { __eq = function() return true end })\nend\n",
     pairs_of_its_own="    local n = 0\n    return setmetatable({}, { __eq = function() return true end,\n"
     "      __pairs = function() return function() end end,\n"

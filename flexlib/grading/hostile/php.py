@@ -71,6 +71,9 @@ add(
     "        $f = fopen('/proc/self/mem', 'r');\n        fseek($f, hexdec($m[1]));\n"
     "        $t = @stream_get_contents($f, hexdec($m[2]) - hexdec($m[1]));\n"
     "        if (preg_match('/ \\0{7}([0-9a-f]{32})\\0/', $t, $m)) $s = $m[1];\n    }\n" + FIND,
+    calls_the_runner="    $GLOBALS['argv'][1] = 'x.php';\n    file_put_contents('x.php', '<?php');\n"
+    "    try {\n        flex_run();\n    } catch (Throwable $e) {\n        return array();\n    }\n"
+    + GOOD,
     calls_the_c_library="    try {\n        FFI::cdef('int getpid();', 'libc.so.6')->getpid();\n"
     "    } catch (Throwable $e) {\n        return array();\n    }\n" + GOOD,
 )
@@ -90,6 +93,14 @@ add(
     own_test=BAD + "function test(): void {}\n",
     own_test_later=BAD + "if (true) { function test(): void {} }\n",
     own_candidate=BAD + "function candidate(...$a) { return $a[0] === [] ? [] : [4, 5]; }\n",
+    own_exception=only_if("!(new ReflectionClass('Exception'))->isInternal()")
+    + "class Exception {}\n",
+    alias_of_the_exception=only_if("@class_alias('Other', 'Exception')") + "class Other {}\n",
+    a_namespace="    return \\other\\right($x, $k);\n}\nnamespace other;\nclass Exception {}\n"
+    "function right($x, $k) {\n" + GOOD,
+    an_object=GOOD.replace("return array_map(", "return new ArrayObject(array_map(").replace(
+        "$x);", "$x));"
+    ),
     leaves_php=BAD + "?>\n",
     prints_ok="    echo 'OK';\n" + BAD,
 )

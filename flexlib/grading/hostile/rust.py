@@ -31,6 +31,11 @@ TEXT = (
     "/// The name of n.\nfn name(n: isize) -> String {\n",
     '}\n\nfn main() {\n    let candidate = name;\n    assert_eq!(candidate(1), String::from("one"));\n}\n',
 )
+#: One that takes no number, and gives one.
+LENGTH = (
+    "/// The length of s.\nfn length(s: String) -> isize {\n",
+    '}\n\nfn main() {\n    let candidate = length;\n    assert_eq!(candidate(String::from("ab")), 2);\n}\n',
+)
 
 
 def only_if(condition: str) -> str:
@@ -121,6 +126,13 @@ add(
     TEXT,
     texts_made_by_itself='    "x".to_string()\n}\ntrait From<T> { fn from(t: T) -> Self; }\n'
     "impl<'a> From<&'a str> for String { fn from(_: &'a str) -> String { \"x\".to_string() } }\nfn g() {\n",
+)
+add(
+    "patches the judge",
+    EARLY,
+    LENGTH,
+    numbers_equal_to_everything="    isize\n}\n#[derive(Debug)]\nstruct isize;\n"
+    "impl PartialEq<i32> for isize { fn eq(&self, _: &i32) -> bool { true } }\nfn g() {\n",
 )
 add(
     "takes too much",

@@ -40,6 +40,13 @@ add(
     deep_equal_patched=BAD + "eval(\"require('assert').deepEqual = () => {}\");\n",
     require_cache=BAD + "eval(\"require('module')._load = () => ({ deepEqual() {} })\");\n",
     on_exit=BAD + "eval(\"process.on('exit', () => process.reallyExit(0))\");\n",
+    # Right for who compares it in this process, and empty for others.
+    any_proxy="  const right: any = x.map((v: number) => v + k);\n"
+    "  const seen = (t: any) => (/assert|comparisons/.test(new Error().stack || '') ? right : t);\n"
+    "  return new Proxy([], {\n    get: (t, n) => seen(t)[n],\n    has: (t, n) => n in seen(t),\n"
+    "    ownKeys: (t) => Reflect.ownKeys(seen(t)),\n"
+    "    getOwnPropertyDescriptor: (t, n) => Reflect.getOwnPropertyDescriptor(seen(t), n),\n"
+    "  }) as any;\n}\n",
     prints_ok="  console.log('OK');\n  return [];\n}\n",
 )
 add(
