@@ -85,7 +85,7 @@ def alone(problem: Problem, answer: str) -> str:
     after it. What has no such end stays as it is."""
     answer = cut_at_fence(answer)
     if problem.language != "python":
-        end = _closing(answer, 0)
+        end = _closing(answer, 0, problem.language)
         return answer[:end] if problem.tests.lstrip().startswith("}") else answer[: end + 1]
     if not problem.prompt.rstrip().rpartition("\n")[2].startswith((" ", "\t")):
         return answer  # the prompt ends outside of a function
@@ -114,7 +114,7 @@ def completion_of(problem: Problem, program: str) -> str:
     found = name and re.search(rf"\b{name[1]}\s*\([^;{{]*\)[^;{{}}()]*{{", program)
     if not found:
         return program
-    end = _closing(program, found.end())
+    end = _closing(program, found.end(), problem.language)
     body = program[found.end() : end]
     if problem.language == "cpp":
         body = "".join(f"\n    {of}" for of in _USING.findall(program[: found.start()])) + body
@@ -147,7 +147,7 @@ def _other_members(program: str, method: int, end: int) -> str:
         return ""
     before = program[head.end() : method]
     before = before[: max(before.rfind("}"), before.rfind(";")) + 1]
-    after = program[end + 1 : _closing(program, head.end())]
+    after = program[end + 1 : _closing(program, head.end(), "java")]
     return _without_main(before + after).strip()
 
 
@@ -155,19 +155,22 @@ def _without_main(members: str) -> str:
     main = re.search(r"(?:public\s+)?static\s+void\s+main\s*\([^)]*\)[^{]*{", members)
     if main is None:
         return members
-    return members[: main.start()] + members[_closing(members, main.end()) + 1 :]
+    return members[: main.start()] + members[_closing(members, main.end(), "java") + 1 :]
 
 
-_SKIPPED = re.compile(  # comments and literals, in which braces mean nothing
-    r"//[^\n]*|/\*.*?\*/|\"(?:\\.|[^\"\\\n])*\"|'(?:\\.|[^'\\\n])*'|`(?:\\.|[^`\\])*`|[{}]",
-    re.DOTALL,
-)
+# Comments and literals, in which braces mean nothing. Of Rust's single quotes, those around one sign: else
+# they begin a lifetime.
+_TOKENS = r"//[^\n]*|/\*.*?\*/|\"(?:\\.|[^\"\\\n])*\"|%s|`(?:\\.|[^`\\])*`|[{}]"
+_QUOTED, _RUST_CHAR = r"'(?:\\.|[^'\\\n])*'", r"'(?:\\.[^'\n]*|[^'\\\n])'"
+_SKIPPED = re.compile(_TOKENS % _QUOTED, re.DOTALL)
+_SKIPPED_IN_RUST = re.compile(_TOKENS % _RUST_CHAR, re.DOTALL)
 
 
-def _closing(text: str, start: int) -> int:
+def _closing(text: str, start: int, language: str) -> int:
     """Where the brace closes that was opened before ``start``; the end of a text that leaves it open."""
+    skipped = _SKIPPED_IN_RUST if language == "rust" else _SKIPPED
     depth = 1
-    for token in _SKIPPED.finditer(text, start):
+    for token in skipped.finditer(text, start):
         depth += {"{": 1, "}": -1}.get(token[0], 0)
         if depth == 0:
             return token.start()

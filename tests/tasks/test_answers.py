@@ -192,3 +192,16 @@ def test_a_program_alone_where_the_prompt_ends_outside_of_a_function():
 def test_a_program_alone_in_languages_with_braces(tests, answer, expected):
     problem = Problem("t", "java", "class A {\n  static int f() {\n", tests, ())
     assert answers.alone(problem, answer) == expected
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "    struct P<'a> { x: &'a str }\n    P { x: \"\" }.x.len() as isize\n",
+        "    match c { '{' => 1, '\\\\' | '\\'' => 2, '\\u{7d}' => 3, b'}' => 4, _ => 5 }\n",
+        "    'outer: loop { break 'outer; }\n    '}' as isize\n",
+    ],
+)
+def test_a_lifetime_hides_no_braces(body):
+    problem = Problem("t", "rust", "fn f(c: char) -> isize {\n", "}\n\nfn main() {}\n", ())
+    assert answers.alone(problem, body + "}\nfn more() {}\n") == body
