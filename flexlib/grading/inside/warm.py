@@ -92,6 +92,13 @@ class Warm:
         while len(self.ahead) < ahead:
             self.ahead.append(Candidate(self.supervisor, self.request()))
 
+    def tell(self, *texts):
+        """Give texts to the judge; raises BrokenPipeError if it has ended."""
+        for text in texts:
+            data = text.encode()
+            self.judge.stdin.write(struct.pack(">I", len(data)) + data)
+        self.judge.stdin.flush()
+
     def hear(self, seconds):
         """The judge's next line, or None when it ends or takes longer than ``seconds``."""
         until = time.monotonic() + seconds
@@ -111,12 +118,8 @@ class Warm:
             self.clear()
         self.prepare()
         candidate = self.ahead[0]
-        parts = [job["prompt"], job["completion"], job["tests"], *candidate.paths()]
         try:
-            for part in parts:
-                data = part.encode()
-                self.judge.stdin.write(struct.pack(">I", len(data)) + data)
-            self.judge.stdin.flush()
+            self.tell(job["prompt"], job["completion"], job["tests"], *candidate.paths())
         except BrokenPipeError:
             self.stop_judge()
             return "harness_error", "the judge had ended"
