@@ -30,12 +30,12 @@ class Joint:
 
     tidy = prepare
 
-    def start(self, command, files, limits, given="", made=None, execute=None):
+    def start(self, command, files, limits, given="", made=None, execute=None, sought=None):
         """Run a command in a folder of its own.
 
         ``files`` are written there first, texts by name. ``given`` is its standard input. ``made`` is a
         descriptor that takes the file ``program`` when it has ended well. ``execute`` is one that holds
-        the program to run, which is then in no file.
+        the program to run, which is then in no file. ``sought`` is looked for in what it prints.
         """
         descriptors, ours = [], []
         for content in files.values():
@@ -73,7 +73,7 @@ class Joint:
             descriptors.append(execute)
         if "folder" in self.supervisor.config:
             request["folder"] = self.supervisor.config["folder"]
-        running = self.supervisor.open_container(request, *descriptors)
+        running = self.supervisor.open_container(request, *descriptors, sought=sought)
         for descriptor in ours:
             os.close(descriptor)
         return running
@@ -117,8 +117,10 @@ class Joint:
 
     def run(self, job, files, given, program=None):
         limits = self.supervisor.limits(600.0, **self.config["limits"])
-        running = self.start(self.config["run"], files, limits, given, execute=program)
-        running.sought = re.compile(self.config["wrong"].encode())
+        wrong = re.compile(self.config["wrong"].encode())
+        running = self.start(
+            self.config["run"], files, limits, given, execute=program, sought=wrong
+        )
         _, overstepped = self.supervisor.watch(running, None, job, limits)
         said = bytes(running.tail).decode("utf-8", "replace").strip()
         if not overstepped and not running.error:

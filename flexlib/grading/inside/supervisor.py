@@ -47,14 +47,16 @@ LIMITS = {
 class Container:
     """The supervisor's handle on one running program."""
 
-    def __init__(self, supervisor, request: dict, *descriptors: int) -> None:
-        """Start ``request`` with standard input empty, output to us, ``descriptors`` as 3, 4, ..."""
+    def __init__(self, supervisor, request: dict, *descriptors: int, sought=None) -> None:
+        """Start ``request`` with standard input empty, output to us, ``descriptors`` as 3, 4, ...
+
+        ``sought`` is a pattern of bytes: ``found`` says whether it was in the output."""
         self.supervisor = supervisor
         self.output, output = os.pipe()
         self.status, status = os.pipe()
         self.code, self.error, self.was_running = None, None, False
         self.printed, self.head, self.tail = 0, b"", b""
-        self.sought, self.found = None, False  # a pattern, and whether the output holds it
+        self.sought, self.found = sought, False
         self.held: list[int] = []
         passed = [supervisor.null, output, output, *descriptors, status]
         supervisor.ask_fork_server(request | {"unsafe": supervisor.unsafe}, passed, self)
@@ -195,8 +197,8 @@ class Supervisor:
         self.fork_server.send(json.dumps({"reap": pid}).encode())
         return json.loads(self.fork_server.recv(1 << 16))["code"]
 
-    def open_container(self, request: dict, *descriptors: int) -> Container:
-        return Container(self, request, *descriptors)
+    def open_container(self, request: dict, *descriptors: int, sought=None) -> Container:
+        return Container(self, request, *descriptors, sought=sought)
 
     def probe(self) -> str | None:
         """What keeps this machine from opening a container, if anything does."""
