@@ -1,9 +1,13 @@
 """What the tests of a benchmark may ask of a program, language by language."""
 
+import os
+import types
+
 import pytest
 from grading_helpers import judge, judge_all, needs
 
 from flexlib.grading import Program
+from flexlib.grading.hostile import PROMPTS, TESTS
 from flexlib.grading.sandbox import INSIDE
 
 PYTHON_PASSES = {
@@ -411,3 +415,39 @@ def test_cpp_the_open_function_is_found(prompt, wanted, monkeypatch):
     import cpp
 
     assert cpp.open_function(prompt) == wanted
+
+
+TROUBLE = "cannot start /bin/sh: no more processes"
+
+
+@pytest.mark.parametrize(
+    ("prompt", "errors"),
+    [
+        (PROMPTS["cpp"], [TROUBLE, None]),  # the judge, then the candidate
+        (PROMPTS["cpp"], [None, TROUBLE]),
+        (PROMPTS["cpp"], [TROUBLE, TROUBLE]),
+        ("int x;\n", [TROUBLE]),  # both in one process
+    ],
+)
+def test_cpp_a_compiler_that_does_not_start_is_no_fault_of_the_program(prompt, errors, monkeypatch):
+    monkeypatch.syspath_prepend(str(INSIDE))
+    import cpp
+
+    left = list(errors)
+    supervisor = types.SimpleNamespace(
+        config={"cpp": {"compile": ["g++"]}},
+        limits=lambda *_, **__: {},
+        open_container=lambda *_: types.SimpleNamespace(
+            code=0, head=b"", error=left.pop(0), close=lambda: None
+        ),
+        watch=lambda *_: (None, None),
+    )
+    before = os.listdir("/proc/self/fd")
+    language = cpp.Cpp(supervisor)
+    job = {"prompt": prompt, "completion": "", "tests": TESTS["cpp"]}
+    assert language.grade(job) == ("harness_error", TROUBLE) and not left
+    # One that was not made is made the next time.
+    assert len(language.judges) == (errors[0] is None)
+    for judge_program, _ in language.judges.values():
+        os.close(judge_program)
+    assert os.listdir("/proc/self/fd") == before

@@ -92,16 +92,15 @@ class Cpp:
         return running, program, limits
 
     def finish_compiling(self, running, program, limits):
-        """The program's descriptor, or None; and what the compiler said."""
+        """The program's descriptor, or None; what the compiler said; and what was wrong with the grader."""
         clock = {"timeout": COMPILE_SECONDS, "alone": False}
         _, overstepped = self.supervisor.watch(running, None, clock, limits)
         running.close()
-        if running.error:
-            raise OSError(running.error)
-        if running.code == 0 and not overstepped:
-            return program, b""
+        if running.code == 0 and not overstepped and not running.error:
+            return program, b"", None
         os.close(program)
-        return None, overstepped.encode() if overstepped else bytes(running.head)
+        said = overstepped.encode() if overstepped else bytes(running.head)
+        return None, said, running.error
 
     def compile(self, source):
         return self.finish_compiling(*self.start_compiling(source))
@@ -122,13 +121,18 @@ class Cpp:
         if key not in self.judges:
             compiling = self.start_compiling(f"{prompt} return {call};{closing}\n{tests}")
         serve = f"int main() {{ return flex::serve(&{name}); }}\n"
-        try:
-            candidate, said = self.compile(
-                f"{prompt}{completion}\n{tests[: main.start()]}\n{serve}"
-            )
-        finally:
-            if compiling:
-                self.keep(key, *self.finish_compiling(*compiling))
+        candidate, said, broken = self.compile(
+            f"{prompt}{completion}\n{tests[: main.start()]}\n{serve}"
+        )
+        if compiling:
+            made, its_words, also_broken = self.finish_compiling(*compiling)
+            broken = broken or also_broken
+            if not also_broken:
+                self.keep(key, made, its_words)
+        if broken:
+            if candidate is not None:
+                os.close(candidate)
+            return "harness_error", broken
         judge, trouble = self.judges[key]
         self.judges.move_to_end(key)
         if judge is None:  # types that cannot be carried, or tests that are no C++
@@ -205,7 +209,9 @@ class Cpp:
         saying = f'flex::write_all("{word}", {len(word)})'
         end = f"int main() {{ flex_tests_{word}(); {saying}; return 0; }}\n"
         source = f"{job['prompt']}{job['completion']}\n{asserting}{renamed}\n{end}"
-        program, said = self.compile(source)
+        program, said, broken = self.compile(source)
+        if broken:
+            return "harness_error", broken
         if program is None:
             return "compile_error", blame + first_error(said)
         read, write = os.pipe()
