@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import importlib
 
 from flexlib.cli import options
 from flexlib.cli.run import make
+from flexlib.study import plans, sweep
 
-# The plans of data/claims.yml, and the modules whose ``configurations`` are their runs.
-PLANS = {"strength": "flexlib.study.sweep", "data": "flexlib.study.training_data"}
+STRENGTH = (
+    "strength"  # the plan of flexlib.study.sweep; all others are those of flexlib.study.plans
+)
 
 
 def add_parser(commands: options.Commands) -> None:
@@ -18,8 +19,9 @@ def add_parser(commands: options.Commands) -> None:
         "sweep", help="make the runs of a registered plan; those in the store are skipped"
     )
     parser.add_argument(
-        "--plan", choices=PLANS, default="strength",
-        help="of the penalty's strength (default), or of size and quality of the training set",
+        "--plan", choices=[STRENGTH, *plans.NAMES], default=STRENGTH,
+        help="of the penalty's strength (default), of size and quality of the training set, of the "
+             "released configurations, or of the regime in which Sophia could win",
     )  # fmt: skip
     parser.add_argument("--list", action="store_true", help="name the runs, make none")
     options.add_machine(parser)
@@ -27,7 +29,8 @@ def add_parser(commands: options.Commands) -> None:
 
 
 def _sweep(args: argparse.Namespace) -> None:
-    wanted = importlib.import_module(PLANS[args.plan]).configurations()
+    strength = args.plan == STRENGTH
+    wanted = sweep.configurations() if strength else plans.configurations(args.plan)
     if args.list:
         for configuration in wanted:
             print(f"{configuration.profile} {configuration.label} seed {configuration.seed}")

@@ -1,4 +1,4 @@
-"""The plan of size and quality: which runs it has, and what is made of them in each cell."""
+"""Registered plans: which runs they have, and what is made of them in each cell."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from flexlib.cli import sweep as command
 from flexlib.nanobench import benchmark
 from flexlib.runs import preflight, store
 from flexlib.runs.machine import Machine
-from flexlib.study import inference, paper, training_data
+from flexlib.study import inference, paper, plans, sweep
 
 HALF = "data.share=0.5 data.transform=shuffled-alike"
 FEW = "data.size=23 training.steps=282"
@@ -33,7 +33,7 @@ def verdicts(passed: dict[tuple[str, int], int], tasks: int = 20) -> pd.DataFram
 
 
 def test_every_run_once_whole_seeds_first_and_the_studys_own_among_them():
-    runs = training_data.configurations()
+    runs = plans.configurations("data")
     assert len(runs) == len(set(runs)) == 135
     assert [r.seed for r in runs] == sorted(r.seed for r in runs)
     stored = set(store.runs(profile="nano")[["arm", "seed"]].itertuples(index=False, name=None))
@@ -45,7 +45,7 @@ def test_every_run_once_whole_seeds_first_and_the_studys_own_among_them():
 
 def test_the_arms_of_a_cell_differ_in_nothing_but_the_penalty():
     of_cell = {}
-    for run in training_data.configurations():
+    for run in plans.configurations("data"):
         of_cell.setdefault((run.variant, run.seed), []).append(run)
     for runs in of_cell.values():
         assert [r.arm for r in runs] == ["lora", "fourier-released", "fourier-units"]
@@ -55,15 +55,15 @@ def test_the_arms_of_a_cell_differ_in_nothing_but_the_penalty():
 def test_equal_steps_are_those_of_the_training_set_as_it_is():
     training = store.training(profile="nano")
     last = set(training[training["arm"] == "lora"].groupby("seed")["step"].max())
-    for run in training_data.configurations():
+    for run in plans.configurations("data"):
         if run.training.steps:
             assert {run.training.steps} == last
 
 
 def test_the_records_of_a_cell_are_as_many_as_it_says():
     machine = Machine(progress=False)
-    wanted = {(r.label, r.seed): r for r in training_data.configurations()}
-    cells = training_data.cells()
+    wanted = {(r.label, r.seed): r for r in plans.configurations("data")}
+    cells = plans.cells("data")
     for cell in cells[cells["arm"] == "lora"].itertuples():
         records = preflight._records(wanted[cell.label, 1], machine)
         assert (len(records["train"]), len(records["validation"])) == (cell.tasks, 90)
@@ -75,7 +75,7 @@ def test_the_records_of_a_cell_are_as_many_as_it_says():
 
 def test_questions_are_asked_of_cells_with_enough_seeds():
     asked = paper.claims().query("family == 'data'")
-    cells = training_data.cells().set_index("label")
+    cells = plans.cells("data").set_index("label")
     assert len(asked) <= 6
     for claim in asked.itertuples():
         pair = cells.loc[[claim.treatment, claim.control]]
@@ -86,7 +86,7 @@ def test_questions_are_asked_of_cells_with_enough_seeds():
 def test_rates_of_the_cells_that_have_runs_in_the_order_of_the_plan():
     made = {(f"fourier-released {HALF}", s): 5 for s in (1, 2)} | {("lora", 1): 8, ("lora", 2): 10}
     made |= {(f"lora {FEW}", 1): 4, ("sophia", 1): 20}
-    table = training_data.rates(verdicts(made), seed=0)
+    table = plans.rates("data", verdicts(made), seed=0)
     java = table[table["language"] == "java"]
     assert java[["group", "name", "arm", "seeds"]].values.tolist() == [
         ["equal steps", "23 tasks", "lora", 1],
@@ -112,7 +112,7 @@ def test_differences_are_within_a_cell_and_registered_ones_have_their_interval()
     state = state.set_index("id", drop=False)
     assert state.loc["D-swapped-java", "verdict"] == "yes"
     assert state.loc["D-23-java", "verdict"] == "not run"
-    found = training_data.differences(table, state, seed=0)
+    found = plans.differences("data", table, state, seed=0)
     java = found[found["language"] == "java"]
     assert set(java["name"]) == {"50 % of answers swapped"} and set(java["tasks"]) == {374}
     assert java["difference"].tolist() == pytest.approx([0.3, 0.25, 0.05])
@@ -124,23 +124,53 @@ def test_differences_are_within_a_cell_and_registered_ones_have_their_interval()
 
 def test_without_runs_there_is_no_row_and_all_is_to_do(tmp_path):
     nothing = store.verdicts(tmp_path, profile="nano")
-    assert training_data.progress(nothing) == (0, 135)
-    assert training_data.rates(nothing, seed=0).empty
+    assert plans.progress("data", nothing) == (0, 135)
+    assert plans.rates("data", nothing, seed=0).empty
     state = inference.assess(paper.claims().query("family == 'data'"), nothing, seed=0)
-    assert training_data.differences(nothing, state, seed=0).empty
+    assert plans.differences("data", nothing, state, seed=0).empty
     assert (state["verdict"] == "not run").all()
     some = verdicts({("lora", 1): 1, ("lora", 9): 1, (f"lora {FEW}", 5): 1})
-    assert training_data.progress(some) == (2, 135)
+    assert plans.progress("data", some) == (2, 135)
 
 
-def test_the_command_lists_or_makes_the_runs_of_a_plan(monkeypatch, capsys):
-    made = []
+def test_an_arm_of_a_plan_has_settings_of_its_own():
+    cells = plans.cells("regime")
+    assert len(plans.configurations("regime")) == 42
+    by_cell = cells.groupby("name")["arm"].nunique()
+    assert set(by_cell) == {3} and cells["label"].is_unique
+    assert cells["arm"][0] == cells["label"][0] == "adamw"
+    wide = cells[cells["arm"].str.contains("rho=0.2")]
+    for label, cell in zip(wide["label"], wide.itertuples(), strict=True):
+        run = next(r for r in plans.configurations("regime") if r.label == label)
+        assert (run.training.batch_size, run.training.epochs) == (cell.batch, cell.epochs)
+        assert (run.sophia.rho, run.training.learning_rate) == (0.2, 0.002)
+    asked = paper.claims().query("family == 'regime'")
+    pairs = {(c.treatment, c.control) for c in asked.itertuples()}
+    at = cells[cells["name"] == "batch 16, 10 epochs"].set_index("arm")
+    assert pairs == {(at["label"].iloc[1], at["label"].iloc[0])} and (at["seeds"] == 5).all()
+
+
+def test_an_arm_is_compared_with_the_first_of_its_plan():
+    table = verdicts(
+        {(arm, s): n for s in (1, 2) for arm, n in (("lora", 4), ("released-fourier-07", 9))}
+    )
+    state = inference.assess(paper.claims().query("family == 'data'"), table, seed=0)
+    found = plans.differences("released", table, state, seed=0).query("language == 'java'")
+    assert found[["treatment", "control", "name"]].values.tolist() == [
+        ["released-fourier-07", "lora", "as released"]
+    ]
+    assert found["difference"].item() == pytest.approx(0.25)
+
+
+@pytest.mark.parametrize("plan", [command.STRENGTH, *plans.NAMES])
+def test_the_command_lists_or_makes_the_runs_of_a_plan(plan, monkeypatch, capsys):
+    made, of_plan = [], [config.load("nano", "lora", 3)]
     monkeypatch.setattr(command, "make", lambda wanted, machine, compact: made.extend(wanted))
-    for plan, module in command.PLANS.items():
-        of_plan = [config.load("nano", "lora", list(command.PLANS).index(plan))]
-        monkeypatch.setattr(f"{module}.configurations", lambda of_plan=of_plan: of_plan)
-        main(["sweep", "--plan", plan, "--list"])
-        assert capsys.readouterr().out == f"nano lora seed {of_plan[0].seed}\n" and not made
-        main(["sweep", "--plan", plan])
-        assert made == of_plan
-        made.clear()
+    if plan == command.STRENGTH:
+        monkeypatch.setattr(sweep, "configurations", lambda: of_plan)
+    else:
+        monkeypatch.setattr(plans, "configurations", {plan: of_plan}.__getitem__)
+    main(["sweep", "--plan", plan, "--list"])
+    assert capsys.readouterr().out == "nano lora seed 3\n" and not made
+    main(["sweep", "--plan", plan])
+    assert made == of_plan

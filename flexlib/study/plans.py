@@ -1,0 +1,124 @@
+"""Registered plans of runs: every arm of a plan in every one of its cells.
+
+A plan stands in data/claims.yml under its name. Its ``arms`` are names, or a name with settings of its own
+(``{arm: sophia, set: [sophia.rho=0.2]}``). A cell has a ``name``, how many ``seeds``, what it ``set``s, and
+what else a chapter wants to know of it. The runs are ordinary ones under the label of their overrides
+(``fourier-released data.size=23 training.steps=282``); those at the profile's values are the study's own.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from flexlib import config as configs
+from flexlib.config import RunConfig
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+NAMES = ("data", "released", "regime")
+
+
+def plan(name: str) -> dict[str, Any]:
+    """A registered plan: ``profile``, ``arms``, the control first, and ``cells``."""
+    from flexlib.study import paper  # late, with pandas: every command line reads this module
+
+    return paper.registration()[name]
+
+
+def configurations(name: str) -> list[RunConfig]:
+    """Every run of a plan once, seed by seed, so that an interrupted grid has whole seeds."""
+    most = max(cell["seeds"] for cell in plan(name)["cells"])
+    wanted = [
+        configs.load(profile, arm, seed, overrides=overrides)
+        for seed in range(1, 1 + most)
+        for profile, cell, arm, overrides in _places(name)
+        if seed <= cell["seeds"]
+    ]
+    return list(dict.fromkeys(wanted))  # a run can belong to several cells
+
+
+def cells(name: str) -> pd.DataFrame:
+    """A row for each cell and arm of a plan: what the cell has but ``set`` (``name, seeds``, …), ``arm`` and
+    ``label``; ``seeds`` is how many are planned, ``label`` what the runs have in the store, ``arm`` the same
+    without what the cell sets."""
+    import pandas as pd
+
+    rows = []
+    for profile, cell, arm, overrides in _places(name):
+        own = overrides[: len(overrides) - len(cell["set"])]
+        rows.append(
+            {k: v for k, v in cell.items() if k != "set"}
+            | {
+                "arm": configs.load(profile, arm, 1, overrides=own).label,
+                "label": configs.load(profile, arm, 1, overrides=overrides).label,
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def progress(name: str, verdicts: pd.DataFrame) -> tuple[int, int]:
+    """How many runs of a plan the store has, and how many there are to be.
+
+    Args:
+        verdicts: from `flexlib.runs.store.verdicts`.
+    """
+    runs = set(verdicts[["arm", "seed"]].itertuples(index=False, name=None))
+    planned = {(run.label, run.seed) for run in configurations(name)}
+    return len(planned & runs), len(planned)
+
+
+def rates(name: str, verdicts: pd.DataFrame, *, seed: int) -> pd.DataFrame:
+    """pass@1 of every cell that has runs, in the order of the plan: the columns of :func:`cells` and
+    ``language, rate, low, high``, with ``seeds`` those that it has.
+
+    Args:
+        verdicts: from `flexlib.runs.store.verdicts`.
+        seed: of the bootstrap.
+    """
+    from flexlib.study import stats
+
+    planned = cells(name).drop(columns="seeds")
+    found = stats.arm_rates(verdicts[verdicts["arm"].isin(planned["label"])], seed=seed)
+    found = found.rename(columns={"arm": "label", "pass_at_k": "rate"})
+    found = found[["label", "language", "seeds", "rate", "low", "high"]]
+    return planned.merge(found, on="label")  # keeps the order of the left
+
+
+def differences(
+    name: str, verdicts: pd.DataFrame, state: pd.DataFrame, *, seed: int
+) -> pd.DataFrame:
+    """Each arm minus the control of the plan, and of the pairs that it ``compare``s the first minus the
+    second, in every cell that has both: the columns of `flexlib.study.inference.contrasts` and of the cell.
+
+    Args:
+        verdicts: from `flexlib.runs.store.verdicts`.
+        state: of the claims, by which a registered contrast has the interval of its family.
+        seed: of the bootstrap.
+    """
+    import pandas as pd
+
+    from flexlib.study import inference
+
+    planned = cells(name).drop(columns="seeds")
+    control, *others = planned["arm"].unique()
+    pairs = [*((arm, control) for arm in others), *map(tuple, plan(name).get("compare", []))]
+    keys = [column for column in planned if column not in ("arm", "label")]
+    parts = []
+    for values, of_cell in planned.groupby(keys, sort=False):
+        label = of_cell.set_index("arm")["label"]
+        named = [(label[a], label[b]) for a, b in pairs]
+        of = verdicts[verdicts["arm"].isin({arm for pair in named for arm in pair})]
+        found = inference.contrasts(of, named, seed=seed, state=state)
+        parts.append(found.drop(columns="group").assign(**dict(zip(keys, values, strict=True))))
+    return pd.concat(parts, ignore_index=True)
+
+
+def _places(name: str) -> Iterator[tuple[str, dict[str, Any], str, list[str]]]:
+    """Profile, cell, arm and all overrides, those of the arm first, for each arm in each cell."""
+    registered = plan(name)
+    for cell, arm in itertools.product(registered["cells"], registered["arms"]):
+        arm = {"arm": arm, "set": []} if isinstance(arm, str) else arm
+        yield registered["profile"], cell, arm["arm"], [*arm["set"], *cell["set"]]
