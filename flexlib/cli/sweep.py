@@ -21,7 +21,7 @@ def add_parser(commands: options.Commands) -> None:
     parser.add_argument(
         "--plan", choices=[STRENGTH, *plans.NAMES], default=STRENGTH,
         help="of the penalty's strength (default), of size and quality of the training set, of the "
-             "released configurations, or of the regime in which Sophia could win",
+             "released configurations, of the regime in which Sophia could win, or of several bases",
     )  # fmt: skip
     parser.add_argument("--list", action="store_true", help="name the runs, make none")
     options.add_machine(parser)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from flexlib.runs import store
-from flexlib.study import convergence, hidden, inference, outcomes, paper, sweep, transfer
+from flexlib.study import bases, convergence, hidden, inference, outcomes, paper, sweep, transfer
 
 
 def state(
@@ -42,6 +42,8 @@ def state(
         twins = hidden.table(folder, profile=profile)
         measured |= hidden.by_claim(claims, twins, verdicts, seed=seed)
     measured |= transfer.by_claim(claims, verdicts, seed=seed)
+    if claims["treatment"].str.endswith(bases.OVER).any():
+        verdicts = bases.over(verdicts)
     decided = inference.assess(claims, verdicts, seed=seed, measured=measured)
     return decided.set_index("id", drop=False)
 

@@ -21,6 +21,7 @@ null, Holm's procedure does not tell.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -502,7 +503,7 @@ def assess(
             continue
         found = tested.loc[claim["id"]].to_dict()
         # A base model is decoded greedily, once: only arms that train have seeds to count.
-        untrained = claim["control"].split(" ")[0] == "base"
+        untrained = re.split("[ @]", claim["control"])[0] == "base"
         seeds = effect.seeds[0] if untrained else min(effect.seeds)
         level = min(found["level_low"], found["level_high"])
         rows.append(
@@ -617,7 +618,7 @@ def exploratory(verdicts: pd.DataFrame, arms: Iterable[str], profile: str) -> pd
     """
     needed = CONCLUSIVE.get(profile, CONCLUSIVE_ELSEWHERE)
     seeds = verdicts.groupby("arm", observed=True)["seed"].nunique()
-    trained = [arm for arm in dict.fromkeys(arms) if arm.split(" ")[0] != "base"]
+    trained = [arm for arm in dict.fromkeys(arms) if re.split("[ @]", arm)[0] != "base"]
     rows = [(arm, int(seeds.get(arm, 0)), needed) for arm in trained]
     table = pd.DataFrame(rows, columns=["arm", "seeds", "needed"])
     return table[table["seeds"] < needed].reset_index(drop=True)

@@ -91,8 +91,8 @@ def claims(profile: str = "nano", data: Path = DATA, *, superseded: bool = False
 def registration(data: Path = DATA) -> dict[str, Any]:
     """data/claims.yml, checked: ``registered`` (date), ``design_rule``, the list ``claims``, ``tuning``
     and ``adapters``, the plans that :mod:`flexlib.study.tuning` reads, ``sweep``, that of
-    :mod:`flexlib.study.sweep`, ``data``, ``released`` and ``regime``, those of :mod:`flexlib.study.plans`,
-    and ``small``, what was fixed of the study at that scale."""
+    :mod:`flexlib.study.sweep`, ``data``, ``released``, ``regime`` and ``bases``, those of
+    :mod:`flexlib.study.plans`, and ``small``, what was fixed of the study at that scale."""
     path = data / "claims.yml"
     if not path.is_file():
         raise FlexError(
@@ -100,7 +100,7 @@ def registration(data: Path = DATA) -> dict[str, Any]:
         )
     content = yaml.load(path.read_text(encoding="utf-8"), Loader=_LOADER)
     parts = {"registered", "design_rule", "claims", "tuning", "adapters", "sweep", "data", "small"}
-    parts |= {"released", "regime"}
+    parts |= {"released", "regime", "bases"}
     if not isinstance(content, dict) or set(content) != parts:
         raise FlexError(f"{path}: needs exactly {', '.join(sorted(parts))}")
     if not content["claims"]:

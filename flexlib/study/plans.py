@@ -18,7 +18,7 @@ from flexlib.config import RunConfig
 if TYPE_CHECKING:
     import pandas as pd
 
-NAMES = ("data", "released", "regime")
+NAMES = ("data", "released", "regime", "bases")
 
 
 def plan(name: str) -> dict[str, Any]:

@@ -1,0 +1,56 @@
+"""An arm on several bases: which runs it has, and that its contrasts are over tasks, bases and seeds."""
+
+from __future__ import annotations
+
+import pandas as pd
+import pytest
+
+from flexlib.study import bases, inference, paper, plans
+
+
+def verdicts(passed: dict[tuple[str, int], int], tasks: int = 20) -> pd.DataFrame:
+    """So many of the tasks pass, by label and seed."""
+    rows = [
+        (arm, seed, "nanobench-java", "java", f"t{i}", i < count, "pass" if i < count else "wrong")
+        for (arm, seed), count in passed.items()
+        for i in range(tasks)
+    ]
+    columns = ["arm", "seed", "benchmark", "language", "task_id", "passed", "verdict"]
+    return pd.DataFrame(rows, columns=columns).assign(sample=0)
+
+
+def labels(arm: str) -> list[str]:
+    cells = plans.cells(bases.PLAN)
+    return cells.loc[cells["arm"] == arm, "label"].tolist()
+
+
+def test_a_base_is_run_once_and_every_other_arm_with_its_seeds():
+    runs = plans.configurations(bases.PLAN)
+    assert len(runs) == len(set(runs)) == 4 * (1 + 3 * 3)
+    assert {r.seed for r in runs if r.training is None} == {0}
+
+
+def test_a_contrast_over_bases_counts_each_base_with_the_seeds_of_the_plan():
+    bare, lora = labels("base"), labels("lora")
+    made = {(bare[i], 0): n for i, n in enumerate((2, 4, 6))}
+    made |= {(lora[i], s): n for i, n in enumerate((6, 10, 8)) for s in (1, 2, 3)}
+    made[lora[0], 4] = 20  # beyond the plan
+    made["fourier-released", 1] = 5  # on one base alone
+    table = bases.over(verdicts(made))
+    assert set(table["arm"]) - {label for label, _ in made} == {"base@bases", "lora@bases"}
+    over = table[table["arm"] == "lora@bases"]
+    assert set(over["base"]) == {"base 1", "base 2", "base 3"} and set(over["seed"]) == {1, 2, 3}
+    effect = inference.contrast(table, "lora@bases", "base@bases", "nanobench-java", seed=0)
+    assert effect.estimate == pytest.approx((4 + 6 + 2) / 3 / 20)
+    assert (effect.bases, effect.seeds) == (3, (3, 1))
+    asked = paper.claims().query("family == 'bases'")
+    state = inference.assess(asked, table, seed=0, n_resamples=2000).set_index("id")
+    assert (state.loc["B-lora-java", ["seeds", "bases"]] == [3, 3]).all()
+    assert state.loc["B-C3-lora", "verdict"] == "not run"
+
+
+def test_other_contrasts_are_as_they_were():
+    table = verdicts({("lora", 1): 8, ("lora", 2): 6, ("base", 0): 4})
+    before = inference.contrast(table, "lora", "base", "nanobench-java", seed=0)
+    after = inference.contrast(bases.over(table), "lora", "base", "nanobench-java", seed=0)
+    assert (before.estimate, before.bound(0.025, 1)) == (after.estimate, after.bound(0.025, 1))
