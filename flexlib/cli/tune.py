@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from flexlib.cli import options
 
@@ -12,7 +11,7 @@ def add_parser(commands: options.Commands) -> None:
     """Add the command to the command line."""
     parser = commands.add_parser("tune", help="the trials that choose learning rates")
     parser.add_argument("--arm", action="append", help="repeat for several (default: all)")
-    parser.add_argument("--base-model", type=Path, metavar="DIR", help="local copy of the base")
+    options.add_base(parser)
     parser.add_argument("--quiet", action="store_true", help="no progress lines")
     parser.set_defaults(command=_tune)
 
@@ -20,10 +19,11 @@ def add_parser(commands: options.Commands) -> None:
 def _tune(args: argparse.Namespace) -> None:
     from flexlib.study import tuning
 
-    plan, machine = tuning.plan(), options.machine(args)
+    machine = options.machine(args)
     for arm in args.arm or tuning.tuned():
         for settings, loss, _ in tuning.tune(arm, machine):
             chosen = ", ".join(f"{key}={value:g}" for key, value in settings.items())
             print(f"{arm} {chosen}: final validation loss {loss:.4f}", flush=True)
     best = tuning.as_toml(tuning.best(tuning.table()))
-    print(f"\n# for config/profiles/{plan['profile']}.toml\n{best}", end="")
+    profile = tuning.plans()["optimisers"]["profile"]
+    print(f"\n# for config/profiles/{profile}.toml\n{best}", end="")

@@ -33,43 +33,37 @@ FOLDER = paths.TUNING
 FIELDS = ("arm", "settings", "eval_loss", "seed", "steps", "base_digest", "run_id")
 
 
-def plan() -> dict[str, Any]:
-    """The registered plan of the optimisers: ``profile``, ``seed`` and ``trials``, for each arm its values by
-    setting.
+def plans() -> dict[str, dict[str, Any]]:
+    """The registered plans, by name: ``optimisers``, ``adapters``, and ``sweep``, its learning rates. Each
+    has ``profile``, ``seed`` and ``trials``, for each arm its values by setting.
 
     Raises:
-        FlexError: the registration is damaged, or gives some arm more trials than another.
+        FlexError: the registration is damaged, or gives some arm of a plan more trials than another.
     """
     from flexlib.study import paper  # late, with pandas: every command line reads this module
 
-    return _fair(paper.registration()["tuning"])
-
-
-def adapters_plan() -> dict[str, Any]:
-    """The registered plan of the adapters, as :func:`plan`; it raises the same."""
-    from flexlib.study import paper
-
-    return _fair(paper.registration()["adapters"])
+    registered = paper.registration()
+    found = {
+        "optimisers": registered["tuning"],
+        "adapters": registered["adapters"],
+        "sweep": registered["sweep"]["tuning"],
+    }
+    for plan in found.values():
+        sizes = {arm: len(list(grid(values))) for arm, values in plan["trials"].items()}
+        if len(set(sizes.values())) != 1:
+            raise FlexError(f"claims.yml: arms are tuned with unequal numbers of trials, {sizes}")
+    return found
 
 
 def tuned() -> dict[str, dict[str, Any]]:
     """The trials of every arm whose best settings the profile holds: optimisers, then adapters."""
-    return plan()["trials"] | adapters_plan()["trials"]
+    registered = plans()
+    return registered["optimisers"]["trials"] | registered["adapters"]["trials"]
 
 
-def _plans() -> dict[str, dict[str, Any]]:
-    """For each arm that is tuned its plan: of the optimisers, the adapters, or the sweep's learning rates."""
-    from flexlib.study import paper
-
-    plans = [plan(), adapters_plan(), _fair(paper.registration()["sweep"]["tuning"])]
-    return {arm: registered for registered in plans for arm in registered["trials"]}
-
-
-def _fair(plan: dict[str, Any]) -> dict[str, Any]:
-    sizes = {arm: len(list(grid(values))) for arm, values in plan["trials"].items()}
-    if len(set(sizes.values())) != 1:
-        raise FlexError(f"claims.yml: arms are tuned with unequal numbers of trials, {sizes}")
-    return plan
+def _by_arm() -> dict[str, dict[str, Any]]:
+    """For each arm that is tuned its plan."""
+    return {arm: plan for plan in plans().values() for arm in plan["trials"]}
 
 
 def grid(values: Mapping[str, Sequence[Any]]) -> Iterator[dict[str, Any]]:
@@ -84,12 +78,12 @@ def trials(arm: str) -> list[tuple[dict[str, Any], RunConfig]]:
     Raises:
         FlexError: the plan has no such arm.
     """
-    plans = _plans()
-    if arm not in plans:
+    by_arm = _by_arm()
+    if arm not in by_arm:
         raise FlexError(
-            f"arm {arm!r} is not tuned; data/claims.yml has trials for {', '.join(plans)}"
+            f"arm {arm!r} is not tuned; data/claims.yml has trials for {', '.join(by_arm)}"
         )
-    registered = plans[arm]
+    registered = by_arm[arm]
     made = []
     for settings in grid(registered["trials"][arm]):
         overrides = [f"{key}={value!r}" for key, value in settings.items()]
@@ -108,8 +102,8 @@ def table(folder: Path = FOLDER, arms: Iterable[str] | None = None) -> pd.DataFr
     import pandas as pd
 
     arms = tuned() if arms is None else arms
-    plans = _plans()
-    files = [_file(arm, plans[arm], folder) for arm in arms]
+    by_arm = _by_arm()
+    files = [_file(arm, by_arm[arm], folder) for arm in arms]
     frames = [pd.read_csv(p) for p in files if p.is_file()]
     return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=list(FIELDS))
 
@@ -127,7 +121,7 @@ def best(trials: pd.DataFrame) -> dict[str, dict[str, Any]]:
             continue
         if rows["base_digest"].nunique() > 1:
             raise FlexError(
-                f"the trials of {arm} have different base models; remove {_file(arm, _plans()[arm])}"
+                f"the trials of {arm} have different base models; remove {_file(arm, _by_arm()[arm])}"
             )
         if rows["eval_loss"].isna().all():
             raise FlexError(f"every trial of {arm} diverged; register smaller learning rates")
@@ -145,7 +139,7 @@ def tune(arm: str, machine: Machine, folder: Path = FOLDER) -> Iterator[tuple[di
     from flexlib.runs import preflight
 
     planned = trials(arm)
-    path = _file(arm, _plans()[arm], folder)
+    path = _file(arm, _by_arm()[arm], folder)
     rows = read_rows(path)
     for settings, wanted in planned:
         wanted, inputs = preflight.resolve(dataclasses.replace(wanted, benchmarks=()), machine)

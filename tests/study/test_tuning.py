@@ -24,7 +24,7 @@ PROFILE = tomllib.loads((layers.LAYERS / "profiles" / "nano.toml").read_text(enc
 
 
 def test_every_arm_of_the_study_has_the_same_number_of_trials():
-    trials = {arm: tuning.trials(arm) for arm in tuning.plan()["trials"]}
+    trials = {arm: tuning.trials(arm) for arm in tuning.plans()["optimisers"]["trials"]}
     optimisers = {"adamw", "lion", "sophia", "sophia-corrected", "muon", "schedule-free"}
     assert set(trials) == {*optimisers, "python-broad"}
     assert {len(made) for made in trials.values()} == {8}
@@ -62,7 +62,7 @@ def test_every_adapter_has_four_trials_and_differs_from_lora_in_itself_alone():
         data = config.to_dict(config.load("nano", arm, 1, overrides=["training.learning_rate=1"]))
         return {k: v for k, v in data.items() if k not in ("arm", "lora", "adapter", "variant")}
 
-    arms = tuning.adapters_plan()["trials"]
+    arms = tuning.plans()["adapters"]["trials"]
     assert {len(tuning.trials(arm)) for arm in arms} == {4}
     for arm in arms:
         found = rest(arm)
@@ -94,7 +94,7 @@ def test_the_profile_holds_the_best_trials_and_nothing_else():
 
 
 def test_trials_used_a_seed_that_no_result_uses():
-    assert tuning.plan()["seed"] == 0
+    assert {plan["seed"] for plan in tuning.plans().values()} == {0}
     assert set(tuning.table()["seed"]) <= {0}
 
 
@@ -106,7 +106,9 @@ def small(tmp_path, monkeypatch):
     """Two trials of two arms on the tiny model, and a folder for their tables."""
     values = {"training.learning_rate": [1e-3, 1e-6], "training.train_limit": [8]}
     trials = {"adamw": values, "sophia": values}
-    monkeypatch.setattr(tuning, "plan", lambda: {"profile": "nano", "seed": 0, "trials": trials})
+    plan = {"profile": "nano", "seed": 0, "trials": trials}
+    plans = {"optimisers": plan, "adapters": plan | {"trials": {}}}
+    monkeypatch.setattr(tuning, "plans", lambda: plans)
     base = tiny.make_base(tmp_path / "base")
     return Machine(base_model=base, work_dir=tmp_path / "work", progress=False), tmp_path
 
@@ -159,7 +161,7 @@ def test_unequal_budgets_are_refused(monkeypatch):
     registered["tuning"]["trials"]["lion"]["training.learning_rate"].pop()
     monkeypatch.setattr(paper, "registration", lambda: registered)
     with pytest.raises(FlexError, match=r"unequal numbers of trials.*'lion': 7"):
-        tuning.plan()
+        tuning.plans()
 
 
 def test_an_arm_without_a_plan_is_refused(capsys):
