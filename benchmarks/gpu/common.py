@@ -19,16 +19,11 @@ from tokenizers import Tokenizer
 from tokenizers import models as tokenizer_models
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-SHAPES = {
-    # codellama/CodeLlama-7b-hf, config.json
-    "7b": {
-        "vocab_size": 32016, "hidden_size": 4096, "intermediate_size": 11008,
-        "num_hidden_layers": 32, "num_attention_heads": 32, "max_position_embeddings": 16384,
-    },
-    "tiny": {
-        "vocab_size": 512, "hidden_size": 32, "intermediate_size": 86,
-        "num_hidden_layers": 2, "num_attention_heads": 4, "max_position_embeddings": 1024,
-    },
+from flexlib.study.scale import CODE_LLAMA
+
+TINY = CODE_LLAMA | {
+    "vocab_size": 512, "hidden_size": 32, "intermediate_size": 86,
+    "num_hidden_layers": 2, "num_attention_heads": 4, "max_position_embeddings": 1024,
 }  # fmt: skip
 
 
@@ -49,7 +44,7 @@ def arguments(description: str) -> argparse.Namespace:
 
 def random_model(tiny: bool, dtype: torch.dtype = torch.bfloat16) -> LlamaForCausalLM:
     """Code Llama's architecture with random weights, on the device that is measured."""
-    config = LlamaConfig(**SHAPES["tiny" if tiny else "7b"], tie_word_embeddings=False)
+    config = LlamaConfig(**(TINY if tiny else CODE_LLAMA))
     config.bos_token_id, config.eos_token_id = 1, 2
     torch.manual_seed(0)
     default = torch.get_default_dtype()

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
@@ -31,25 +31,23 @@ GENERATION_FIELDS = (
     "bound_seconds_a_step", "fraction_of_bound", "peak_memory_gb",
 )  # fmt: skip
 MERGED_FIELDS = ("model", "precision", "prompts", "max_logit_difference", "changed_tokens", "n")
+#: Of Code Llama 7B, which the paper trains: codellama/CodeLlama-7b-hf, config.json.
+CODE_LLAMA: dict[str, Any] = {
+    "vocab_size": 32016, "hidden_size": 4096, "intermediate_size": 11008,
+    "num_hidden_layers": 32, "num_attention_heads": 32, "max_position_embeddings": 16384,
+    "tie_word_embeddings": False,
+}  # fmt: skip
 
 
 def code_llama() -> Shape:
-    """The sizes of Code Llama 7B, which the paper trains, from the numbers of its configuration."""
+    """The sizes of Code Llama 7B."""
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
     from flexlib.models import memory
 
     with torch.device("meta"):
-        config = LlamaConfig(
-            vocab_size=32016,
-            hidden_size=4096,
-            intermediate_size=11008,
-            num_hidden_layers=32,
-            num_attention_heads=32,
-            tie_word_embeddings=False,
-        )
-        return memory.shape_of(LlamaForCausalLM(config))
+        return memory.shape_of(LlamaForCausalLM(LlamaConfig(**CODE_LLAMA)))
 
 
 def training_flops(parameters: int, tokens: float) -> float:
