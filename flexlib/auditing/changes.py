@@ -49,8 +49,10 @@ def programs(both: Both) -> pd.DataFrame:
             for arm in ARMS:
                 answer, verdict = sides[arm][place]
                 text = texts.graded(problem, answer["completion"], of_base.settings)
-                foreign = form.reads_as_another(text, problem.language)
-                foreign = foreign and verdict["verdict"] == "compile_error"  # None stays
+                foreign = None
+                if problem.language in form.KNOWN:
+                    refused = verdict["verdict"] == "compile_error"
+                    foreign = refused and form.reads_as_another(text, problem.language)
                 row |= {f"{arm}_{k}": verdict[k] for k in ("verdict", "detail", "passed")}
                 row |= {f"{arm}_program": text, f"{arm}_another_language": foreign}
             judged = "harness_error" not in (row["base_verdict"], row["adapter_verdict"])

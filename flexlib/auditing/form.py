@@ -8,16 +8,15 @@ found again by the answers and their verdicts: compilers take minutes for a few 
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import json
 import re
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
-from flexlib import __version__, disk, formats
+from flexlib import __version__
+from flexlib.auditing import cache
 from flexlib.auditing.runs import Answers
+from flexlib.runs import provenance
 from flexlib.runs.machine import Machine
 from flexlib.runs.preflight import problems_digest
 from flexlib.tasks import answers as texts
@@ -31,18 +30,23 @@ MARKS = {
     "javascript": r"\b(?:let|const|var|function|undefined)\b|===|!==|=>|\.(?:push|slice|filter)\b",
     "cpp": r"\bstd::|\bauto\b|\bvector<|\bsize_t\b|\.(?:push_back|begin|end|insert|substr)\(|#include",
 }
+KNOWN = ("python", *MARKS)
 _COMMENT = re.compile(r"^\s*/?\*.*|\s*(?://|#(?!include)).*", re.MULTILINE)
+#: What Python has, and no statement of a language with braces that lacks its semicolon.
+_PYTHON = re.compile(
+    r"\bfor\b.*\bin\b|\b(?:len|sum|sorted|range|list|None|True|False|not|and|or)\b|:$"
+)
 _ENOUGH = 2  # marks of another language, and more than twice those of the answer's own
 
 
 def reads_as_another(text: str, language: str) -> bool | None:
     """Whether a text that is no program of ``language`` reads as one of another language; None where nothing
-    is known of ``language``: it is neither Python nor one of `MARKS`.
+    is known of ``language``: it is none of `KNOWN`.
 
     Told by how its lines end and by words that the languages do not share: rough, and so to be asked
     only of answers that do not compile.
     """
-    if language != "python" and language not in MARKS:
+    if language not in KNOWN:
         return None
     lines = [line.rstrip() for line in _COMMENT.sub("", text).splitlines() if line.strip()]
     if not lines:
@@ -51,7 +55,9 @@ def reads_as_another(text: str, language: str) -> bool | None:
     if language == "python":
         return with_braces > 0.5
     if with_braces == 0:
-        return any(re.match(r"\s*\w", line) for line in lines)
+        statements = [line for line in lines if re.match(r"\s*\w", line)]
+        # One may lack its semicolon alone.
+        return len(statements) > 1 or bool(statements and _PYTHON.search(statements[0]))
     counts = {name: len(re.findall(marks, text)) for name, marks in MARKS.items()}
     own = counts.pop(language)
     return max(counts.values()) >= _ENOUGH and max(counts.values()) > 2 * own
@@ -65,13 +71,18 @@ def judged(answers: Answers, machine: Machine) -> list[dict[str, Any]]:
     Raises:
         FlexError: the language cannot be graded here.
     """
-    path = _kept_at(answers, machine)
-    with contextlib.suppress(OSError, ValueError):  # not there, or damaged: it is made
-        return json.loads(path.read_bytes())
+    columns = ("task_id", "sample", *WAYS)
+    path, known = cache.find(
+        machine.store,
+        "form",
+        _depends_on(answers),
+        lambda rows: [{column: row[column] for column in columns} for row in rows],
+    )
+    if known is not None and len(known) == len(answers.completions):
+        return known
     rows = _judge(answers, machine)
     if not any(row[way] is None for row in rows for way in WAYS):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        disk.write_atomically(path, formats.to_json(rows))
+        cache.keep(path, rows)
     return rows
 
 
@@ -108,15 +119,18 @@ def _judge(answers: Answers, machine: Machine) -> list[dict[str, Any]]:
     return rows
 
 
-def _kept_at(answers: Answers, machine: Machine) -> Path:
-    """Where the judgements of these answers are kept: by all that they depend on."""
+def _depends_on(answers: Answers) -> list[Any]:
+    """All that the judgements of these answers depend on."""
     given = [
         (c["task_id"], c["sample"], c["completion"], v["verdict"])
         for c, v in zip(answers.completions, answers.verdicts, strict=True)
     ]
+    compilers = [
+        provenance.toolchain_version(language)
+        for language in sorted({p.language for p in answers.problems})
+    ]
     settings = dataclasses.asdict(answers.settings)
-    depends_on = [__version__, settings, problems_digest(answers.problems), given]
-    return machine.store / f".form-{formats.digest_of(depends_on)[:12]}.json"
+    return [__version__, compilers, settings, problems_digest(answers.problems), given]
 
 
 def _grade(

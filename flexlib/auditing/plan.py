@@ -7,12 +7,11 @@ more than the profile's own decoding has. Greedy decoding has one.
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from flexlib import disk, formats
+from flexlib.auditing import cache
 from flexlib.errors import FlexError
 from flexlib.study import paired
 
@@ -79,18 +78,11 @@ def describe(plan: Plan, minutes: float, benchmarks: int, alpha: float) -> str:
 
 
 def kept(store: Path, question: object) -> tuple[Path, Plan | None]:
-    """Where the plan for a question is kept, and that plan if there is one.
-
-    Args:
-        question: plain data: whatever the plan depends on.
-    """
-    path = store / f".plan-{formats.digest_of(question)[:12]}.json"
-    if not path.is_file():
-        return path, None
-    return path, Plan(**json.loads(path.read_text(encoding="utf-8")))
+    """Where the plan for a question is kept, and that plan if there is one: see
+    :func:`flexlib.auditing.cache.find`."""
+    return cache.find(store, "plan", question, lambda plan: Plan(**plan))
 
 
 def keep(path: Path, plan: Plan) -> None:
     """Keep a plan for the next time that the question comes up, as in an audit that goes on."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    disk.write_atomically(path, formats.to_json(asdict(plan)))
+    cache.keep(path, asdict(plan))

@@ -331,9 +331,15 @@ def test_what_was_judged_of_form_is_kept(tmp_path, monkeypatch):
     assert form.judged(answers, machine) == form.judged(answers, machine) and len(graded) == 2
     other = _answers(["wrong"], ["    x = 2\n\nfoo()\n"])
     assert form.judged(other, machine) and len(graded) == 3
-    for path in machine.store.glob(".form-*"):
-        path.write_text("[")
-    assert [row["alone"] for row in form.judged(answers, machine)] == [True] and len(graded) == 4
+    for damaged in ("[", "[]", "[{}]", "{}", "null"):
+        before = len(graded)
+        for path in machine.store.glob(".form-*"):
+            path.write_text(damaged)
+        assert [row["alone"] for row in form.judged(answers, machine)] == [True]
+        assert len(graded) == before + 1
+    monkeypatch.setattr(form.provenance, "toolchain_version", lambda language: "Python 4")
+    assert form.judged(answers, machine) and len(graded) == before + 2
+    assert form.judged(answers, machine) and len(graded) == before + 2
 
 
 def _answers(verdicts: list[str], texts: list[str] | None = None) -> runs.Answers:
@@ -492,6 +498,15 @@ def test_another_language_in_one_with_braces():
     java = "        ArrayList<Long> found = new ArrayList<>();\n        for (Long x : xs) {\n"
     assert form.reads_as_another(java, "javascript") and form.reads_as_another(java, "cpp")
     assert not form.reads_as_another(java, "java")
+
+
+@pytest.mark.parametrize("language", sorted(form.MARKS))
+def test_one_line_without_its_semicolon_is_no_other_language(language):
+    for line in ("    return x + k\n", "        return xs.size()\n", "    x = f(y)"):
+        assert not form.reads_as_another(line, language)
+    for line in ("    return [x for x in xs]\n", "    return None\n", "    if len(xs) > k:"):
+        assert form.reads_as_another(line, language)
+    assert form.reads_as_another("    x = f(y)\n    return x\n", language)
 
 
 # --- GPT-2, whose modules store their weights transposed -------------------------------------------

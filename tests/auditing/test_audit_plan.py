@@ -46,6 +46,9 @@ def test_a_plan_is_kept(tmp_path):
     plan.keep(path, made)
     assert plan.kept(tmp_path, ["base", 3]) == (path, made)
     assert plan.kept(tmp_path, ["base", 4])[1] is None
+    for damaged in ("", '{"limit": 70', "[]", "null", '{"limit": 70}'):
+        path.write_text(damaged)
+        assert plan.kept(tmp_path, ["base", 3]) == (path, None)
 
 
 def test_a_plan_is_of_a_speed_that_was_measured_from_beginning_to_end(tmp_path, monkeypatch):
