@@ -285,6 +285,23 @@ def test_tests_of_another_form_are_not_judged(language, change):
         joining.JOIN[language](PROMPTS[language], "", change(TESTS[language]))
 
 
+def test_racket_checks_that_are_not_counted_are_not_judged():
+    """Their number says that all were made; a right answer would be wrong without it."""
+    tests = TESTS["racket"]
+    for check in ("check-true", "check-=", "check-not-equal?", "check-equal", "fail"):
+        with pytest.raises(joining.Unfit, match=re.escape(check)):
+            joining.racket("", "", tests.replace("check-within", check, 1))
+    for same in ('(list "(check-true")', "(list #\\() ; (check-true"):
+        joining.racket("", "", tests.replace("(list)", same, 1))
+
+
+@pytest.mark.parametrize("completion", ["  (map (lambda (v) (+ v k)) x))\n", "  '())\n"])
+def test_racket_may_check_equality(completion):
+    needs("racket")
+    tests = TESTS["racket"].replace("check-within", "check-equal?").replace(" 0.001", "")
+    assert judge("racket", completion, tests).passed == ("map" in completion)
+
+
 @pytest.mark.parametrize(
     ("language", "long"),
     [

@@ -208,6 +208,30 @@ def rust(prompt, completion, tests):
     return {"program.rs": f"{prompt}{completion}\n{before}{main}"}, ""
 
 
+# Racket ----------------------------------------------------------------------------------------
+
+# What may stand in a test without being one, and the checks that the runner does not count.
+RACKET_CHECK = re.compile(
+    r'"(?:\\.|[^"\\])*"|#\\\S|;[^\n]*|\(\s*((?!check-(?:within|equal\?)\s)(?:check(?:-[^\s()]*)?|fail)(?=[\s)]))'
+)
+_racket = beside(
+    ".rkt",
+    "Racket",
+    "(define (",
+    r"\(require rackunit\)\s+\(define \(([\w-]+)\)\s+"
+    r"\(let \(\( *candidate [^\s()]+\)\)\s.*\)\s+\(\1\)",
+)
+
+
+def racket(prompt, completion, tests):
+    for found in RACKET_CHECK.finditer(tests):
+        if found[1]:
+            raise Unfit(
+                f"the Racket tests have {found[1]}, and not check-within or check-equal? alone"
+            )
+    return _racket(prompt, completion, tests)
+
+
 JOIN = {
     "php": beside(".php", "PHP", "function test(", r".*function test\(\): void \{\n.*\ntest\(\);"),
     "go": go,
@@ -218,11 +242,5 @@ JOIN = {
         "os.exit(",
         r".*\nlocal candidate = [A-Za-z_]\w*\n.*\nend\s+os\.exit\(lu\.LuaUnit\.run\(\)\)",
     ),
-    "racket": beside(
-        ".rkt",
-        "Racket",
-        "(define (",
-        r"\(require rackunit\)\s+\(define \(([\w-]+)\)\s+"
-        r"\(let \(\( *candidate [^\s()]+\)\)\s.*\)\s+\(\1\)",
-    ),
+    "racket": racket,
 }

@@ -19,7 +19,7 @@
 (define (checks-in form)
   (cond
     [(pair? form) (+ (checks-in (car form)) (checks-in (cdr form)))]
-    [else (if (eq? form 'check-within) 1 0)]))
+    [else (if (memq form '(check-within check-equal?)) 1 0)]))
 
 ;; What the program does: no continuation that it captures there can be entered again from elsewhere.
 (define (apart thunk)
