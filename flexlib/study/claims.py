@@ -28,16 +28,18 @@ def state(
         claims: from :func:`paper.claims`; None: those that no other id has taken the place of.
     """
     claims = paper.claims(profile) if claims is None else claims
-    measured: dict[str, inference.Effect] = {
-        **convergence.by_claim(claims, store.training(folder, profile=profile), seed=seed)
-    }
+    training = store.training(folder, profile=profile)
     verdicts = store.verdicts(folder, profile=profile)
-    at_best = claims["treatment"].str.endswith(sweep.AT_BEST).any()
+    measured: dict[str, inference.Effect] = {}
+    arms = pd.concat([claims["treatment"], claims["control"]])
+    at_best = arms.str.endswith(sweep.AT_BEST).any()
     if at_best or claims["metric"].isin(outcomes.METRICS).any():
         numbers = outcomes.table(folder, profile=profile)
-        measured |= outcomes.by_claim(claims, numbers, seed=seed)
         if at_best:
-            verdicts = sweep.at_best(verdicts, sweep.best(numbers))
+            tables, best = (training, verdicts, numbers), sweep.best(numbers)
+            training, verdicts, numbers = (sweep.at_best(table, best) for table in tables)
+        measured |= outcomes.by_claim(claims, numbers, seed=seed)
+    measured |= convergence.by_claim(claims, training, seed=seed)
     if claims["metric"].isin(hidden.METRICS).any():
         twins = hidden.table(folder, profile=profile)
         measured |= hidden.by_claim(claims, twins, verdicts, seed=seed)

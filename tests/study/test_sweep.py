@@ -147,3 +147,29 @@ def test_distance_from_a_curve_is_taken_at_equal_size():
     assert away["size"].tolist() == [2.0, 8.0]
     assert away["difference"].tolist() == pytest.approx([0.0, 0.1])
     assert sweep.from_curve(table.query("setting == 'fourier'"), "l2").empty
+
+
+def test_claims_at_best_can_be_on_any_metric_that_a_run_has(tuned, monkeypatch):
+    numbers = outcomes(tuned, {BEST: 0.5, "lora": 0.4}).assign(benchmark="nanobench-validation")
+    norm = numbers.assign(metric="update-norm", benchmark="nanobench-adapter")
+    norm["value"] = (
+        norm["arm"].map({"lora": 4.0, "fourier-released": 9.0, BEST: 7.0}).fillna(0.0)
+        + norm["seed"]
+    )
+    monkeypatch.setattr(registered.outcomes, "table", lambda *_, **__: pd.concat([numbers, norm]))
+    losses = numbers.rename(columns={"value": "eval_loss"}).assign(step=1, tokens=0.0, passes=0.0)
+    monkeypatch.setattr(registered.store, "training", lambda *_, **__: losses)
+    empty = pd.DataFrame(columns=["arm", "benchmark", "task_id", "seed", "passed"])
+    monkeypatch.setattr(registered.store, "verdicts", lambda *_, **__: empty)
+    one = paper.claims().loc[["C3-best-lora"]]
+    asked = [
+        one.assign(id="norm", metric="update-norm", benchmark="nanobench-adapter"),
+        one.assign(id="loss", metric="validation-loss", benchmark="nanobench-validation"),
+        one.assign(
+            id="control", metric="update-norm", benchmark="nanobench-adapter", treatment="lora"
+        ),
+    ]
+    state = registered.state(seed=0, claims=pd.concat(asked))
+    assert state["difference"].tolist() == pytest.approx([3.0, 0.1, 0.0])
+    alone = registered.state(seed=0, claims=asked[2])  # it is named by the control
+    assert alone["difference"].tolist() == pytest.approx([0.0])
