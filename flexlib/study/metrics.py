@@ -171,12 +171,18 @@ def solve_matrix(verdicts: pd.DataFrame, arm: str, benchmark: str) -> pd.DataFra
     ``benchmark`` can name several, joined by `` + ``: their tasks are pooled, each counting once.
     A problem with a harness error in any arm of the table is left out of each (see `judged`).
 
-    Raises FlexError if the arm has no verdicts there, or if a seed lacks a task.
+    Raises FlexError if the arm has no verdicts there, if a seed lacks a task, or if pooled benchmarks
+    have a task id in common.
     """
     if len(parts := benchmark.split(" + ")) > 1:
         import pandas as pd
 
-        return pd.concat([solve_matrix(verdicts, arm, part) for part in parts]).dropna(axis=1)
+        pooled = pd.concat([solve_matrix(verdicts, arm, part) for part in parts]).dropna(axis=1)
+        if len(shared := pooled.index[pooled.index.duplicated()]):
+            raise FlexError(
+                f"{benchmark} cannot be pooled: both have the task {shared[0]}; name each alone"
+            )
+        return pooled
     rows = judged(verdicts[verdicts["benchmark"] == benchmark])
     rows = rows[rows["arm"] == arm]
     if rows.empty:

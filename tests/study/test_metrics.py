@@ -169,3 +169,13 @@ def test_composition_shares_sum_to_one():
         (1, "pass"): 3,
         (1, "wrong"): 1,
     }
+
+
+def test_benchmarks_that_share_a_task_are_not_pooled():
+    other = GOOD.assign(benchmark="nanobench-cpp")
+    pool = "nanobench-java + nanobench-cpp"
+    apart = pd.concat([GOOD, other.assign(task_id=other["task_id"].map({"a": "c", "b": "d"}))])
+    assert metrics.solve_matrix(apart, "lora", pool).index.tolist() == ["a", "b", "c", "d"]
+    one = pd.concat([GOOD, other.assign(task_id=other["task_id"].map({"a": "c", "b": "b"}))])
+    with pytest.raises(FlexError, match=r"nanobench-cpp cannot be pooled: both have the task b"):
+        metrics.solve_matrix(one, "lora", pool)
