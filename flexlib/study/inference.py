@@ -243,11 +243,12 @@ def contrast(
     """pass@1 of one arm minus that of another, by the one rule of pairing of this study.
 
     Arms are paired by task, and by seed where both have it: only those seeds count. An arm that has
-    one run, as a base decoded greedily has, is paired with every seed of the other. Arms without a
-    common seed are paired by task alone. Where ``verdicts`` has a column ``base`` (the base model that
-    was trained), only the bases that both arms have count, and of an arm the seeds that it has on each
-    of them. Two runs with one verdict a problem are compared as `TwoRuns`, all else by
-    `flexlib.study.stats.paired_bootstrap`. ``tasks``: these only.
+    one run, as a base decoded greedily has, is paired with every seed of the other. Arms without two
+    common seeds are paired by task alone: pairs of one seed would not show what differs between seeds.
+    Where ``verdicts`` has a column ``base`` (the base model that was trained), only the bases that both
+    arms have count, and of an arm the seeds that it has on each of them. Two runs with one verdict a
+    problem are compared as `TwoRuns`, all else by `flexlib.study.stats.paired_bootstrap`. ``tasks``:
+    these only.
 
     Raises:
         FlexError: an arm has no verdicts there, they were graded on different problems, or the arms have
@@ -257,7 +258,7 @@ def contrast(
         verdicts, (treatment, control), benchmark, tasks
     )
     common = first_seeds.intersection(second_seeds)
-    paired = len(common) > 0 and min(len(first_seeds), len(second_seeds)) > 1
+    paired = len(common) > 1
     if paired:
         first = first[:, first_seeds.get_indexer(common)]
         second = second[:, second_seeds.get_indexer(common)]

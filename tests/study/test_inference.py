@@ -365,6 +365,17 @@ def test_one_rule_of_pairing(treatment, control, seeds):
     assert contrast["seeds"] == seeds
 
 
+def test_one_seed_in_common_pairs_by_task_alone():
+    verdicts = simulated_verdicts({"lora": 0.3, "l2": 0.5}, n_tasks=20)
+    last = verdicts["seed"].max() - verdicts["seed"].min()
+    apart = verdicts.assign(seed=verdicts["seed"] + last * (verdicts["arm"] == "l2"))
+    first, second = (metrics.solve_matrix(apart, arm, "nanobench-java") for arm in ("l2", "lora"))
+    assert len(first.columns.intersection(second.columns)) == 1
+    found = inference.contrast(apart, "l2", "lora", "nanobench-java", seed=3)
+    expected = stats.paired_bootstrap(first, second, seed=3)
+    assert found.seeds == (last + 1,) * 2 and found.draws.tolist() == expected.draws.tolist()
+
+
 def test_arms_on_unlike_problems_are_refused():
     verdicts = simulated_verdicts({"base": 0.3, "lora": 0.5}, n_tasks=20)
     pairs = [("lora", "base"), ("l2", "lora")]  # l2 was not run
