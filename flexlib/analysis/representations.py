@@ -31,9 +31,8 @@ from flexlib.models import adapters
 from flexlib.runs import store
 from flexlib.runs.machine import Machine
 from flexlib.runs.regrade import problems_of
+from flexlib.tasks.benchmarks import TWINS
 
-#: The benchmarks that ask for the same tasks in Python and in Java.
-TWINS = (("nanobench-python", "nanobench-java"), ("humaneval", "multipl-e-java"))
 STATES = ("last", "mean")
 PRIMARY = "last"
 DRAWS = 40  # of the null: its mean is known to a sixth of its standard deviation
@@ -52,7 +51,7 @@ def of_run(run: Path, machine: Machine) -> list[dict[str, Any]] | None:
             the one that it was made with.
     """
     config = store.read_config(run)
-    twins = next((pair for pair in TWINS if set(pair) <= set(config["benchmarks"])), None)
+    twins = next((pair for pair in TWINS.values() if set(pair) <= set(config["benchmarks"])), None)
     if twins is None:
         return None
     adapter = run / "adapter"

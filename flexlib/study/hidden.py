@@ -22,14 +22,13 @@ from pathlib import Path
 import pandas as pd
 from scipy.stats import norm, spearmanr
 
-from flexlib import analysis
+from flexlib import analysis, config
 from flexlib.study import inference
 from flexlib.study.inference import Effect
 from flexlib.study.metrics import judged
 from flexlib.study.stats import Bootstrap, paired_bootstrap
+from flexlib.tasks.benchmarks import TWINS
 
-#: The benchmark in the language that was not trained, by that of the twins.
-TRANSFER_TO = {"nanobench-twins": "nanobench-java", "humaneval-twins": "multipl-e-java"}
 CORRELATION = "retrieval-transfer"
 QUANTITIES = {"twin-retrieval": "retrieval", "twin-cka": "cka"}
 METRICS = (*QUANTITIES, CORRELATION)
@@ -97,7 +96,8 @@ def within_arms(first: pd.Series, second: pd.Series, *, seed: int) -> Bootstrap 
 
 def benchmark(profile: str) -> str:
     """The name of the twins that a profile's models are asked."""
-    return "nanobench-twins" if profile == "nano" else "humaneval-twins"
+    own = config.benchmarks_of(profile)
+    return next(name for name, pair in TWINS.items() if set(pair) <= set(own))
 
 
 def middle(rows: pd.DataFrame) -> pd.DataFrame:
@@ -155,8 +155,8 @@ def by_claim(
         treatment, control = values.loc[claim.treatment], values.loc[claim.control]
         if claim.metric == CORRELATION:
             own = verdicts[verdicts["arm"] == claim.treatment]
-            transfer = TRANSFER_TO[claim.benchmark]
-            passed = rates(own, transfer).get(claim.treatment) if len(own) else None
+            _, untrained = TWINS[claim.benchmark]
+            passed = rates(own, untrained).get(claim.treatment) if len(own) else None
             if passed is not None and (found := correlated(treatment, passed)):
                 results[claim.id] = found
             continue

@@ -123,6 +123,11 @@ _NANOBENCH = {
 }
 
 NAMES = (*_FILES, *_NANOBENCH)
+#: Those that ask for the same tasks in Python and in Java, by the name that claims have for the pair.
+TWINS = {
+    "nanobench-twins": ("nanobench-python", "nanobench-java"),
+    "humaneval-twins": ("humaneval", "multipl-e-java"),
+}
 
 
 def load_benchmark(
