@@ -86,21 +86,20 @@ def table(claims: pd.DataFrame, state: pd.DataFrame, *, here: str = "here") -> p
         here: heading of the measured column.
     """
     state = state.set_index("id", drop=False)
+    columns = [
+        "no.",
+        "statement",
+        "published (95 % interval)",
+        f"{here} (simultaneous 95 % interval)",
+    ]
     rows = []
     for claim in claims.to_dict("records"):
         row = state.loc[claim["id"]]
-        run = row["verdict"] != "not run"
-        measured = f"{difference(claim['metric'], row)}; n = {size(row)}" if run else "–"
-        rows.append(
-            {
-                "no.": claim["id"] + ("†" if claim["after_runs"] else ""),
-                "statement": claim["statement"],
-                "published (95 % interval)": published(claim),
-                f"{here} (simultaneous 95 % interval)": measured,
-                "p (Holm)": inference.p_text(row["adjusted_p"], row["at_floor"] is True)
-                if run
-                else "–",
-                "verdict": verdict_badge(row["verdict"]),
-            }
-        )
-    return pd.DataFrame(rows)
+        name = claim["id"] + ("†" if claim["after_runs"] else "")
+        measured, p = "–", "–"
+        if row["verdict"] != "not run":
+            measured = f"{difference(claim['metric'], row)}; n = {size(row)}"
+            p = inference.p_text(row["adjusted_p"], row["at_floor"] is True)
+        verdict = verdict_badge(row["verdict"])
+        rows.append((name, claim["statement"], published(claim), measured, p, verdict))
+    return pd.DataFrame(rows, columns=[*columns, "p (Holm)", "verdict"])

@@ -39,6 +39,12 @@ def test_a_row_has_units_n_and_the_published_contrast():
     assert [">reproduced<" in v for v in table["verdict"]] == [True] * 3 + [False]
 
 
+def test_no_claims_have_a_table_of_the_same_columns():
+    claims, state = paper.claims(), state_of(C1={"verdict": "not run"})
+    none = shown.table(claims.iloc[:0], state)
+    assert none.empty and list(none) == list(shown.table(claims.loc[["C1"]], state))
+
+
 def test_n_is_of_what_was_sampled():
     assert shown.size(FOUND) == "500 tasks x 10 seeds"
     assert shown.size(FOUND | {"bases": 4}) == "500 tasks x 10 seeds x 4 bases"
