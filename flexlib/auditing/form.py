@@ -88,9 +88,8 @@ def judged(answers: Answers, machine: Machine) -> list[dict[str, Any]]:
 
 def _judge(answers: Answers, machine: Machine) -> list[dict[str, Any]]:
     problems = {p.task_id: p for p in answers.problems}
-    chat = (
-        answers.settings.protocol is not None
-    )  # a code block is taken out of prose as it is graded
+    # A code block is taken out of prose as it is graded.
+    chat = answers.settings.protocol is not None
     whole, short, rows = [], [], []
     for completion, verdict in zip(answers.completions, answers.verdicts, strict=True):
         passed, text = verdict["passed"], completion["completion"]

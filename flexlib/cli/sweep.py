@@ -8,9 +8,8 @@ from flexlib.cli import options
 from flexlib.cli.run import make
 from flexlib.study import plans, sweep
 
-STRENGTH = (
-    "strength"  # the plan of flexlib.study.sweep; all others are those of flexlib.study.plans
-)
+# The plan of flexlib.study.sweep; all others are those of flexlib.study.plans.
+STRENGTH = "strength"
 
 
 def add_parser(commands: options.Commands) -> None:
