@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import pandas as pd
@@ -9,7 +10,7 @@ import pytest
 import tiny
 
 from flexlib import config, formats, models
-from flexlib.models.adapters import trainable
+from flexlib.models import adapters as on_models
 from flexlib.runs import store
 from flexlib.study import adapters
 
@@ -100,7 +101,8 @@ def test_nothing_is_compared_without_the_base(base, tmp_path):
 def test_every_arm_goes_on_the_nano_base_and_fourierft_is_of_the_size_of_lora():
     def count(arm: str) -> int:
         wanted = config.load("nano", arm, 1)
-        return trainable(models.skeleton(models.locate(wanted.base_model)), wanted.adapter)
+        skeleton = models.skeleton(models.locate(wanted.base_model))
+        return sum(math.prod(shape) for shape in on_models.check(skeleton, wanted.adapter).values())
 
     counts = {arm: count(arm) for arm in adapters.ARMS}
     a_rank = 5 * 2 * (192 + 192)  # layers, modules, inputs and outputs
