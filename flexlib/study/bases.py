@@ -21,12 +21,11 @@ def over(verdicts: pd.DataFrame) -> pd.DataFrame:
     Args:
         verdicts: from `flexlib.runs.store.verdicts`.
     """
-    planned = plans.cells(PLAN)
-    parts = [verdicts.assign(base="")]
-    for arm, of_arm in planned.groupby("arm", sort=False):
-        rows = verdicts.merge(of_arm[["label", "name", "seeds"]], left_on="arm", right_on="label")
-        rows = rows[rows["seed"] <= rows["seeds"]]
-        if rows["name"].nunique() > 1:
-            rows = rows.assign(arm=arm + OVER, base=rows["name"])
-            parts.append(rows[parts[0].columns])
-    return pd.concat(parts, ignore_index=True)
+    planned = plans.cells(PLAN).set_index("label")
+    own = verdicts[verdicts["arm"].isin(planned.index)]
+    own = own[own["seed"] <= own["arm"].map(planned["seeds"])]
+    own = own.assign(
+        base=own["arm"].map(planned["name"]), arm=own["arm"].map(planned["arm"]) + OVER
+    )
+    own = own[own.groupby("arm")["base"].transform("nunique") > 1]
+    return pd.concat([verdicts.assign(base=""), own], ignore_index=True)

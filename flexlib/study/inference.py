@@ -504,8 +504,7 @@ def assess(
             continue
         found = tested.loc[claim["id"]].to_dict()
         # A base model is decoded greedily, once: only arms that train have seeds to count.
-        untrained = re.split("[ @]", claim["control"])[0] == "base"
-        seeds = effect.seeds[0] if untrained else min(effect.seeds)
+        seeds = effect.seeds[0] if _is_base(claim["control"]) else min(effect.seeds)
         level = min(found["level_low"], found["level_high"])
         rows.append(
             named
@@ -619,7 +618,7 @@ def exploratory(verdicts: pd.DataFrame, arms: Iterable[str], profile: str) -> pd
     """
     needed = CONCLUSIVE.get(profile, CONCLUSIVE_ELSEWHERE)
     seeds = verdicts.groupby("arm", observed=True)["seed"].nunique()
-    trained = [arm for arm in dict.fromkeys(arms) if re.split("[ @]", arm)[0] != "base"]
+    trained = [arm for arm in dict.fromkeys(arms) if not _is_base(arm)]
     rows = [(arm, int(seeds.get(arm, 0)), needed) for arm in trained]
     table = pd.DataFrame(rows, columns=["arm", "seeds", "needed"])
     return table[table["seeds"] < needed].reset_index(drop=True)
@@ -637,3 +636,8 @@ def exploratory_note(
         return ""
     listed = ", ".join(f"{(names or {}).get(r.arm, r.arm)} ({r.seeds})" for r in table.itertuples())
     return f"Exploratory, with fewer than {table['needed'].iloc[0]} seeds: {listed}."
+
+
+def _is_base(arm: str) -> bool:
+    """Whether a stored name is of an untrained base: in some decoding, or on several bases."""
+    return re.split("[ @]", arm)[0] == "base"

@@ -9,7 +9,7 @@ what else a chapter wants to know of it. The runs are ordinary ones under the la
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from flexlib import config as configs
@@ -59,28 +59,30 @@ def cells(name: str) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def progress(name: str, verdicts: pd.DataFrame) -> tuple[int, int]:
+def progress(wanted: Iterable[RunConfig], verdicts: pd.DataFrame) -> tuple[int, int]:
     """How many runs of a plan the store has, and how many there are to be.
 
     Args:
+        wanted: every run, as :func:`configurations` or that of `flexlib.study.sweep` gives them.
         verdicts: from `flexlib.runs.store.verdicts`.
     """
     runs = set(verdicts[["arm", "seed"]].itertuples(index=False, name=None))
-    planned = {(run.label, run.seed) for run in configurations(name)}
+    planned = {(run.label, run.seed) for run in wanted}
     return len(planned & runs), len(planned)
 
 
-def rates(name: str, verdicts: pd.DataFrame, *, seed: int) -> pd.DataFrame:
-    """pass@1 of every cell that has runs, in the order of the plan: the columns of :func:`cells` and
+def rates(planned: pd.DataFrame, verdicts: pd.DataFrame, *, seed: int) -> pd.DataFrame:
+    """pass@1 of every cell that has runs, in the order of the plan: the columns of ``planned`` and
     ``language, rate, low, high``, with ``seeds`` those that it has.
 
     Args:
+        planned: the cells, as :func:`cells` or that of `flexlib.study.sweep` gives them.
         verdicts: from `flexlib.runs.store.verdicts`.
         seed: of the bootstrap.
     """
     from flexlib.study import stats
 
-    planned = cells(name).drop(columns="seeds")
+    planned = planned.drop(columns="seeds", errors="ignore")
     found = stats.arm_rates(verdicts[verdicts["arm"].isin(planned["label"])], seed=seed)
     found = found.rename(columns={"arm": "label", "pass_at_k": "rate"})
     found = found[["label", "language", "seeds", "rate", "low", "high"]]

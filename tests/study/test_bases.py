@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from flexlib.study import bases, inference, paper, plans
+from flexlib.study import bases, claims, inference, paper, plans
 
 
 def verdicts(passed: dict[tuple[str, int], int], tasks: int = 20) -> pd.DataFrame:
@@ -54,3 +54,13 @@ def test_other_contrasts_are_as_they_were():
     before = inference.contrast(table, "lora", "base", "nanobench-java", seed=0)
     after = inference.contrast(bases.over(table), "lora", "base", "nanobench-java", seed=0)
     assert (before.estimate, before.bound(0.025, 1)) == (after.estimate, after.bound(0.025, 1))
+
+
+def test_a_claim_on_several_bases_is_decided_by_their_runs(monkeypatch):
+    made = {(label, 0): 2 for label in labels("base")}
+    made |= {(label, s): 12 for label in labels("lora") for s in (1, 2, 3)}
+    monkeypatch.setattr(claims.store, "verdicts", lambda *_, **__: verdicts(made))
+    state = claims.state(seed=0, claims=paper.claims().query("family == 'bases'"))
+    assert state.loc["B-lora-java", "difference"] == pytest.approx(0.5)
+    assert state.loc["B-lora-java", "bases"] == 4
+    assert state.loc["B-C3-lora", "verdict"] == "not run"

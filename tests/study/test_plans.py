@@ -86,7 +86,7 @@ def test_questions_are_asked_of_cells_with_enough_seeds():
 def test_rates_of_the_cells_that_have_runs_in_the_order_of_the_plan():
     made = {(f"fourier-released {HALF}", s): 5 for s in (1, 2)} | {("lora", 1): 8, ("lora", 2): 10}
     made |= {(f"lora {FEW}", 1): 4, ("sophia", 1): 20}
-    table = plans.rates("data", verdicts(made), seed=0)
+    table = plans.rates(plans.cells("data"), verdicts(made), seed=0)
     java = table[table["language"] == "java"]
     assert java[["group", "name", "arm", "seeds"]].values.tolist() == [
         ["equal steps", "23 tasks", "lora", 1],
@@ -124,13 +124,13 @@ def test_differences_are_within_a_cell_and_registered_ones_have_their_interval()
 
 def test_without_runs_there_is_no_row_and_all_is_to_do(tmp_path):
     nothing = store.verdicts(tmp_path, profile="nano")
-    assert plans.progress("data", nothing) == (0, 135)
-    assert plans.rates("data", nothing, seed=0).empty
+    assert plans.progress(plans.configurations("data"), nothing) == (0, 135)
+    assert plans.rates(plans.cells("data"), nothing, seed=0).empty
     state = inference.assess(paper.claims().query("family == 'data'"), nothing, seed=0)
     assert plans.differences("data", nothing, state, seed=0).empty
     assert (state["verdict"] == "not run").all()
     some = verdicts({("lora", 1): 1, ("lora", 9): 1, (f"lora {FEW}", 5): 1})
-    assert plans.progress("data", some) == (2, 135)
+    assert plans.progress(plans.configurations("data"), some) == (2, 135)
 
 
 def test_an_arm_of_a_plan_has_settings_of_its_own():
