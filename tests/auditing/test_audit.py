@@ -314,6 +314,18 @@ def test_a_whole_answer_that_passes_has_its_program(machine, monkeypatch):
     assert (judged["as_written"], judged["as_graded"], judged["alone"]) == (True, False, True)
 
 
+@pytest.mark.parametrize("protocol", ["chat", "chat-published"])
+def test_an_answer_in_chat_is_judged_as_it_was_graded(protocol, machine, monkeypatch):
+    """What is graded of it is no part of its text, so there is no other form to judge."""
+    answers = _answers(["wrong", "pass"], ["Sure.\n```python\nx = 1\n```\n", "```\ny\n```\n"])
+    settings = dataclasses.replace(answers.settings, protocol=protocol)
+    monkeypatch.setattr(
+        form, "_grade", lambda _, found, machine: pytest.fail("graded") if found else []
+    )
+    judged = form.judged(dataclasses.replace(answers, settings=settings), machine)
+    assert [[row[way] for way in form.WAYS] for row in judged] == [[False] * 3, [True] * 3]
+
+
 def test_what_was_judged_of_form_is_kept(tmp_path, monkeypatch):
     """Until an answer, a verdict or the file is another; and never what could not be judged."""
     answers = _answers(["wrong"], ["    x = 1\n\nfoo()\n"])

@@ -137,7 +137,7 @@ def test_an_arm_of_a_plan_has_settings_of_its_own():
     cells = plans.cells("regime")
     assert len(plans.configurations("regime")) == 42
     by_cell = cells.groupby("name")["arm"].nunique()
-    assert set(by_cell) == {3} and cells["label"].is_unique
+    assert set(by_cell) == {3} == {cells["arm"].nunique()} and cells["label"].is_unique
     assert cells["arm"][0] == cells["label"][0] == "adamw"
     wide = cells[cells["arm"].str.contains("rho=0.2")]
     for label, cell in zip(wide["label"], wide.itertuples(), strict=True):
