@@ -75,8 +75,9 @@ def test_page_is_complete_and_accessible(browser, page):
     assert browser.evaluate(lost) == []
 
 
-def test_page_fits_a_phone(browser, page):
-    browser.resize(390)
+@pytest.mark.parametrize("width", [390, 1100], ids=["phone", "tablet"])
+def test_page_fits_a_small_screen(browser, page, width):
+    browser.resize(width)
     browser.visit(page.as_uri())
     too_wide = """[...document.querySelectorAll('.bd-article *')].filter(e => {
             if (e.getBoundingClientRect().right <= innerWidth + 1) return false;
@@ -86,7 +87,7 @@ def test_page_fits_a_phone(browser, page):
             return true;
         }).map(e => e.tagName + '.' + e.className)"""
     assert browser.evaluate(too_wide) == []
-    assert browser.evaluate("document.documentElement.scrollWidth") <= 390
+    assert browser.evaluate("document.documentElement.scrollWidth") <= width
 
 
 def test_figures_are_turned_round_in_the_dark_theme_only(browser, page):
