@@ -158,19 +158,20 @@ def _without_main(members: str) -> str:
     return members[: main.start()] + members[_closing(members, main.end(), "java") + 1 :]
 
 
-# Comments and literals, in which braces mean nothing. Of Rust's single quotes, those around one sign: else
-# they begin a lifetime.
-_TOKENS = r"//[^\n]*|/\*.*?\*/|\"(?:\\.|[^\"\\\n])*\"|%s|`(?:\\.|[^`\\])*`|[{}]"
-_QUOTED, _RUST_CHAR = r"'(?:\\.|[^'\\\n])*'", r"'(?:\\.[^'\n]*|[^'\\\n])'"
-_SKIPPED = re.compile(_TOKENS % _QUOTED, re.DOTALL)
-_SKIPPED_IN_RUST = re.compile(_TOKENS % _RUST_CHAR, re.DOTALL)
+# Comments and literals, in which braces mean nothing.
+_SKIPPED = r"//[^\n]*|/\*.*?\*/|\"(?:\\.|[^\"\\\n])*\"|'(?:\\.|[^'\\\n])*'|`(?:\\.|[^`\\])*`|[{}]"
+# What a language has of its own, by which a quote is read otherwise: raw strings; the quotes within numbers of
+# C++; of Rust's single quotes those before a name alone, which begin a lifetime.
+_OWN = {
+    "cpp": r"\bR\"(?P<mark>[^()\\\s]*)\(.*?\)(?P=mark)\"|\b\d(?:'?\w)*|",
+    "rust": r"\br(?P<mark>#*)\".*?\"(?P=mark)|'(?!(?:\\.[^'\n]*|[^'\\\n])')|",
+}
 
 
 def _closing(text: str, start: int, language: str) -> int:
     """Where the brace closes that was opened before ``start``; the end of a text that leaves it open."""
-    skipped = _SKIPPED_IN_RUST if language == "rust" else _SKIPPED
     depth = 1
-    for token in skipped.finditer(text, start):
+    for token in re.compile(_OWN.get(language, "") + _SKIPPED, re.DOTALL).finditer(text, start):
         depth += {"{": 1, "}": -1}.get(token[0], 0)
         if depth == 0:
             return token.start()

@@ -205,3 +205,18 @@ def test_a_program_alone_in_languages_with_braces(tests, answer, expected):
 def test_a_lifetime_hides_no_braces(body):
     problem = Problem("t", "rust", "fn f(c: char) -> isize {\n", "}\n\nfn main() {}\n", ())
     assert answers.alone(problem, body + "}\nfn more() {}\n") == body
+
+
+@pytest.mark.parametrize(
+    ("language", "body"),
+    [
+        ("cpp", "    long a = 1'000; char b = '}';\n    return a + b;\n"),
+        ("cpp", "    int a = 0x1'F; int b = 1'000'000; char c = '{';\n    return a;\n"),
+        ("cpp", '    auto a = R"("}")"; auto b = R"x()"}")x";\n    return 0;\n'),
+        ("rust", '    let a = r"\\"; let b = r#""}"#; let c = r##"}"#{"##;\n    0\n'),
+        ("rust", "    let a = 'x'; let b = '\\''; let c = '\\u{7d}';\n    0\n"),
+    ],
+)
+def test_a_quote_in_a_number_and_a_raw_string_hide_no_braces(language, body):
+    problem = Problem("t", language, "f() {\n", "}\n", ())
+    assert answers.alone(problem, body + "}\nvoid more() {}\n") == body
