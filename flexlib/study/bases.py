@@ -16,16 +16,18 @@ OVER = "@bases"  # after the name of an arm: that arm on every base of the plan
 
 def over(verdicts: pd.DataFrame) -> pd.DataFrame:
     """A table of verdicts and, below, the rows of the plan's arms on its bases, each under ``<arm>@bases``,
-    with the base in a column ``base``. An arm is only there once it was run on two bases at least.
+    with the base in a column ``base``. An arm is only there once it has all of its planned runs: another base
+    is another look, and a question on several bases is decided once.
 
     Args:
         verdicts: from `flexlib.runs.store.verdicts`.
     """
     planned = plans.cells(PLAN).set_index("label")
-    own = verdicts[verdicts["arm"].isin(planned.index)]
-    own = own[own["seed"] <= own["arm"].map(planned["seeds"])]
-    own = own.assign(
-        base=own["arm"].map(planned["name"]), arm=own["arm"].map(planned["arm"]) + OVER
-    )
-    own = own[own.groupby("arm")["base"].transform("nunique") > 1]
+    own = plans.within(planned.reset_index(), verdicts)
+    names = own["arm"].map(planned["arm"]) + OVER
+    wanted = {(run.label, run.seed) for run in plans.configurations(PLAN)}
+    missing = wanted - set(own[["arm", "seed"]].itertuples(index=False, name=None))
+    waiting = {planned.loc[label, "arm"] + OVER for label, _ in missing}
+    own = own.assign(base=own["arm"].map(planned["name"]), arm=names)
+    own = own[~names.isin(waiting)]
     return pd.concat([verdicts.assign(base=""), own], ignore_index=True)

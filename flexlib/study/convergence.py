@@ -131,8 +131,8 @@ def versus(
     curves: pd.DataFrame, treatment: str, control: str = "adamw", *, seed: int
 ) -> dict[str, Effect]:
     """The columns of `by_seed` as effects over seeds: an exact binomial for ``reached`` (the share of seeds,
-    minus a half), bootstraps for the others, which take two seeds. The mean of final losses of which one is
-    infinite has no bootstrap: the column is left out if a run diverged.
+    minus a half), and means for the others, which take two seeds: that of ``final_loss`` is unbounded if a run
+    diverged.
 
     Raises:
         FlexError: the arms have no seed in common.
@@ -140,8 +140,6 @@ def versus(
     table = by_seed(curves, treatment, control).set_index("seed")
     effects: dict[str, Effect] = {"reached": inference.seeds_that(table["reached"])}
     for name in ("steps", "final_loss", "share"):
-        if not np.isfinite(table[name]).all():
-            continue
         if effect := inference.paired_by_seed(table[name], 0.0, seed=seed):
             effects[name] = effect
     return effects

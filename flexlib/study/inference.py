@@ -227,6 +227,24 @@ class TwoRuns:
         return float(norm.sf(side * (won - lost - n * null) / math.sqrt(variance)))
 
 
+@dataclass(frozen=True)
+class Unbounded:
+    """A mean difference over seeds of which a run diverged: not finite, and nothing can be said of its size."""
+
+    estimate: float
+    seeds: tuple[int, ...]
+    tasks: int = 1
+    bases: int = 1
+    se: float = math.inf
+    floor: float = 0.0
+
+    def tail(self, null: float, side: int) -> float:
+        return 1.0
+
+    def bound(self, level: float, side: int) -> float:
+        return -side * math.inf
+
+
 # --- pairing ------------------------------------------------------------------------------------
 
 
@@ -299,14 +317,19 @@ def _tables(
 
 def paired_by_seed(
     treatment: pd.Series, control: pd.Series | float, *, seed: int
-) -> Bootstrap | None:
+) -> Effect | None:
     """The mean difference of one number a run, by seed (the index), first arm minus second: over the seeds
     that both arms have, as :func:`contrast` pairs them. A number for ``control`` is paired with every seed.
-    None of fewer than two seeds, which show no spread. ``seed`` is that of the bootstrap."""
-    difference = (treatment - control).dropna().sort_index()
-    if len(difference) < 2:
+    None of fewer than two seeds, which show no spread; `Unbounded` if the number of a run is infinite.
+    ``seed`` is that of the bootstrap."""
+    control = pd.Series(control, treatment.index) if isinstance(control, float) else control
+    pairs = pd.concat([treatment, control], axis=1).dropna().sort_index().to_numpy(dtype=float)
+    if len(pairs) < 2:
         return None
-    return paired_bootstrap(difference.to_numpy(dtype=float)[None], seed=seed)
+    if not np.isfinite(pairs).all():
+        with np.errstate(invalid="ignore"):  # infinite in both arms
+            return Unbounded(float((pairs[:, 0] - pairs[:, 1]).mean()), (len(pairs),) * 2)
+    return paired_bootstrap((pairs[:, 0] - pairs[:, 1])[None], seed=seed)
 
 
 def seeds_that(reached: Sequence[bool]) -> Binomial:

@@ -59,6 +59,17 @@ def cells(name: str) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def within(planned: pd.DataFrame, verdicts: pd.DataFrame) -> pd.DataFrame:
+    """The verdicts of a plan's own runs: of each cell and arm the seeds that are planned, no further ones.
+
+    Args:
+        planned: some of the cells, each label once, as :func:`cells` gives them.
+        verdicts: from `flexlib.runs.store.verdicts`.
+    """
+    most = verdicts["arm"].map(planned.set_index("label")["seeds"])
+    return verdicts[verdicts["seed"] <= most]
+
+
 def progress(wanted: Iterable[RunConfig], verdicts: pd.DataFrame) -> tuple[int, int]:
     """How many runs of a plan the store has, and how many there are to be.
 
@@ -72,48 +83,55 @@ def progress(wanted: Iterable[RunConfig], verdicts: pd.DataFrame) -> tuple[int, 
 
 
 def rates(planned: pd.DataFrame, verdicts: pd.DataFrame, *, seed: int) -> pd.DataFrame:
-    """pass@1 of every cell that has runs, in the order of the plan: the columns of ``planned`` and
-    ``language, rate, low, high``, with ``seeds`` those that it has.
+    """pass@1 of every cell that has runs, over the planned seeds, in the order of the plan: the columns of
+    ``planned`` and ``language, rate, low, high``, with ``seeds`` those that it has.
 
     Args:
         planned: the cells, as :func:`cells` or that of `flexlib.study.sweep` gives them.
         verdicts: from `flexlib.runs.store.verdicts`.
         seed: of the bootstrap.
     """
+    import pandas as pd
+
     from flexlib.study import stats
 
-    planned = planned.drop(columns="seeds", errors="ignore")
-    found = stats.arm_rates(verdicts[verdicts["arm"].isin(planned["label"])], seed=seed)
-    found = found.rename(columns={"arm": "label", "pass_at_k": "rate"})
-    found = found[["label", "language", "seeds", "rate", "low", "high"]]
-    return planned.merge(found, on="label")  # keeps the order of the left
+    planned = planned.rename(columns={"seeds": "planned"})
+    parts = []
+    for most, of_cell in planned.groupby("planned"):  # a label can be in cells with other seeds
+        own = of_cell.drop_duplicates("label").rename(columns={"planned": "seeds"})
+        parts.append(stats.arm_rates(within(own, verdicts), seed=seed).assign(planned=most))
+    found = pd.concat(parts).rename(columns={"arm": "label", "pass_at_k": "rate"})
+    found = found[["label", "planned", "language", "seeds", "rate", "low", "high"]]
+    return planned.merge(found, on=["label", "planned"]).drop(columns="planned")  # in the left's order
 
 
 def differences(
     name: str, verdicts: pd.DataFrame, state: pd.DataFrame, *, seed: int
 ) -> pd.DataFrame:
     """Each arm minus the control of the plan, and of the pairs that it ``compare``s the first minus the
-    second, in every cell that has both: the columns of `flexlib.study.inference.contrasts` and of the cell.
+    second, in every cell that has both, over the planned seeds: the columns of
+    `flexlib.study.inference.contrasts` and of the cell.
 
     Args:
         verdicts: from `flexlib.runs.store.verdicts`.
-        state: of the claims, by which a registered contrast has the interval of its family.
+        state: of the claims, by which a contrast has the interval of its family if the claim is on the planned
+            seeds; one with more, as the arms of the study itself have, is of another question.
         seed: of the bootstrap.
     """
     import pandas as pd
 
     from flexlib.study import inference
 
-    planned = cells(name).drop(columns="seeds")
+    planned = cells(name)
     control, *others = planned["arm"].unique()
     pairs = [*((arm, control) for arm in others), *map(tuple, plan(name).get("compare", []))]
-    keys = [column for column in planned if column not in ("arm", "label")]
+    keys = [column for column in planned if column not in ("arm", "label", "seeds")]
     parts = []
     for values, of_cell in planned.groupby(keys, sort=False):
         label = of_cell.set_index("arm")["label"]
         named = [(label[a], label[b]) for a, b in pairs]
-        of = verdicts[verdicts["arm"].isin({arm for pair in named for arm in pair})]
-        found = inference.contrasts(of, named, seed=seed, state=state)
+        told = state[state["seeds"] <= of_cell["seeds"].max()]
+        found = inference.contrasts(within(of_cell, verdicts), named, seed=seed, state=told)
         parts.append(found.drop(columns="group").assign(**dict(zip(keys, values, strict=True))))
     return pd.concat(parts, ignore_index=True)
 

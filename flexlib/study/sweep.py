@@ -65,8 +65,8 @@ def configurations(folder: Path = tuning.FOLDER) -> list[RunConfig]:
 
 
 def cells(folder: Path = tuning.FOLDER) -> pd.DataFrame:
-    """A row for each setting of the plan: ``label, arm, strength, learning_rate``, under the labels that its
-    runs have in the store; of plain LoRA the strength is missing. Before the learning rates are tuned, those
+    """A row for each setting of the plan: ``label, arm, strength, learning_rate, seeds``, under the labels that
+    its runs have in the store, with the planned seeds; of plain LoRA the strength is missing. Before the learning rates are tuned, those
     of the profile's own alone."""
     import pandas as pd
 
@@ -81,10 +81,11 @@ def cells(folder: Path = tuning.FOLDER) -> pd.DataFrame:
             run.arm,
             run.regularizer.strength if run.regularizer else None,
             run.method()[0].learning_rate,
+            len(plan()["seeds"]),
         )
         for run in _planned(rates, plan()["seeds"][:1])
     ]
-    return pd.DataFrame(rows, columns=["label", "arm", "strength", "learning_rate"])
+    return pd.DataFrame(rows, columns=["label", "arm", "strength", "learning_rate", "seeds"])
 
 
 def _own_rate() -> float:

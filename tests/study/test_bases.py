@@ -32,21 +32,30 @@ def test_a_base_is_run_once_and_every_other_arm_with_its_seeds():
 
 def test_a_contrast_over_bases_counts_each_base_with_the_seeds_of_the_plan():
     bare, lora = labels("base"), labels("lora")
-    made = {(bare[i], 0): n for i, n in enumerate((2, 4, 6))}
-    made |= {(lora[i], s): n for i, n in enumerate((6, 10, 8)) for s in (1, 2, 3)}
+    made = {(bare[i], 0): n for i, n in enumerate((2, 4, 6, 0))}
+    made |= {(lora[i], s): n for i, n in enumerate((6, 10, 8, 5)) for s in (1, 2, 3)}
     made[lora[0], 4] = 20  # beyond the plan
     made["fourier-released", 1] = 5  # on one base alone
     table = bases.over(verdicts(made))
     assert set(table["arm"]) - {label for label, _ in made} == {"base@bases", "lora@bases"}
     over = table[table["arm"] == "lora@bases"]
-    assert set(over["base"]) == {"base 1", "base 2", "base 3"} and set(over["seed"]) == {1, 2, 3}
+    assert len(set(over["base"])) == 4 and set(over["seed"]) == {1, 2, 3}
     effect = inference.contrast(table, "lora@bases", "base@bases", "nanobench-java", seed=0)
-    assert effect.estimate == pytest.approx((4 + 6 + 2) / 3 / 20)
-    assert (effect.bases, effect.seeds) == (3, (3, 1))
+    assert effect.estimate == pytest.approx((4 + 6 + 2 + 5) / 4 / 20)
+    assert (effect.bases, effect.seeds) == (4, (3, 1))
     asked = paper.claims().query("family == 'bases'")
     state = inference.assess(asked, table, seed=0, n_resamples=2000).set_index("id")
-    assert (state.loc["B-lora-java", ["seeds", "bases"]] == [3, 3]).all()
+    assert (state.loc["B-lora-java", ["seeds", "bases"]] == [3, 4]).all()
     assert state.loc["B-C3-lora", "verdict"] == "not run"
+
+
+@pytest.mark.parametrize("hole", [(0, 2), (3, 1)])
+def test_an_arm_counts_on_several_bases_once_all_of_its_runs_are_there(hole):
+    """A question is decided once, and no page stops where seeds and bases have a hole."""
+    made = {(label, 0): 2 for label in labels("base")}
+    made |= {(label, s): 9 for label in labels("lora") for s in (1, 2, 3)}
+    del made[labels("lora")[hole[0]], hole[1]]
+    assert set(bases.over(verdicts(made))["arm"]) - {label for label, _ in made} == {"base@bases"}
 
 
 def test_other_contrasts_are_as_they_were():

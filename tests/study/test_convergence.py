@@ -93,11 +93,16 @@ def test_a_run_that_diverged_reaches_nothing_and_has_no_finite_difference(diverg
         assert rows.loc[2, "steps"] == (1 if lost else -1)  # censored, against from the start
         assert rows.loc[2, "final_loss"] == (np.inf if lost else -np.inf)
         effects = convergence.versus(curves, treatment, control, seed=0)
-        assert set(effects) == {"reached", "steps", "share"}
+        assert effects["final_loss"].estimate == (np.inf if lost else -np.inf)
     reached = convergence.steps_to_target(curves).set_index(["arm", "seed"])
     assert not reached.loc[(diverged, 2), "reached"] and reached.loc[(diverged, 2), "share"] == 1
-    results = convergence.by_claim(paper.claims(), table, seed=0)
-    assert "C2a-steps" in results and "C2a-final-loss" not in results
+    claims = paper.claims()
+    results = convergence.by_claim(claims, table, seed=0)
+    no_verdicts = pd.DataFrame(columns=["arm", "benchmark"])
+    state = inference.assess(claims, no_verdicts, measured=results, seed=0).set_index("id")
+    assert state.loc[["C2a-steps", "C2a-final-loss"], "seeds"].tolist() == [2, 2]
+    assert state.loc["C2a-final-loss", ["low", "high"]].tolist() == [-np.inf, np.inf]
+    assert state.loc["C2a-final-loss", "verdict"] == "cannot tell"
 
 
 def test_a_seed_without_its_control_is_refused():

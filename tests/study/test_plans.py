@@ -122,6 +122,24 @@ def test_differences_are_within_a_cell_and_registered_ones_have_their_interval()
     )
 
 
+def test_seeds_beyond_the_plan_do_not_count_nor_does_an_interval_of_more():
+    cells = plans.cells("bases")
+    first = cells[cells["name"] == "base 1"].set_index("arm")["label"]
+    made = {(first["lora"], s): n for s, n in enumerate((4, 6, 5, 20, 20), start=1)}
+    made |= {(first["base"], 0): 2}
+    table = verdicts(made)
+    asked = paper.claims().query("family == 'lora'")
+    state = inference.assess(asked, table, seed=0, n_resamples=500).set_index("id", drop=False)
+    assert state.loc["L2", "seeds"] == 5
+    found = plans.differences("bases", table, state, seed=0)
+    java = found[found["language"] == "java"]
+    assert java[["seeds", "claim"]].values.tolist() == [[3, ""]]
+    assert java["difference"].tolist() == pytest.approx([(5 - 2) / 20])
+    rates = plans.rates(cells, table, seed=0).query("language == 'java'").set_index("label")
+    assert rates.loc[first["lora"], "rate"] == pytest.approx(5 / 20)
+    assert rates.loc[first["lora"], "seeds"] == 3
+
+
 def test_without_runs_there_is_no_row_and_all_is_to_do(tmp_path):
     nothing = store.verdicts(tmp_path, profile="nano")
     assert plans.progress(plans.configurations("data"), nothing) == (0, 135)
