@@ -156,8 +156,8 @@ def child(target, *args) -> BaseProcess:
     return process
 
 
-def qwen():
-    """A random Qwen2, with biases of q, k and v, and of head and embedding apart."""
+def qwen(*, tied: bool = False):
+    """A random Qwen2, with biases of q, k and v; head and embedding are apart, or ``tied``."""
     import torch
     from transformers import Qwen2Config, Qwen2ForCausalLM
 
@@ -172,7 +172,7 @@ def qwen():
                 num_attention_heads=4,
                 num_key_value_heads=2,
                 max_position_embeddings=512,
-                tie_word_embeddings=False,
+                tie_word_embeddings=tied,
                 initializer_range=0.2,
             )
         )
@@ -182,12 +182,15 @@ def qwen():
     return model
 
 
-def make_gguf(path: Path, *, architecture: str = "qwen2", tokens: bool = True) -> Path:
-    """The random Qwen2 as a GGUF file in float32, with a tokenizer of 320 tokens."""
+def make_gguf(
+    path: Path, *, architecture: str = "qwen2", tokens: bool = True, tied: bool = False
+) -> Path:
+    """The random Qwen2 as a GGUF file in float32, with a tokenizer of 320 tokens; without a head if its
+    own is the embedding."""
     from gguf import MODEL_ARCH, GGUFWriter, get_tensor_name_map
     from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
-    model = qwen()
+    model = qwen(tied=tied)
     writer = GGUFWriter(path, architecture)
     writer.add_context_length(512)
     writer.add_embedding_length(32)
@@ -223,6 +226,8 @@ def make_gguf(path: Path, *, architecture: str = "qwen2", tokens: bool = True) -
         writer.add_add_bos_token(False)
     names = get_tensor_name_map(MODEL_ARCH.QWEN2, 2)
     for name, weight in model.state_dict().items():
+        if tied and name == "lm_head.weight":
+            continue
         writer.add_tensor(names.get_name(name, (".weight", ".bias")), weight.numpy())
     writer.write_header_to_file()
     writer.write_kv_data_to_file()

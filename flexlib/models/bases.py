@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flexlib import paths
+from flexlib import disk, paths
 from flexlib.config import Precision
 from flexlib.errors import FlexError
 from flexlib.models import adapters, gguf
@@ -209,7 +209,11 @@ class BaseModels:
 
     def give_back(self, model: Any) -> None:
         """Keep the model that was taken last, without the adapter that it may have got."""
-        base = model.unload() if hasattr(model, "unload") else model
+        base = model
+        if hasattr(model, "unload"):
+            base = model.unload()
+        elif hasattr(model, "get_base_model"):  # virtual tokens, which have changed no module
+            base = model.get_base_model()
         base.config.use_cache = True
         assert self._lent is not None  # what was not taken cannot be given back
         self._kept, self._lent = (self._lent, base.eval()), None
@@ -246,9 +250,11 @@ def _from_hub(
 ) -> Path:
     from huggingface_hub import snapshot_download
 
+    download = functools.partial(snapshot_download, base_model, revision=revision)
     with _hub_errors("model", base_model):
-        download = functools.partial(snapshot_download, base_model, revision=revision)
-        before_weights(Path(download(allow_patterns=_HUB_FILES, ignore_patterns=_HUB_WEIGHTS)))
+        without_weights = Path(download(allow_patterns=_HUB_FILES, ignore_patterns=_HUB_WEIGHTS))
+    before_weights(without_weights)
+    with _hub_errors("model", base_model):
         folder = Path(download(allow_patterns=_HUB_FILES))
     _check_folder(folder)
     return folder
@@ -271,13 +277,24 @@ def _adapter_from_hub(name: str) -> Path:
 @contextlib.contextmanager
 def _hub_errors(kind: str, name: str) -> Iterator[None]:
     """Turn what a download can raise into a FlexError that names the way out."""
-    from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
+    from huggingface_hub.constants import HF_HUB_CACHE
+    from huggingface_hub.errors import (
+        GatedRepoError,
+        RemoteEntryNotFoundError,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+    )
 
     way_out = "or name a local copy" + (" by --base-model" if kind == "model" else "")
     try:
-        yield
+        with disk.full_disk_is_an_error(Path(HF_HUB_CACHE)):
+            yield
     except FlexError:
         raise
+    except RevisionNotFoundError:
+        raise FlexError(f"the hub has no such revision of {name}; check base_revision") from None
+    except RemoteEntryNotFoundError:
+        raise FlexError(f"{name} on the hub has no such file; check base_file") from None
     except GatedRepoError:
         raise FlexError(
             f"{name} is gated: accept its licence on the hub and log in, {way_out}"

@@ -142,7 +142,9 @@ def _convert(file: Path, ends: list[int], folder: Path) -> None:
             )
     except Exception as error:  # transformers raises many kinds
         raise FlexError(f"transformers cannot read {file}: {files.one_line(error)}") from error
-    weights = {name: w.to(torch.bfloat16).contiguous() for name, w in model.state_dict().items()}
+    weights: dict[int, tuple[str, torch.Tensor]] = {}
+    for name, weight in model.state_dict().items():  # of a tied pair the first, from which both are loaded
+        weights.setdefault(weight.data_ptr(), (name, weight.to(torch.bfloat16).contiguous()))
     config = model.config
     config.architectures = [type(model).__name__]
     config.name_or_path = ""
@@ -151,4 +153,4 @@ def _convert(file: Path, ends: list[int], folder: Path) -> None:
     tokenizer.save_pretrained(folder)
     config.save_pretrained(folder)
     model.generation_config.save_pretrained(folder)
-    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    save_file(dict(weights.values()), folder / "model.safetensors", metadata={"format": "pt"})

@@ -35,6 +35,14 @@ def test_the_folder_holds_the_files_weights_in_bf16(folder):
         assert torch.equal(found[name], weight.to(torch.bfloat16)), name
 
 
+def test_a_file_without_a_head_has_its_embedding_for_one(tmp_path):
+    file = tiny.make_gguf(tmp_path / "tied.gguf", tied=True)
+    model = bases.load_model(gguf.dequantised(file, cache=tmp_path / "cache"), "bf16", "cpu")
+    embedding = tiny.qwen(tied=True).get_input_embeddings().weight.to(torch.bfloat16)
+    assert torch.equal(model.get_input_embeddings().weight, embedding)
+    assert torch.equal(model.get_output_embeddings().weight, embedding)
+
+
 def test_an_answer_can_end_in_each_of_the_ends_and_the_tokenizer_is_the_files(folder):
     tokenizer = bases.load_tokenizer(folder)
     model = bases.load_model(folder, "bf16", "cpu")

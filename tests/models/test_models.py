@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 
 import pytest
 import tiny
 import torch
+from huggingface_hub import errors
 
 from flexlib import config
 from flexlib.errors import FlexError
@@ -66,6 +68,25 @@ def test_a_base_given_back_is_lent_again_as_it_was(base):
         assert torch.equal(again(ids).logits, before)
 
 
+@pytest.mark.parametrize("arm", ["prompt", "prefix"])
+def test_virtual_tokens_leave_with_the_adapter(base, arm):
+    """PEFT wraps the model for them, and has no way to take it apart as for other kinds."""
+    bases = models.BaseModels()
+    ids = torch.tensor([[5, 9, 30]])
+    model = bases.take(base, "fp32", "cpu")
+    with torch.no_grad():
+        before = model(ids).logits
+        adapted = adapters.add(model, config.load("nano", arm, 1).adapter)
+        assert adapted is not model
+        bases.give_back(adapted)
+        again = bases.take(base, "fp32", "cpu")
+        assert again is model and torch.equal(again(ids).logits, before)
+        other = adapters.add(again, config.load("nano", "lora", 1).adapter)
+        assert torch.equal(other(ids).logits, before)
+        bases.give_back(other)
+        assert bases.take(base, "fp32", "cpu") is model
+
+
 def test_a_base_that_is_out_is_loaded_anew(base):
     bases = models.BaseModels()
     model = bases.take(base, "fp32", "cpu")
@@ -106,3 +127,35 @@ def test_what_the_configuration_rules_out_is_told_before_weights_are_fetched(tmp
     assert asked == [["*.safetensors", "*.bin"]]
     assert models.locate("some/model") == base
     assert asked[-1] is None
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (lambda: errors.RevisionNotFoundError.__new__(errors.RevisionNotFoundError),
+         "has no such revision of some/model; check base_revision"),
+        (lambda: errors.RemoteEntryNotFoundError.__new__(errors.RemoteEntryNotFoundError),
+         "has no such file; check base_file"),
+        (lambda: errors.LocalEntryNotFoundError("not in the cache"), "from the hub .*: connect, or"),
+        (lambda: OSError(errno.ENOSPC, "No space left on device"), "no space left in "),
+        (lambda: OSError("Connection reset"), r"cannot fetch some/model from the hub \(OSError\)"),
+    ],
+)  # fmt: skip
+def test_why_a_download_failed_is_told_with_its_own_way_out(monkeypatch, error, message):
+    def refuse(*args, **kwargs):
+        raise error()
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", refuse)
+    with pytest.raises(FlexError, match=message):
+        models.locate("some/model")
+
+
+def test_what_is_wrong_with_a_fetched_model_is_not_the_hubs_fault(tmp_path, monkeypatch):
+    base = tiny.make_base(tmp_path)
+    monkeypatch.setattr("huggingface_hub.snapshot_download", lambda *_, **__: str(base))
+
+    def broken(folder):
+        raise AttributeError("a bug")
+
+    with pytest.raises(AttributeError, match="a bug"):
+        models.locate("some/model", before_weights=broken)
