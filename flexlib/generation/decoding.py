@@ -95,7 +95,7 @@ def generate(
     if settings.stop is not None:
         problems = [dataclasses.replace(p, stop=settings.stop) for p in problems]
     work = [(problem, sample) for problem in problems for sample in range(settings.samples)]
-    prompts = {p.task_id: tokenizer(p.prompt)["input_ids"] for p in problems}
+    prompts = {p.task_id: prompt_ids(p.prompt, settings, tokenizer) for p in problems}
     # Neighbours of like length need little padding. The longest come first: what does not fit into
     # memory shows at once.
     in_order = sorted(work, key=lambda w: (-len(prompts[w[0].task_id]), w[0].task_id, w[1]))
@@ -124,6 +124,11 @@ def generate(
                 bar.update(sum(_key(c) not in done for c in completions))
                 done.update((_key(c), c) for c in completions)
     return [done[problem.task_id, sample] for problem, sample in work]
+
+
+def prompt_ids(prompt: str, settings: BenchmarkSettings, tokenizer: Any) -> list[int]:
+    """The tokens of a prompt; one in the model's chat format has its special tokens already."""
+    return tokenizer(prompt, add_special_tokens=settings.protocol is None)["input_ids"]
 
 
 def end_tokens(model: PreTrainedModel, tokenizer: Any) -> frozenset[int]:

@@ -9,6 +9,7 @@ A run that is in the store already needs the first only.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -164,6 +165,11 @@ def _check_training(config: RunConfig, machine: Machine) -> None:
     optimizer_class(config)
     if config.regularizer:
         fourier.check(config.regularizer)
+        if distributed.is_sharded():  # which replaces the factors that the penalty was given
+            raise FlexError(
+                f"arm {config.arm!r} has a penalty, which FSDP would leave without effect; train it with "
+                "several processes that hold the whole model (accelerate without --use_fsdp), or on one GPU"
+            )
 
 
 def _check_memory(
@@ -173,12 +179,13 @@ def _check_memory(
     tokenizer: Any,
     prompts: dict[str, list[Problem]],
 ) -> None:
+    from flexlib.generation.decoding import prompt_ids
     from flexlib.models import memory
 
     if config.training:
         checkpointing(config, inputs, machine)
     longest = [
-        (b, max(len(tokenizer(p.prompt)["input_ids"]) for p in prompts[b.name]))
+        (b, max(len(prompt_ids(p.prompt, b, tokenizer)) for p in prompts[b.name]))
         for b in config.benchmarks
     ]
     shape = memory.shape_of(models.skeleton(inputs.base))
@@ -187,7 +194,7 @@ def _check_memory(
 
 def _check_model(config: RunConfig, machine: Machine, folder: Path) -> None:
     """What can be known before the weights are there."""
-    from flexlib.models import memory, speed
+    from flexlib.models import memory
     from flexlib.training.optimizers import check_fit
 
     model = models.skeleton(folder)
@@ -203,11 +210,18 @@ def _check_model(config: RunConfig, machine: Machine, folder: Path) -> None:
     memory.check_device(shape, device, asked_for=machine.device is not None)
     in_bf16 = [s.precision == "bf16" for s in (config.training, *config.benchmarks) if s]
     if device == "cpu" and any(in_bf16) and shape.parameters > _WORTH_A_WARNING:
-        bf16, fp32 = speed.matmul_rate("bf16"), speed.matmul_rate("fp32")
-        if bf16 < fp32:
-            print(
-                f"flexlib: this CPU has no fast bf16 ({bf16 / 1e9:.0f} GFLOP/s, {fp32 / 1e9:.0f} in "
-                "fp32): training and decoding a model of 0.5 billion parameters takes about "
-                f"{speed.arm_minutes(bf16) / 60:.0f} hours an arm",
-                file=sys.stderr,
-            )
+        _warn_of_slow_bf16()
+
+
+@functools.cache  # once a process, however many runs it makes
+def _warn_of_slow_bf16() -> None:
+    from flexlib.models import speed
+
+    bf16, fp32 = speed.matmul_rate("bf16"), speed.matmul_rate("fp32")
+    if bf16 < fp32:
+        print(
+            f"flexlib: this CPU has no fast bf16 ({bf16 / 1e9:.0f} GFLOP/s, {fp32 / 1e9:.0f} in fp32): "
+            "training and decoding a model of 0.5 billion parameters takes about "
+            f"{speed.arm_minutes(bf16) / 60:.0f} hours an arm",
+            file=sys.stderr,
+        )

@@ -13,7 +13,7 @@ import tiny
 import torch
 from transformers import TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
 
-from flexlib import models
+from flexlib import config, models
 from flexlib.config import ADAPTERS, BenchmarkSettings
 from flexlib.errors import FlexError
 from flexlib.generation import decoding as generate_module
@@ -515,3 +515,15 @@ def test_a_compiled_models_cache_writes_the_same_texts(loaded, tmp_path):
     expected = texts(decode(loaded, problems(), SAMPLED, tmp_path / "a.jsonl"))
     got = decode(loaded, problems(), SAMPLED, tmp_path / "b.jsonl", static_cache=True)
     assert texts(got) == expected
+
+
+def test_a_prompt_in_chat_format_has_its_special_tokens_once():
+    """Its template wrote them; a tokenizer that begins every text with one would add another."""
+
+    def tokenizer(text, add_special_tokens):
+        return {"input_ids": [0] * add_special_tokens + [1]}
+
+    raw = config.load("nano", "base", 0).benchmarks[0]
+    chat = dataclasses.replace(raw, protocol="chat")
+    assert generate_module.prompt_ids("x", raw, tokenizer) == [0, 1]
+    assert generate_module.prompt_ids("x", chat, tokenizer) == [1]

@@ -103,6 +103,17 @@ def test_settings_that_would_stop_the_run_later_are_refused(base, overrides, mac
         preflight.check(resolved, inputs, place)
 
 
+def test_a_penalty_is_refused_where_the_factors_are_sharded(base, monkeypatch):
+    """FSDP puts other parameters in their place, and the penalty would be of none of them."""
+    place = Machine(base_model=base, progress=False)
+    monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
+    plain, inputs = preflight.resolve(load(), place)
+    preflight.check(plain, inputs, place)
+    penalised, inputs = preflight.resolve(load(arm="fourier-released"), place)
+    with pytest.raises(FlexError, match=r"arm .fourier-released. has a penalty, which FSDP"):
+        preflight.check(penalised, inputs, place)
+
+
 def test_a_language_without_its_tools_is_told_before_the_training(base, monkeypatch):
     wanted, inputs = resolve(load(), base)
     place = Machine(base_model=base)
