@@ -72,6 +72,8 @@ def _grade(args: argparse.Namespace) -> int:
     path = args.samples or args.programs
     if not path.exists():
         raise FlexError(f"there is no {path}")
+    if args.programs and path.is_dir():
+        raise FlexError(f"--programs takes a file; give the folder {path} as SAMPLES")
     if path.is_dir():
         return _grade_folder(args)
     if args.programs:
@@ -124,7 +126,8 @@ def _grade_rows(
                 kept = {name: row[name] for name in ("id", "task_id", "sample") if name in row}
                 written = kept | _verdict_fields(verdict)
             file.write(json.dumps(written) + "\n")
-    journal.unlink(missing_ok=True)
+    if all(verdict.verdict != "harness_error" for verdict in verdicts):
+        journal.unlink(missing_ok=True)  # else it is for the next call, which tries those again
     print(f"{len(verdicts)} verdicts in {out}")
     ids = [str(row.get("task_id", row.get("id"))) for row in rows]
     return report(ids, verdicts, expected, args.k)
@@ -158,15 +161,16 @@ def _whole_file(path: Path) -> Iterator[IO[str]]:
         raise FlexError(f"cannot write {path}: {error.strerror}") from None
 
 
-def _key(program: Program) -> str:
+def _key(program: Program, timeout: float | None) -> str:
     texts = (program.id, program.language, program.prompt, program.completion, program.tests)
+    texts += (f"{timeout}",)
     return digest(*(text.encode("utf-8", "surrogatepass") for text in texts))
 
 
 def _resumed(journal: Path, programs: list[Program], options: dict) -> Iterator[Verdict]:
     """Verdicts on ``programs``: those that ``journal`` holds, and the others, which it then holds.
 
-    The journal is keyed by the whole program, so that a changed sample is graded anew; a last
+    The journal is keyed by the whole program and the time limit, so that a changed sample is graded anew; a last
     line that was cut off, and harness errors, count for nothing.
     """
     known: dict[str, dict] = {}
@@ -180,7 +184,7 @@ def _resumed(journal: Path, programs: list[Program], options: dict) -> Iterator[
                 continue
         if known:
             print(f"resuming: {len(known)} verdicts are there already")
-    keys = [_key(program) for program in programs]
+    keys = [_key(program, options["timeout"]) for program in programs]
     todo = [program for program, key in zip(programs, keys, strict=True) if key not in known]
     fresh = grade(todo, **options)
     try:

@@ -104,6 +104,33 @@ def test_a_harness_error_gives_no_rate(programs, counted, capsys):
     assert "could not be judged" in printed and "pass@" not in printed
 
 
+def test_what_could_not_be_judged_is_tried_again_alone(programs, counted):
+    rows = read(programs)
+    rows[1]["completion"] = "unjudged"
+    write(programs, rows)
+    assert run("--programs", programs) == 1
+    counted.clear()
+    assert run("--programs", programs) == 1
+    assert counted == [rows[1]["id"]]
+
+
+def test_an_interrupted_grading_resumes_within_one_time_limit(programs, counted):
+    rows = read(programs)
+    rows[2]["completion"] = "break"
+    write(programs, rows)
+    assert run("--programs", programs, "--timeout", "1") == 130
+    rows[2]["completion"] = "x"
+    write(programs, rows)
+    counted.clear()
+    assert run("--programs", programs, "--timeout", "60") == 0
+    assert counted == [row["id"] for row in rows]
+
+
+def test_a_folder_of_programs_is_refused(tmp_path, capsys):
+    assert run("--programs", tmp_path) != 0
+    assert "--programs takes a file" in capsys.readouterr().err
+
+
 def test_samples_of_a_benchmark(tmp_path, counted, capsys):
     path = samples(tmp_path / "s.jsonl", "a", "b")
     assert run(path, "--benchmark", "nanobench-python", "--k", "2") == 0
