@@ -30,11 +30,12 @@ def _analyse(args: argparse.Namespace) -> None:
         print(f"{run_id}: {outcome}", flush=True)
 
 
-def after_run(run: Path, machine: Machine) -> None:
+def after_run(run: Path, machine: Machine) -> bool:
     """Make the automatic analyses of a run that was stored just now. Whatever fails, the run is whole,
-    and so are those that follow: it is told, and that is all."""
+    and so are those that follow: it is told, and returned is whether none failed."""
     from flexlib.runs import store
 
+    fine = True
     for name, analysis in ANALYSES.items():
         if not analysis.automatic:
             continue
@@ -43,5 +44,7 @@ def after_run(run: Path, machine: Machine) -> None:
         except Exception as error:  # noqa: BLE001 - see above
             again = store.command(f"analyse {name}", run)
             outcome = f"failed ({type(error).__name__}: {error}); `{again}`"
+            fine = False
         if outcome not in ("made", "there already", "nothing to analyse"):
             print(f"  {name}: {outcome}")
+    return fine

@@ -71,19 +71,20 @@ def make(
         where, parameters = cluster.parse(slurm)
         made = cluster.grid(wanted, machine, cluster=where, parameters=parameters)
     for i, (configuration, folder) in enumerate(made, start=1):
-        _report(configuration, folder, machine, f"[{i}/{len(wanted)}] ")
-        if compact and folder and folder.name not in whole:
+        analysed = _report(configuration, folder, machine, f"[{i}/{len(wanted)}] ")
+        if compact and analysed and folder and folder.name not in whole:
             store.compact(folder)
 
 
 def _report(
     made: config.RunConfig, folder: Path | None, machine: Machine, prefix: str = ""
-) -> None:
-    """What became of a run, in a few lines."""
+) -> bool:
+    """What became of a run, in a few lines; whether it is here and was analysed, by this process."""
     from flexlib.training import distributed
 
     if not distributed.is_main():
-        return
+        return False
+    analysed = False
     name = f"{prefix}{made.profile} {made.label} seed {made.seed}"
     if folder is None:
         print(f"{name}: another process is making it")
@@ -91,8 +92,9 @@ def _report(
         print(f"{name}: {folder}")
         for line in _rates(folder):
             print(f"  {line}")
-        analyse.after_run(folder, machine)
+        analysed = analyse.after_run(folder, machine)
     sys.stdout.flush()
+    return analysed
 
 
 def _rates(run: Path) -> list[str]:

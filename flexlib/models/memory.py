@@ -54,9 +54,17 @@ class Shape:
 
 
 def shape_of(model: PreTrainedModel) -> Shape:
-    """The sizes of a model, with weights or on the meta device."""
-    config = model.config
-    heads = config.num_attention_heads
+    """The sizes of a model, with weights or on the meta device.
+
+    Raises:
+        FlexError: it is no transformer whose configuration says how many heads it has.
+    """
+    config = model.config.get_text_config()
+    heads = getattr(config, "num_attention_heads", None)
+    if not isinstance(heads, int):
+        raise FlexError(
+            f"a model of type {config.model_type} has no attention heads to count; take a decoder that has"
+        )
     head_dim = getattr(config, "head_dim", None) or config.hidden_size // heads
     return Shape(
         parameters=sum(p.numel() for p in model.parameters()),
@@ -173,7 +181,7 @@ def plan_training(
     for fewer in (2, 1):
         if fewer < sequences and needed(fewer, True) <= memory:
             raise FlexError(f"{problem}: --microbatch {fewer} would fit")
-    raise FlexError(f"{problem}: use a larger GPU, several with FSDP, or {SMALLER}")
+    raise FlexError(f"{problem}: use a larger GPU, for an arm without a penalty several with FSDP, or {SMALLER}")
 
 
 def check_generation(
@@ -196,20 +204,34 @@ def check_generation(
             f"writing {settings.name} needs about {needed / GB:.0f} GB of memory and "
             f"{memory / GB:.0f} GB are free"
         )
-        fewer = together
-        while not fixed and fewer > 1 and generation_bytes(shape, settings, fewer, prompt) > memory:
-            fewer //= 2
-        if generation_bytes(shape, settings, fewer, prompt) <= memory:
+        fewer, least = together, max(1, beams)  # plain beam search has the beams of one problem at least
+        while not fixed and fewer > least and generation_bytes(shape, settings, fewer, prompt) > memory:
+            fewer = max(least, fewer // 2)
+        if not fixed and generation_bytes(shape, settings, fewer, prompt) <= memory:
             raise FlexError(f"{problem}: --generation-batch {fewer} would fit")
         raise FlexError(f"{problem}: use a larger GPU, or {SMALLER}")
 
 
 @contextlib.contextmanager
-def enough(option: str) -> Iterator[None]:
-    """Turn an estimate that was wrong into a FlexError that names the option to lower."""
+def enough(remedy: str) -> Iterator[None]:
+    """Turn an estimate that was wrong into a FlexError that names the remedy."""
     try:
         yield
     except torch.OutOfMemoryError as error:
         raise FlexError(
-            f"the GPU's memory did not last: give a smaller {option}; the work so far is kept"
+            f"the GPU's memory did not last: {remedy}; the work so far is kept"
         ) from error
+
+
+def training_remedy(sequences: int, *, checkpointing: bool) -> str:
+    """What saves memory in training, given how many sequences it passes at once."""
+    if sequences > 1:
+        return "give a smaller --microbatch"
+    return f"use a larger GPU, or {SMALLER}" if checkpointing else "give --gradient-checkpointing"
+
+
+def generation_remedy(benchmarks: Sequence[BenchmarkSettings]) -> str:
+    """What saves memory in generation, of which beam sampling has batches of its own."""
+    if any(b.num_beams and b.temperature > 0 for b in benchmarks):
+        return f"use a larger GPU, or {SMALLER}"
+    return "give a smaller --generation-batch"

@@ -18,17 +18,19 @@ def grid(wanted: Iterable[RunConfig], machine: Machine) -> Iterator[tuple[RunCon
     """Make the runs; yields each with its folder.
 
     None instead of a folder: another process is at it. The same run asked for twice, such as a greedy
-    base under several seeds, is made once. The base model stays loaded from run to run.
+    base under several seeds, is made once. On a CPU the base model stays loaded from run to run.
 
     Raises:
         FlexError: as :func:`flexlib.runs.pipeline.run`; what an arm names that is not there, or does not
             go together, before any run is made.
     """
     wanted = list(dict.fromkeys(wanted))
-    distributed.join(models.pick_device(machine.device))
+    device = models.pick_device(machine.device)
+    distributed.join(device)
     for first in {config.label: config for config in reversed(wanted)}.values():
         preflight.resolve(first, machine)  # seeds do not differ in what is refused
-    bases = models.BaseModels()
+    # An analysis between two runs loads a model of its own, and on a GPU two may not fit.
+    bases = models.BaseModels() if device == "cpu" else None
     for config in wanted:
         try:
             yield config, run(config, machine, bases)

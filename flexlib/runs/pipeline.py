@@ -79,7 +79,7 @@ def run(config: RunConfig, machine: Machine, bases: models.BaseModels | None = N
                 if not store.has(machine.store, run_id):  # another process may just have finished
                     make(job, call_others)
                     store.save(machine.store, run_id, job.result)
-                shutil.rmtree(work, ignore_errors=True)
+        shutil.rmtree(work, ignore_errors=True)  # also what a process left that was killed here
     return stored
 
 
@@ -134,11 +134,13 @@ def train(job: Job) -> None:
     from flexlib.training import trainer
 
     (settings, adapter), machine = job.config.method(), job.machine
-    spoils = configs.ADAPTERS[adapter.kind].changes_base
+    # Sharding replaces the weights of the model that it was given.
+    spoils = configs.ADAPTERS[adapter.kind].changes_base or distributed.is_sharded()
     checkpointing = preflight.checkpointing(job.config, job.inputs, machine)
     base, attention = job.inputs.base, machine.attention
+    sequences = machine.microbatch or settings.batch_size // distributed.processes()
     with (
-        memory.enough("--microbatch"),
+        memory.enough(memory.training_remedy(sequences, checkpointing=checkpointing)),
         job.bases.lend(base, settings.precision, job.device, attention, spoils=spoils) as model,
     ):
         trainer.train(
@@ -211,7 +213,7 @@ def _complete(
     adapter = job.result / "adapter" if job.config.training or foreign else None
     base, attention = job.inputs.base, machine.attention
     with (
-        memory.enough("--generation-batch"),
+        memory.enough(memory.generation_remedy(group)),
         # An adapter from elsewhere may change more than it takes with it, such as embeddings or biases.
         job.bases.lend(
             base, precision, job.device, attention, adapter, merge=merge, spoils=foreign

@@ -107,8 +107,8 @@ def compact(run: Path) -> None:
             if name in provenance["files"]:
                 dropped[name] = provenance["files"].pop(name)
     for path in bulk:
-        path.unlink()
-    if (run / "adapter").is_dir():
+        path.unlink(missing_ok=True)  # another process may be at it
+    with contextlib.suppress(FileNotFoundError):
         (run / "adapter").rmdir()
 
 

@@ -106,12 +106,20 @@ def next_strength(tried: Sequence[tuple[float, float]], target: float, start: fl
 
 def chosen(profile: str, arm: str, folder: Path = tuning.FOLDER) -> float | None:
     """The strength of the trial whose norm is nearest to the target's; None before one is within
-    `TOLERANCE`."""
+    `TOLERANCE`.
+
+    Raises:
+        FlexError: the tables hold trials on several bases.
+    """
     target_arm = _target(profile, arm)
     target = tuning.read_rows(_file(profile, target_arm, folder))
     rows = tuning.read_rows(_file(profile, arm, folder))
     if not target or not rows:
         return None
+    if len({row["base_digest"] for row in [*target, *rows]}) > 1:
+        raise FlexError(
+            f"the norms of {arm} and {target_arm} in {folder} are of several bases; move those of the others"
+        )
     off = {float(r["strength"]): abs(float(r["norm"]) / float(target[0]["norm"]) - 1) for r in rows}
     best = min(off, key=off.__getitem__)
     return best if off[best] <= TOLERANCE else None

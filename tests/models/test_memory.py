@@ -9,8 +9,12 @@ import tiny
 import torch
 from transformers import (
     AutoModelForCausalLM,
+    Gemma3Config,
+    Gemma3ForConditionalGeneration,
     GPT2Config,
     LlamaConfig,
+    MambaConfig,
+    MambaForCausalLM,
     PreTrainedConfig,
     Qwen2Config,
 )
@@ -179,9 +183,32 @@ def test_a_cpu_is_refused_what_takes_days_unless_asked_for(code_llama):
     memory.check_device(code_llama, "cuda", asked_for=False)
 
 
-def test_a_wrong_estimate_ends_in_advice():
-    with (
-        pytest.raises(FlexError, match="give a smaller --microbatch"),
-        memory.enough("--microbatch"),
-    ):
+def test_a_wrong_estimate_ends_in_advice_that_helps():
+    many = memory.training_remedy(4, checkpointing=False)
+    with pytest.raises(FlexError, match="give a smaller --microbatch"), memory.enough(many):
         raise torch.OutOfMemoryError("CUDA out of memory")
+    assert memory.training_remedy(1, checkpointing=False) == "give --gradient-checkpointing"
+    assert memory.training_remedy(1, checkpointing=True).startswith("use a larger GPU")
+    plain = config.load("paper", "base", 0).benchmarks
+    assert memory.generation_remedy(plain) == "give a smaller --generation-batch"
+    beams = [dataclasses.replace(plain[0], num_beams=4, temperature=0.5)]
+    assert memory.generation_remedy(beams).startswith("use a larger GPU")
+
+
+def test_a_model_without_attention_heads_is_refused():
+    with torch.device("meta"):
+        model = MambaForCausalLM(MambaConfig(num_hidden_layers=1))
+    with pytest.raises(FlexError, match="type mamba has no attention heads"):
+        memory.shape_of(model)
+
+
+def test_the_sizes_of_a_model_of_text_and_images_are_those_of_its_text():
+    text = {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "head_dim": 16,
+            "num_key_value_heads": 2, "intermediate_size": 128, "vocab_size": 100}  # fmt: skip
+    vision = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2,
+              "intermediate_size": 64, "image_size": 28, "patch_size": 14}  # fmt: skip
+    sizes = Gemma3Config(text_config=text, vision_config=vision)
+    with torch.device("meta"):
+        shape = memory.shape_of(Gemma3ForConditionalGeneration(sizes))
+    assert (shape.layers, shape.width, shape.vocabulary) == (2, 64, 100)
+    assert shape.key_value == 2 * 2 * 16

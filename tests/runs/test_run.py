@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import gzip
 import json
@@ -16,7 +17,7 @@ import pytest
 import tiny
 
 from flexlib import cli, config, models, paths
-from flexlib.analysis import spectra
+from flexlib.analysis import spectra, stored
 from flexlib.errors import FlexError
 from flexlib.runs import pipeline, preflight, provenance, store
 from flexlib.runs.machine import Machine
@@ -432,6 +433,19 @@ def test_regrading_refuses_other_problems_than_the_run_had(copied, capsys, monke
     monkeypatch.setattr(benchmarks, "load_benchmark", lambda *a, **k: load(*a, **k)[::-1])
     assert copied.regrade() == 2
     assert "is not the one that run" in error_line(capsys)
+
+
+def test_a_run_whose_analysis_failed_keeps_what_it_is_made_of(place, made, monkeypatch, capsys):
+    def broken(run, machine):
+        raise ValueError("a bug")
+
+    row = dataclasses.replace(stored.ANALYSES["spectra"], function=broken)
+    monkeypatch.setitem(stored.ANALYSES, "spectra", row)
+    assert place.call("grid", "--arm", "lora", "--seeds", "1", "--compact") == 0
+    assert "spectra: failed (ValueError: a bug)" in capsys.readouterr().out
+    [run] = place.runs()
+    assert not store.is_compact(run)
+    shutil.rmtree(run)
 
 
 def test_a_compact_run_is_the_same_without_its_bulk_and_is_passed_over_in_regrading(
