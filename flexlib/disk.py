@@ -112,9 +112,19 @@ def full_disk_is_an_error(folder: Path) -> Iterator[None]:
 
 def free_bytes(folder: Path) -> int:
     """Free space where a folder is, or will be."""
+    return shutil.disk_usage(_nearest(folder)).free
+
+
+def device(folder: Path) -> int:
+    """The file system that a folder is on, or will be."""
+    return _nearest(folder).stat().st_dev
+
+
+def _nearest(folder: Path) -> Path:
+    """The folder, or the nearest one above it that is there."""
     while not folder.exists():
         folder = folder.parent
-    return shutil.disk_usage(folder).free
+    return folder
 
 
 def _fsync(path: Path) -> None:

@@ -22,11 +22,9 @@ from flexlib.tasks.languages import LANGUAGES
 _HUB = "https://huggingface.co"
 _HUB_TIMEOUT = 3.0  # seconds
 PROFILES = ("nano", "small", "paper")
-_NANO_DISK = 2**29  # bytes: checkpoints and results of a grid of nano runs
-_SMALL_DISK = 4 * 2**30  # bytes: the file, its dequantised copy, checkpoints and results
-_PAPER_DISK = (
-    40 * 2**30
-)  # bytes: Code Llama 7B is 27 GB on the hub (safetensors and .bin), plus runs
+# Bytes that a profile needs where the store is (checkpoints and results of a grid), and in the user's cache:
+# of small the file and its dequantised copy, of paper Code Llama 7B, on the hub as safetensors and .bin.
+_DISK = {"nano": (2**29, 0), "small": (2**30, 3 * 2**30), "paper": (12 * 2**30, 28 * 2**30)}
 
 
 @dataclass(frozen=True)
@@ -227,13 +225,29 @@ def check_hub(address: str) -> Check:
 
 
 def check_disk(folder: Path) -> Check:
-    """Free space where the store is."""
-    free = disk.free_bytes(folder)
-    needs = {"nano": _NANO_DISK, "small": _SMALL_DISK, "paper": _PAPER_DISK}
+    """Free space where the store is, and in the cache that models are fetched to."""
+    cache = paths.cache_folder()
+    store_free, cache_free = disk.free_bytes(folder), disk.free_bytes(cache)
+    shared = disk.device(folder) == disk.device(cache)
+
+    def enough(store: int, models: int) -> bool:
+        if shared:
+            return store_free >= store + models
+        return store_free >= store and cache_free >= models
+
+    lacking = tuple(profile for profile, needs in _DISK.items() if not enough(*needs))
+    told = f"{store_free / 2**30:.1f} GiB free"
+    if not shared:
+        told += f" for runs, {cache_free / 2**30:.1f} GiB for models in {cache}"
     return Check(
         "disk",
-        free >= _PAPER_DISK,
-        f"{free / 2**30:.1f} GiB free",
-        "free " + ", ".join(f"{need / 2**30:.1f} GiB for {p}" for p, need in needs.items()),
-        tuple(profile for profile, need in needs.items() if free < need),
+        not lacking,
+        told,
+        "free "
+        + ", ".join(
+            f"{store / 2**30:.1f} GiB for {profile}"
+            + (f" and {models / 2**30:.0f} for its model" if models else "")
+            for profile, (store, models) in _DISK.items()
+        ),
+        lacking,
     )

@@ -123,6 +123,22 @@ def test_disk(tmp_path, monkeypatch):
         assert can == [nano, small, paper]
 
 
+@pytest.mark.parametrize(
+    ("store", "cache", "can"),
+    [(2**31, 2**40, ["nano", "small"]), (2**40, 2**31, ["nano"]), (2**34, 2**35, list(doctor.PROFILES))],
+)  # fmt: skip
+def test_models_are_fetched_to_another_disk_than_runs_are_stored_on(
+    tmp_path, monkeypatch, store, cache, can
+):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    on_cache = lambda path: "cache" in Path(path).parts
+    monkeypatch.setattr(doctor.disk, "device", on_cache)
+    monkeypatch.setattr(doctor.disk, "free_bytes", lambda path: cache if on_cache(path) else store)
+    found = doctor.check_disk(tmp_path / "runs")
+    assert [p for p in doctor.PROFILES if doctor.can_run(p, [found])] == can
+    assert str(tmp_path / "cache") in found.detail
+
+
 def test_the_small_base_is_here_or_to_be_had(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert doctor.check_small_model(hub_answers=True).ok
