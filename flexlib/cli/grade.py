@@ -162,16 +162,16 @@ def _whole_file(path: Path) -> Iterator[IO[str]]:
 
 
 def _key(program: Program, timeout: float | None) -> str:
-    texts = (program.id, program.language, program.prompt, program.completion, program.tests)
-    texts += (f"{timeout}",)
+    texts = [program.id, program.language, program.prompt, program.completion, program.tests]
+    texts.append(f"{timeout}")
     return digest(*(text.encode("utf-8", "surrogatepass") for text in texts))
 
 
 def _resumed(journal: Path, programs: list[Program], options: dict) -> Iterator[Verdict]:
     """Verdicts on ``programs``: those that ``journal`` holds, and the others, which it then holds.
 
-    The journal is keyed by the whole program and the time limit, so that a changed sample is graded anew; a last
-    line that was cut off, and harness errors, count for nothing.
+    The journal is keyed by the whole program and the time limit, so that a changed sample is graded anew;
+    a last line that was cut off, and harness errors, count for nothing.
     """
     known: dict[str, dict] = {}
     if journal.exists():

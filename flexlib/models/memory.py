@@ -181,7 +181,9 @@ def plan_training(
     for fewer in (2, 1):
         if fewer < sequences and needed(fewer, True) <= memory:
             raise FlexError(f"{problem}: --microbatch {fewer} would fit")
-    raise FlexError(f"{problem}: use a larger GPU, for an arm without a penalty several with FSDP, or {SMALLER}")
+    raise FlexError(
+        f"{problem}: use a larger GPU, for an arm without a penalty several with FSDP, or {SMALLER}"
+    )
 
 
 def check_generation(
@@ -204,8 +206,15 @@ def check_generation(
             f"writing {settings.name} needs about {needed / GB:.0f} GB of memory and "
             f"{memory / GB:.0f} GB are free"
         )
-        fewer, least = together, max(1, beams)  # plain beam search has the beams of one problem at least
-        while not fixed and fewer > least and generation_bytes(shape, settings, fewer, prompt) > memory:
+        fewer, least = (
+            together,
+            max(1, beams),
+        )  # plain beam search has the beams of one problem at least
+        while (
+            not fixed
+            and fewer > least
+            and generation_bytes(shape, settings, fewer, prompt) > memory
+        ):
             fewer = max(least, fewer // 2)
         if not fixed and generation_bytes(shape, settings, fewer, prompt) <= memory:
             raise FlexError(f"{problem}: --generation-batch {fewer} would fit")

@@ -131,8 +131,8 @@ def versus(
     curves: pd.DataFrame, treatment: str, control: str = "adamw", *, seed: int
 ) -> dict[str, Effect]:
     """The columns of `by_seed` as effects over seeds: an exact binomial for ``reached`` (the share of seeds,
-    minus a half), and means for the others, which take two seeds: that of ``final_loss`` is unbounded if a run
-    diverged.
+    minus a half), and means for the others, which take two seeds: that of ``final_loss`` is unbounded if
+    a run diverged.
 
     Raises:
         FlexError: the arms have no seed in common.

@@ -34,7 +34,7 @@ from scipy.stats import beta, binom, norm
 from flexlib.errors import FlexError
 from flexlib.study import paper
 from flexlib.study.metrics import judged, solve_matrix
-from flexlib.study.stats import Bootstrap, Comparison, paired_bootstrap, two_proportions
+from flexlib.study.stats import Comparison, paired_bootstrap, two_proportions
 
 #: Training seeds from which on a chapter may conclude from an arm, by profile; below, it explores.
 CONCLUSIVE = {"nano": 10}
@@ -229,7 +229,7 @@ class TwoRuns:
 
 @dataclass(frozen=True)
 class Unbounded:
-    """A mean difference over seeds of which a run diverged: not finite, and nothing can be said of its size."""
+    """A mean difference over seeds of which a run diverged: not finite, and nothing bounds it."""
 
     estimate: float
     seeds: tuple[int, ...]
@@ -315,9 +315,7 @@ def _tables(
     return tables
 
 
-def paired_by_seed(
-    treatment: pd.Series, control: pd.Series | float, *, seed: int
-) -> Effect | None:
+def paired_by_seed(treatment: pd.Series, control: pd.Series | float, *, seed: int) -> Effect | None:
     """The mean difference of one number a run, by seed (the index), first arm minus second: over the seeds
     that both arms have, as :func:`contrast` pairs them. A number for ``control`` is paired with every seed.
     None of fewer than two seeds, which show no spread; `Unbounded` if the number of a run is infinite.

@@ -102,7 +102,7 @@ def rates(planned: pd.DataFrame, verdicts: pd.DataFrame, *, seed: int) -> pd.Dat
         parts.append(stats.arm_rates(within(own, verdicts), seed=seed).assign(planned=most))
     found = pd.concat(parts).rename(columns={"arm": "label", "pass_at_k": "rate"})
     found = found[["label", "planned", "language", "seeds", "rate", "low", "high"]]
-    return planned.merge(found, on=["label", "planned"]).drop(columns="planned")  # in the left's order
+    return planned.merge(found, on=["label", "planned"]).drop(columns="planned")
 
 
 def differences(
@@ -114,8 +114,8 @@ def differences(
 
     Args:
         verdicts: from `flexlib.runs.store.verdicts`.
-        state: of the claims, by which a contrast has the interval of its family if the claim is on the planned
-            seeds; one with more, as the arms of the study itself have, is of another question.
+        state: of the claims, by which a contrast has the interval of its family if the claim is on the
+            planned seeds; one with more, as the arms of the study itself have, is of another question.
         seed: of the bootstrap.
     """
     import pandas as pd

@@ -65,9 +65,9 @@ def configurations(folder: Path = tuning.FOLDER) -> list[RunConfig]:
 
 
 def cells(folder: Path = tuning.FOLDER) -> pd.DataFrame:
-    """A row for each setting of the plan: ``label, arm, strength, learning_rate, seeds``, under the labels that
-    its runs have in the store, with the planned seeds; of plain LoRA the strength is missing. Before the learning rates are tuned, those
-    of the profile's own alone."""
+    """A row for each setting of the plan: ``label, arm, strength, learning_rate, seeds``, under the labels
+    that its runs have in the store, with the planned seeds; of plain LoRA the strength is missing. Before the
+    learning rates are tuned, those of the profile's own alone."""
     import pandas as pd
 
     rates: tuple[float, ...]
