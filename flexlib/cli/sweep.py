@@ -6,7 +6,7 @@ import argparse
 
 from flexlib.cli import options
 from flexlib.cli.run import make
-from flexlib.study import plans, sweep
+from flexlib.study import bases, plans, sweep
 
 # The plan of flexlib.study.sweep; all others are those of flexlib.study.plans.
 STRENGTH = "strength"
@@ -34,4 +34,6 @@ def _sweep(args: argparse.Namespace) -> None:
         for configuration in wanted:
             print(f"{configuration.profile} {configuration.label} seed {configuration.seed}")
     else:
+        if args.plan == bases.PLAN:
+            bases.check()
         make(wanted, options.machine(args), compact=True)

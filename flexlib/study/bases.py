@@ -6,12 +6,35 @@ seeds at once. The plan is registered in data/claims.yml (`flexlib.study.plans`)
 
 from __future__ import annotations
 
-import pandas as pd
+from pathlib import Path
+from typing import TYPE_CHECKING
 
+from flexlib import paths
+from flexlib.errors import FlexError
 from flexlib.study import plans
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 PLAN = "bases"
 OVER = "@bases"  # after the name of an arm: that arm on every base of the plan
+
+
+def check() -> None:
+    """See that every base of the plan is there; the repository has the first one alone.
+
+    Raises:
+        FlexError: some are not; says by which commands they are made.
+    """
+    named = dict.fromkeys(run.base_model for run in plans.configurations(PLAN))
+    absent = [name for name in named if not (Path(name).is_dir() or (paths.ROOT / name).is_dir())]
+    if absent:
+        # `base-N` is of the seed N.
+        commands = (
+            f"flexlib pretrain --seed {name.rpartition('-')[2]} --out {name} --work .flexlib-work/{Path(name).name}"
+            for name in absent
+        )
+        raise FlexError(f"no {', '.join(absent)}; pretrain first: {'; '.join(commands)}")
 
 
 def over(verdicts: pd.DataFrame) -> pd.DataFrame:
@@ -22,6 +45,8 @@ def over(verdicts: pd.DataFrame) -> pd.DataFrame:
     Args:
         verdicts: from `flexlib.runs.store.verdicts`.
     """
+    import pandas as pd  # late: every command line reads this module
+
     planned = plans.cells(PLAN).set_index("label")
     own = plans.within(planned.reset_index(), verdicts)
     names = own["arm"].map(planned["arm"]) + OVER

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
+from flexlib.cli import main
 from flexlib.study import bases, claims, inference, paper, plans
 
 
@@ -56,6 +57,18 @@ def test_an_arm_counts_on_several_bases_once_all_of_its_runs_are_there(hole):
     made |= {(label, s): 9 for label in labels("lora") for s in (1, 2, 3)}
     del made[labels("lora")[hole[0]], hole[1]]
     assert set(bases.over(verdicts(made))["arm"]) - {label for label, _ in made} == {"base@bases"}
+
+
+def test_a_base_that_is_not_there_is_told_with_its_command(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(bases.paths, "ROOT", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    for n in ("base", "base-2", "base-4"):
+        (tmp_path / "data" / "nano" / n).mkdir(parents=True)
+    assert main(["sweep", "--plan", "bases"]) != 0
+    assert capsys.readouterr().err == (
+        "flexlib: no data/nano/base-3; pretrain first: flexlib pretrain --seed 3 "
+        "--out data/nano/base-3 --work .flexlib-work/base-3\n"
+    )
 
 
 def test_other_contrasts_are_as_they_were():
