@@ -29,9 +29,9 @@ def check() -> None:
     named = dict.fromkeys(run.base_model for run in plans.configurations(PLAN))
     absent = [name for name in named if not (Path(name).is_dir() or (paths.ROOT / name).is_dir())]
     if absent:
-        # `base-N` is of the seed N.
-        commands = (
-            f"flexlib pretrain --seed {name.rpartition('-')[2]} --out {name} --work .flexlib-work/{Path(name).name}"
+        made = "flexlib pretrain --seed {seed} --out {name} --work .flexlib-work/{last}"
+        commands = (  # `base-N` is of the seed N
+            made.format(seed=name.rpartition("-")[2], name=name, last=Path(name).name)
             for name in absent
         )
         raise FlexError(f"no {', '.join(absent)}; pretrain first: {'; '.join(commands)}")
