@@ -23,15 +23,11 @@ def _calibrate(args: argparse.Namespace) -> None:
     from flexlib.study import calibration
 
     for arm in args.arm:
-        trials = []
         for trial in calibration.calibrate(args.profile, arm, options.machine(args)):
-            trials.append(trial)
             print(
                 f"{trial.arm} strength {trial.strength:g}: norm {trial.norm:.4g}, "
                 f"validation loss {trial.eval_loss:.4f}",
                 flush=True,
             )
-        target, *tried = trials
-        strength = min(tried, key=lambda trial: abs(trial.norm / target.norm - 1)).strength
         print(f"# for config/profiles/{args.profile}.toml\n[arms.{arm}.regularizer]")
-        print(f"strength = {strength:g}\n")
+        print(f"strength = {trial.strength:g}\n")  # the last, which is within the tolerance

@@ -143,10 +143,8 @@ def _convert(file: Path, ends: list[int], folder: Path) -> None:
     except Exception as error:  # transformers raises many kinds
         raise FlexError(f"transformers cannot read {file}: {files.one_line(error)}") from error
     weights: dict[int, tuple[str, torch.Tensor]] = {}
-    for (
-        name,
-        weight,
-    ) in model.state_dict().items():  # of a tied pair the first, from which both are loaded
+    # Of a tied pair the first is written, from which both are loaded.
+    for name, weight in model.state_dict().items():
         weights.setdefault(weight.data_ptr(), (name, weight.to(torch.bfloat16).contiguous()))
     config = model.config
     config.architectures = [type(model).__name__]

@@ -57,13 +57,13 @@ def shape_of(model: PreTrainedModel) -> Shape:
     """The sizes of a model, with weights or on the meta device.
 
     Raises:
-        FlexError: it is no transformer whose configuration says how many heads it has.
+        FlexError: it is no transformer of text alone.
     """
-    config = model.config.get_text_config()
+    config = model.config
     heads = getattr(config, "num_attention_heads", None)
-    if not isinstance(heads, int):
+    if not isinstance(heads, int):  # recurrent, or of text and images
         raise FlexError(
-            f"a model of type {config.model_type} has no attention heads to count; take a decoder that has"
+            f"a model of type {config.model_type} is no transformer of text alone; take one that is"
         )
     head_dim = getattr(config, "head_dim", None) or config.hidden_size // heads
     return Shape(
@@ -206,17 +206,11 @@ def check_generation(
             f"writing {settings.name} needs about {needed / GB:.0f} GB of memory and "
             f"{memory / GB:.0f} GB are free"
         )
-        fewer, least = (
-            together,
-            max(1, beams),
-        )  # plain beam search has the beams of one problem at least
-        while (
-            not fixed
-            and fewer > least
-            and generation_bytes(shape, settings, fewer, prompt) > memory
-        ):
+        # Plain beam search has the beams of one problem at least.
+        fewer, least = together, together if fixed else max(1, beams)
+        while fewer > least and generation_bytes(shape, settings, fewer, prompt) > memory:
             fewer = max(least, fewer // 2)
-        if not fixed and generation_bytes(shape, settings, fewer, prompt) <= memory:
+        if generation_bytes(shape, settings, fewer, prompt) <= memory:
             raise FlexError(f"{problem}: --generation-batch {fewer} would fit")
         raise FlexError(f"{problem}: use a larger GPU, or {SMALLER}")
 
@@ -239,8 +233,8 @@ def training_remedy(sequences: int, *, checkpointing: bool) -> str:
     return f"use a larger GPU, or {SMALLER}" if checkpointing else "give --gradient-checkpointing"
 
 
-def generation_remedy(benchmarks: Sequence[BenchmarkSettings]) -> str:
-    """What saves memory in generation, of which beam sampling has batches of its own."""
-    if any(b.num_beams and b.temperature > 0 for b in benchmarks):
+def generation_remedy(benchmarks: Sequence[BenchmarkSettings], rows: int) -> str:
+    """What saves memory in generation of so many rows at once; beam sampling has batches of its own."""
+    if rows == 1 or any(b.num_beams and b.temperature > 0 for b in benchmarks):
         return f"use a larger GPU, or {SMALLER}"
     return "give a smaller --generation-batch"

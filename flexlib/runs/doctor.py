@@ -22,9 +22,13 @@ from flexlib.tasks.languages import LANGUAGES
 _HUB = "https://huggingface.co"
 _HUB_TIMEOUT = 3.0  # seconds
 PROFILES = ("nano", "small", "paper")
-# Bytes that a profile needs where the store is (checkpoints and results of a grid), and in the user's cache:
-# of small the file and its dequantised copy, of paper Code Llama 7B, on the hub as safetensors and .bin.
-_DISK = {"nano": (2**29, 0), "small": (2**30, 3 * 2**30), "paper": (12 * 2**30, 28 * 2**30)}
+# Bytes that a profile needs where the store is (checkpoints and results of a grid), in the hub's cache, and
+# in flexlib's: of small the file and its dequantised copy, of paper Code Llama 7B as safetensors and .bin.
+_DISK = {
+    "nano": (2**29, 0, 0),
+    "small": (2**30, 2**30, 2**31),
+    "paper": (12 * 2**30, 28 * 2**30, 0),
+}
 
 
 @dataclass(frozen=True)
@@ -225,29 +229,25 @@ def check_hub(address: str) -> Check:
 
 
 def check_disk(folder: Path) -> Check:
-    """Free space where the store is, and in the cache that models are fetched to."""
-    cache = paths.cache_folder()
-    store_free, cache_free = disk.free_bytes(folder), disk.free_bytes(cache)
-    shared = disk.device(folder) == disk.device(cache)
+    """Free space where the store is, and in the caches of models."""
+    from huggingface_hub import constants
 
-    def enough(store: int, models: int) -> bool:
-        if shared:
-            return store_free >= store + models
-        return store_free >= store and cache_free >= models
+    places = (folder, Path(constants.HF_HUB_CACHE), paths.cache_folder())
+    systems = [disk.device(place) for place in places]
+    free = {system: disk.free_bytes(place) for system, place in zip(systems, places, strict=True)}
 
-    lacking = tuple(profile for profile, needs in _DISK.items() if not enough(*needs))
-    told = f"{store_free / 2**30:.1f} GiB free"
-    if not shared:
-        told += f" for runs, {cache_free / 2**30:.1f} GiB for models in {cache}"
-    return Check(
-        "disk",
-        not lacking,
-        told,
-        "free "
-        + ", ".join(
-            f"{store / 2**30:.1f} GiB for {profile}"
-            + (f" and {models / 2**30:.0f} for its model" if models else "")
-            for profile, (store, models) in _DISK.items()
-        ),
-        lacking,
-    )
+    def lacks(profile: str) -> bool:
+        needed = dict.fromkeys(free, 0)
+        for system, need in zip(systems, _DISK[profile], strict=True):
+            needed[system] += need
+        return any(free[system] < need for system, need in needed.items())
+
+    lacking = tuple(filter(lacks, _DISK))
+    told = [f"{free[systems[0]] / 2**30:.1f} GiB free"]
+    told += [
+        f"{free[system] / 2**30:.1f} GiB in {place}"
+        for system, place in zip(systems, places, strict=True)
+        if system != systems[0]
+    ]
+    needs = (f"{sum(need) / 2**30:.1f} GiB for {profile}" for profile, need in _DISK.items())
+    return Check("disk", not lacking, ", ".join(told), "free " + ", ".join(needs), lacking)

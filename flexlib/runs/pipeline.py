@@ -138,7 +138,7 @@ def train(job: Job) -> None:
     spoils = configs.ADAPTERS[adapter.kind].changes_base or distributed.is_sharded()
     checkpointing = preflight.checkpointing(job.config, job.inputs, machine)
     base, attention = job.inputs.base, machine.attention
-    sequences = machine.microbatch or settings.batch_size // distributed.processes()
+    sequences, _ = trainer.microbatches(settings, job.device, machine.microbatch)
     with (
         memory.enough(memory.training_remedy(sequences, checkpointing=checkpointing)),
         job.bases.lend(base, settings.precision, job.device, attention, spoils=spoils) as model,
@@ -213,7 +213,7 @@ def _complete(
     adapter = job.result / "adapter" if job.config.training or foreign else None
     base, attention = job.inputs.base, machine.attention
     with (
-        memory.enough(memory.generation_remedy(group)),
+        memory.enough(memory.generation_remedy(group, machine.generation_batch)),
         # An adapter from elsewhere may change more than it takes with it, such as embeddings or biases.
         job.bases.lend(
             base, precision, job.device, attention, adapter, merge=merge, spoils=foreign

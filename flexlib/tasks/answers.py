@@ -163,7 +163,7 @@ _SKIPPED = r"//[^\n]*|/\*.*?\*/|\"(?:\\.|[^\"\\\n])*\"|'(?:\\.|[^'\\\n])*'|`(?:\
 # What a language has of its own, by which a quote is read otherwise: raw strings; the quotes within numbers
 # of C++; of Rust's single quotes those before a name alone, which begin a lifetime.
 _OWN = {
-    "cpp": r"\bR\"(?P<mark>[^()\\\s]*)\(.*?\)(?P=mark)\"|\b\d(?:'?\w)*|",
+    "cpp": r"\b(?:u8|[uUL])?R\"(?P<mark>[^()\\\s]*)\(.*?\)(?P=mark)\"|\b\d(?:'?\w)*|",
     "rust": r"\br(?P<mark>#*)\".*?\"(?P=mark)|'(?!(?:\\.[^'\n]*|[^'\\\n])')|",
 }
 

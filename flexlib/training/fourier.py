@@ -94,7 +94,7 @@ class Regularizer:
 
     Args:
         settings: which penalty, and how strong.
-        factors: what it presses on. They are read at every call; under FSDP they must be unsharded.
+        factors: what it presses on. They are read at every call.
         seed: of the permutation or the orthogonal matrix, if there is one.
 
     Attributes:

@@ -176,6 +176,16 @@ def test_batches_of_beam_sampling_are_fixed(code_llama):
         memory.check_generation(code_llama, [(settings, 300)], 1, needed - 1)
 
 
+def test_a_beam_search_has_the_beams_of_a_problem_at_least(code_llama):
+    [settings] = config.load("paper", "base", 1, decoding="humaneval-01").benchmarks
+    settings = dataclasses.replace(settings, num_beams=12, temperature=0.0)
+    needed = memory.generation_bytes(code_llama, settings, 12, 300)
+    with pytest.raises(FlexError, match="--generation-batch 12 would fit"):
+        memory.check_generation(code_llama, [(settings, 300)], 64, needed)
+    with pytest.raises(FlexError, match="use a larger GPU"):
+        memory.check_generation(code_llama, [(settings, 300)], 64, needed - 1)
+
+
 def test_a_cpu_is_refused_what_takes_days_unless_asked_for(code_llama):
     with pytest.raises(FlexError, match=r"6.7 billion parameters takes days.*--device cpu"):
         memory.check_device(code_llama, "cpu", asked_for=False)
@@ -190,25 +200,26 @@ def test_a_wrong_estimate_ends_in_advice_that_helps():
     assert memory.training_remedy(1, checkpointing=False) == "give --gradient-checkpointing"
     assert memory.training_remedy(1, checkpointing=True).startswith("use a larger GPU")
     plain = config.load("paper", "base", 0).benchmarks
-    assert memory.generation_remedy(plain) == "give a smaller --generation-batch"
+    assert memory.generation_remedy(plain, 64) == "give a smaller --generation-batch"
+    assert memory.generation_remedy(plain, 1).startswith("use a larger GPU")
     beams = [dataclasses.replace(plain[0], num_beams=4, temperature=0.5)]
-    assert memory.generation_remedy(beams).startswith("use a larger GPU")
+    assert memory.generation_remedy(beams, 64).startswith("use a larger GPU")
 
 
 def test_a_model_without_attention_heads_is_refused():
     with torch.device("meta"):
         model = MambaForCausalLM(MambaConfig(num_hidden_layers=1))
-    with pytest.raises(FlexError, match="type mamba has no attention heads"):
+    with pytest.raises(FlexError, match="type mamba is no transformer of text alone"):
         memory.shape_of(model)
 
 
-def test_the_sizes_of_a_model_of_text_and_images_are_those_of_its_text():
-    text = {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "head_dim": 16,
-            "num_key_value_heads": 2, "intermediate_size": 128, "vocab_size": 100}  # fmt: skip
+def test_a_model_of_text_and_images_is_refused():
+    """Its LoRA would be on the tower of images too, which no text trains."""
+    text = {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "vocab_size": 100}
     vision = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2,
               "intermediate_size": 64, "image_size": 28, "patch_size": 14}  # fmt: skip
     sizes = Gemma3Config(text_config=text, vision_config=vision)
     with torch.device("meta"):
-        shape = memory.shape_of(Gemma3ForConditionalGeneration(sizes))
-    assert (shape.layers, shape.width, shape.vocabulary) == (2, 64, 100)
-    assert shape.key_value == 2 * 2 * 16
+        model = Gemma3ForConditionalGeneration(sizes)
+    with pytest.raises(FlexError, match="type gemma3 is no transformer of text alone"):
+        memory.shape_of(model)

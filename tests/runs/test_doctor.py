@@ -124,19 +124,25 @@ def test_disk(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("store", "cache", "can"),
-    [(2**31, 2**40, ["nano", "small"]), (2**40, 2**31, ["nano"]), (2**34, 2**35, list(doctor.PROFILES))],
-)  # fmt: skip
-def test_models_are_fetched_to_another_disk_than_runs_are_stored_on(
-    tmp_path, monkeypatch, store, cache, can
+    ("store", "hub", "own", "can"),
+    [
+        (2**31, 2**40, 2**40, ["nano", "small"]),
+        (2**40, 2**29, 2**40, ["nano"]),
+        (2**40, 2**40, 2**29, ["nano", "paper"]),
+        (2**34, 2**35, 2**32, list(doctor.PROFILES)),
+    ],
+)
+def test_models_are_fetched_to_other_disks_than_runs_are_stored_on(
+    tmp_path, monkeypatch, store, hub, own, can
 ):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    on_cache = lambda path: "cache" in Path(path).parts
-    monkeypatch.setattr(doctor.disk, "device", on_cache)
-    monkeypatch.setattr(doctor.disk, "free_bytes", lambda path: cache if on_cache(path) else store)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "own"))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    free = {"runs": store, "hub": hub, "own": own}
+    monkeypatch.setattr(doctor.disk, "device", lambda path: path.relative_to(tmp_path).parts[0])
+    monkeypatch.setattr(doctor.disk, "free_bytes", lambda path: free[doctor.disk.device(path)])
     found = doctor.check_disk(tmp_path / "runs")
     assert [p for p in doctor.PROFILES if doctor.can_run(p, [found])] == can
-    assert str(tmp_path / "cache") in found.detail
+    assert str(tmp_path / "hub") in found.detail
 
 
 def test_the_small_base_is_here_or_to_be_had(tmp_path, monkeypatch):

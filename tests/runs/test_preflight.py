@@ -81,6 +81,26 @@ def test_a_grid_refuses_the_last_of_its_arms_before_it_trains_the_first(
         list(grid(wanted, Machine(base_model=base, store=tmp_path, work_dir=tmp_path)))
 
 
+@pytest.mark.parametrize(("device", "kept"), [("cpu", True), ("cuda", False)])
+def test_a_grid_keeps_its_base_where_an_analysis_has_room_beside_it(monkeypatch, device, kept):
+    seen = []
+    monkeypatch.setattr("flexlib.models.pick_device", lambda asked=None: device)
+    monkeypatch.setattr(preflight, "resolve", lambda *_: None)
+    monkeypatch.setattr("flexlib.runs.grid.run", lambda config, machine, bases: seen.append(bases))
+    list(grid([load(), load(seed=2)], Machine()))
+    assert [bases is not None for bases in seen] == [kept, kept] and seen[0] is seen[1]
+
+
+def test_a_slow_cpu_is_told_once_a_process(base, monkeypatch, capsys):
+    monkeypatch.setattr("flexlib.models.speed.matmul_rate", {"bf16": 50e9, "fp32": 200e9}.get)
+    monkeypatch.setattr(preflight, "_WORTH_A_WARNING", 0)
+    preflight._warn_of_slow_bf16.cache_clear()
+    for seed in (1, 2):
+        preflight.resolve(load("training.precision=bf16", seed=seed), Machine(base_model=base))
+    assert capsys.readouterr().err.count("no fast bf16") == 1
+    preflight._warn_of_slow_bf16.cache_clear()
+
+
 def test_an_arm_that_trains_takes_no_adapter_from_elsewhere(base, tmp_path):
     place = Machine(base_model=base, adapter=tmp_path / "adapter", progress=False)
     with pytest.raises(FlexError, match=r"arm .lora. trains an adapter of its own"):

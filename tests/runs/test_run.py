@@ -435,6 +435,15 @@ def test_regrading_refuses_other_problems_than_the_run_had(copied, capsys, monke
     assert "is not the one that run" in error_line(capsys)
 
 
+def test_work_that_a_process_left_when_it_was_killed_is_cleared_away(copied, capsys):
+    [run] = copied.runs()
+    left = copied.work / run.name
+    left.mkdir(parents=True)
+    (left / "checkpoint").touch()
+    assert copied.call("run", "--arm", "lora", "--seed", "1") == 0
+    assert not left.exists()
+
+
 def test_a_run_whose_analysis_failed_keeps_what_it_is_made_of(place, made, monkeypatch, capsys):
     def broken(run, machine):
         raise ValueError("a bug")

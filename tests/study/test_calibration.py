@@ -99,6 +99,32 @@ def test_an_arm_without_a_target_is_refused(capsys):
 # --- one trial ------------------------------------------------------------------------------------
 
 
+def test_the_command_prints_the_strength_of_the_base_that_it_was_given(monkeypatch, capsys):
+    """Not that of another base, whose trials the tables hold too."""
+    norms = {"fourier-released": 5.0, "l2-norm": 5.1}
+
+    def trial(wanted, machine, path):
+        strength = wanted.regularizer.strength
+        return Trial(wanted.arm, strength, norms[wanted.arm] * (0.01 / strength) ** 0.5, 0.6)
+
+    monkeypatch.setattr(calibration, "_trial", trial)
+    start = config.load("nano", "fourier-released", 0).regularizer.strength
+    assert cli.main(["calibrate", "--arm", "l2-norm"]) == 0
+    assert capsys.readouterr().out.endswith(f"[arms.l2-norm.regularizer]\nstrength = {start:g}\n\n")
+    assert calibration.chosen("nano", "l2-norm") != start
+
+
+def test_strengths_of_several_bases_are_not_mixed(tmp_path):
+    for arm, digest in (("fourier-released", "a"), ("l2-norm", "b")):
+        row = dict.fromkeys(calibration.FIELDS, "1") | {"arm": arm, "base_digest": digest}
+        text = ",".join(row) + "\n" + ",".join(row.values()) + "\n"
+        (tmp_path / f"nano-{arm}-norm.csv").write_text(text)
+    with pytest.raises(
+        FlexError, match=r"norms of l2-norm and fourier-released in .* of several bases"
+    ):
+        calibration.chosen("nano", "l2-norm", tmp_path)
+
+
 def test_a_trial_is_a_row_that_is_read_the_second_time(monkeypatch, tmp_path):
     machine = Machine(
         base_model=tiny.make_base(tmp_path / "base"), work_dir=tmp_path / "work", progress=False

@@ -213,6 +213,10 @@ def test_a_lifetime_hides_no_braces(body):
         ("cpp", "    long a = 1'000; char b = '}';\n    return a + b;\n"),
         ("cpp", "    int a = 0x1'F; int b = 1'000'000; char c = '{';\n    return a;\n"),
         ("cpp", '    auto a = R"("}")"; auto b = R"x()"}")x";\n    return 0;\n'),
+        (
+            "cpp",
+            '    auto a = LR"(")}")"; auto b = u8R"("}")"; auto c = UR"("{")";\n    return 0;\n',
+        ),
         ("rust", '    let a = r"\\"; let b = r#""}"#; let c = r##"}"#{"##;\n    0\n'),
         ("rust", "    let a = 'x'; let b = '\\''; let c = '\\u{7d}';\n    0\n"),
     ],
