@@ -46,10 +46,12 @@ def number(metric: str, value: float, unit: str | None = None) -> str:
     return f"{text} {shown.short if unit is None else unit}".rstrip()
 
 
-def difference(metric: str, row: Mapping[str, Any]) -> str:
-    """A difference with its unit and interval, in the columns of `inference.assess`."""
+def difference(metric: str, row: Mapping[str, Any], unit: str | None = None) -> str:
+    """A difference in the long unit of its metric, or with the one given, and its interval; the columns are
+    those of `inference.assess` and `inference.contrasts`."""
     low, high = (number(metric, row[name], "") for name in ("low", "high"))
-    return f"{number(metric, row['difference'], _unit(metric).long)} ({low} to {high})"
+    own = _unit(metric).long if unit is None else unit
+    return f"{number(metric, row['difference'], own)} ({low} to {high})"
 
 
 def _unit(metric: str) -> Unit:
@@ -77,21 +79,20 @@ def published(claim: Mapping[str, Any]) -> str:
     return f"{values.iloc[0]:.1f} − {values.iloc[1]:.1f}: {difference('pass@1', row)}; n = {found.n[0]}"
 
 
-def table(claims: pd.DataFrame, state: pd.DataFrame, *, here: str = "here") -> pd.DataFrame:
+def table(
+    claims: pd.DataFrame, state: pd.DataFrame, *, here: str = "here", with_published: bool = True
+) -> pd.DataFrame:
     """A row a claim: number, statement, published, measured, adjusted p and verdict.
 
     Args:
         claims: from `flexlib.study.paper.claims`; a subset is in order.
         state: from `inference.assess` on all of them.
         here: heading of the measured column.
+        with_published: whether there is a column of the published figures.
     """
     state = state.set_index("id", drop=False)
-    columns = [
-        "no.",
-        "statement",
-        "published (95 % interval)",
-        f"{here} (simultaneous 95 % interval)",
-    ]
+    theirs = "published (95 % interval)"
+    columns = ["no.", "statement", theirs, f"{here} (simultaneous 95 % interval)"]
     rows = []
     for claim in claims.to_dict("records"):
         row = state.loc[claim["id"]]
@@ -102,4 +103,5 @@ def table(claims: pd.DataFrame, state: pd.DataFrame, *, here: str = "here") -> p
             p = inference.p_text(row["adjusted_p"], row["at_floor"] is True)
         verdict = verdict_badge(row["verdict"])
         rows.append((name, claim["statement"], published(claim), measured, p, verdict))
-    return pd.DataFrame(rows, columns=[*columns, "p (Holm)", "verdict"])
+    found = pd.DataFrame(rows, columns=[*columns, "p (Holm)", "verdict"])
+    return found if with_published else found.drop(columns=theirs)

@@ -45,6 +45,16 @@ def test_no_claims_have_a_table_of_the_same_columns():
     assert none.empty and list(none) == list(shown.table(claims.loc[["C1"]], state))
 
 
+def test_a_table_of_questions_has_no_published_figures_and_a_sentence_its_own_unit():
+    claims, state = paper.claims(), state_of(C1={"verdict": "not run"})
+    whole = shown.table(claims.loc[["C1"]], state)
+    without = shown.table(claims.loc[["C1"]], state, with_published=False)
+    assert set(whole) - set(without) == {"published (95 % interval)"}
+    row = {"difference": -0.1, "low": -0.2, "high": 0.02}
+    assert shown.difference("pass@1", row) == "−10.0 points (−20.0 to +2.0)"
+    assert shown.difference("pass@1", row, "") == "−10.0 (−20.0 to +2.0)"
+
+
 def test_n_is_of_what_was_sampled():
     assert shown.size(FOUND) == "500 tasks x 10 seeds"
     assert shown.size(FOUND | {"bases": 4}) == "500 tasks x 10 seeds x 4 bases"
