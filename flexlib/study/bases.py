@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flexlib import paths
+from flexlib import models
 from flexlib.errors import FlexError
 from flexlib.study import plans
 
@@ -26,8 +26,12 @@ def check() -> None:
     Raises:
         FlexError: some are not; says by which commands they are made.
     """
-    named = dict.fromkeys(run.base_model for run in plans.configurations(PLAN))
-    absent = [name for name in named if not (Path(name).is_dir() or (paths.ROOT / name).is_dir())]
+    absent = []
+    for name in dict.fromkeys(run.base_model for run in plans.configurations(PLAN)):
+        try:
+            models.locate(name)
+        except FlexError:
+            absent.append(name)
     if absent:
         made = "flexlib pretrain --seed {seed} --out {name} --work .flexlib-work/{last}"
         commands = (  # `base-N` is of the seed N
@@ -47,12 +51,11 @@ def over(verdicts: pd.DataFrame) -> pd.DataFrame:
     """
     import pandas as pd  # late: every command line reads this module
 
-    planned = plans.cells(PLAN).set_index("label")
-    own = plans.within(planned.reset_index(), verdicts)
-    names = own["arm"].map(planned["arm"]) + OVER
+    cells = plans.cells(PLAN)
+    own, cell = plans.within(cells, verdicts), cells.set_index("label")
     wanted = {(run.label, run.seed) for run in plans.configurations(PLAN)}
     missing = wanted - set(own[["arm", "seed"]].itertuples(index=False, name=None))
-    waiting = {planned.loc[label, "arm"] + OVER for label, _ in missing}
-    own = own.assign(base=own["arm"].map(planned["name"]), arm=names)
-    own = own[~names.isin(waiting)]
+    waiting = {cell.loc[label, "arm"] for label, _ in missing}
+    own = own.assign(base=own["arm"].map(cell["name"]), arm=own["arm"].map(cell["arm"]))
+    own = own[~own["arm"].isin(waiting)].assign(arm=lambda rows: rows["arm"] + OVER)
     return pd.concat([verdicts.assign(base=""), own], ignore_index=True)

@@ -59,15 +59,15 @@ def cells(name: str) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def within(planned: pd.DataFrame, verdicts: pd.DataFrame) -> pd.DataFrame:
-    """The verdicts of a plan's own runs: of each cell and arm the seeds that are planned, no further ones.
+def within(planned: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
+    """The rows of a plan's own runs: of each cell and arm the seeds that are planned, no further ones.
 
     Args:
         planned: some of the cells, each label once, as :func:`cells` gives them.
-        verdicts: from `flexlib.runs.store.verdicts`.
+        table: of verdicts, of training or of anything else with ``arm`` and ``seed``.
     """
-    most = verdicts["arm"].map(planned.set_index("label")["seeds"])
-    return verdicts[verdicts["seed"] <= most]
+    most = table["arm"].map(planned.set_index("label")["seeds"])
+    return table[table["seed"] <= most]
 
 
 def progress(wanted: Iterable[RunConfig], verdicts: pd.DataFrame) -> tuple[int, int]:
@@ -95,14 +95,13 @@ def rates(planned: pd.DataFrame, verdicts: pd.DataFrame, *, seed: int) -> pd.Dat
 
     from flexlib.study import stats
 
-    planned = planned.rename(columns={"seeds": "planned"})
-    parts = []
-    for most, of_cell in planned.groupby("planned"):  # a label can be in cells with other seeds
-        own = of_cell.drop_duplicates("label").rename(columns={"planned": "seeds"})
-        parts.append(stats.arm_rates(within(own, verdicts), seed=seed).assign(planned=most))
+    parts = [
+        stats.arm_rates(within(of.drop_duplicates("label"), verdicts), seed=seed).assign(most=most)
+        for most, of in planned.groupby("seeds")  # a label can be in cells with other seeds
+    ]
     found = pd.concat(parts).rename(columns={"arm": "label", "pass_at_k": "rate"})
-    found = found[["label", "planned", "language", "seeds", "rate", "low", "high"]]
-    return planned.merge(found, on=["label", "planned"]).drop(columns="planned")
+    found = found[["label", "most", "language", "seeds", "rate", "low", "high"]]
+    return planned.rename(columns={"seeds": "most"}).merge(found).drop(columns="most")
 
 
 def differences(

@@ -60,10 +60,12 @@ def test_an_arm_counts_on_several_bases_once_all_of_its_runs_are_there(hole):
 
 
 def test_a_base_that_is_not_there_is_told_with_its_command(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(bases.paths, "ROOT", tmp_path)
+    monkeypatch.setattr("flexlib.paths.ROOT", tmp_path)
     monkeypatch.chdir(tmp_path)
     for n in ("base", "base-2", "base-4"):
         (tmp_path / "data" / "nano" / n).mkdir(parents=True)
+        for file in ("config.json", "model.safetensors"):
+            (tmp_path / "data" / "nano" / n / file).touch()
     assert main(["sweep", "--plan", "bases"]) != 0
     assert capsys.readouterr().err == (
         "flexlib: no data/nano/base-3; pretrain first: flexlib pretrain --seed 3 "
