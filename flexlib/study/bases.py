@@ -59,3 +59,45 @@ def over(verdicts: pd.DataFrame) -> pd.DataFrame:
     own = own.assign(base=own["arm"].map(cell["name"]), arm=own["arm"].map(cell["arm"]))
     own = own[~own["arm"].isin(waiting)].assign(arm=lambda rows: rows["arm"] + OVER)
     return pd.concat([verdicts.assign(base=""), own], ignore_index=True)
+
+
+def steady_bands(ratios: pd.DataFrame) -> pd.DataFrame:
+    """Frequency bands on which the first base shows an order, and on how many of them each base shows it.
+
+    A band is steady if it lies on one side of the null in all seeds of the first base that the plan leaves
+    out, so that the planned ones of every base, the first included, are compared with others than
+    themselves. A base agrees on it if the mean of its planned seeds, of logarithms, lies on that side.
+
+    Args:
+        ratios: energy over that of the null, of one arm on the bases, under its labels in the plan:
+            ``arm, seed, side, x, ratio``; a band is a ``side`` and an ``x``.
+
+    Returns:
+        A row a base, in the order of the plan: ``base, agree, steady, bands, seeds`` (further ones of the
+        first base). Empty without such seeds.
+    """
+    import numpy as np
+    import pandas as pd
+
+    cell = plans.cells(PLAN).set_index("label")
+    own = ratios.assign(
+        base=ratios["arm"].map(cell["name"]),
+        further=ratios["seed"] > ratios["arm"].map(cell["seeds"]),
+        above=np.log(ratios["ratio"]),
+    )
+    table = own.pivot_table(
+        index=["side", "x"], columns=["base", "further", "seed"], values="above"
+    )
+    names = list(cell["name"].unique())
+    columns = ["base", "agree", "steady", "bands", "seeds"]
+    if (names[0], True) not in table:
+        return pd.DataFrame(columns=columns)
+    further = table[names[0], True]
+    steady = further[(further > 0).all(axis=1) | (further < 0).all(axis=1)].iloc[:, 0]
+    rows = [
+        (name, int((table.loc[steady.index, (name, False)].mean(axis=1) * steady > 0).sum()))
+        for name in names
+        if (name, False) in table
+    ]
+    found = pd.DataFrame(rows, columns=columns[:2])
+    return found.assign(steady=len(steady), bands=len(table), seeds=further.shape[1])

@@ -73,6 +73,29 @@ def test_a_base_that_is_not_there_is_told_with_its_command(tmp_path, monkeypatch
     )
 
 
+def test_bands_that_are_steady_on_the_first_base_are_sought_on_the_others():
+    """Three bands: above in all further seeds of base 1, below in all, and one that is not steady."""
+    first, second, *_ = labels("lora")
+    made = {
+        (first, 4): (1.2, 0.8, 1.1), (first, 5): (1.1, 0.9, 0.9),  # further seeds
+        (first, 1): (1.5, 0.7, 1.0), (first, 2): (0.9, 0.9, 1.0),  # their mean is above, and below
+        (second, 1): (0.8, 0.7, 1.3), (second, 2): (0.9, 0.8, 1.3),
+    }  # fmt: skip
+    ratios = pd.DataFrame(
+        [
+            (arm, seed, "radial", x, r)
+            for (arm, seed), row in made.items()
+            for x, r in enumerate(row)
+        ],
+        columns=["arm", "seed", "side", "x", "ratio"],
+    )
+    assert bases.steady_bands(ratios).values.tolist() == [
+        ["base 1", 2, 2, 3, 2],
+        ["base 2", 1, 2, 3, 2],
+    ]
+    assert bases.steady_bands(ratios[ratios["seed"] < 4]).empty
+
+
 def test_other_contrasts_are_as_they_were():
     table = verdicts({("lora", 1): 8, ("lora", 2): 6, ("base", 0): 4})
     before = inference.contrast(table, "lora", "base", "nanobench-java", seed=0)
