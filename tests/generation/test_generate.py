@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import functools
 import itertools
@@ -13,7 +14,7 @@ import tiny
 import torch
 from transformers import TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
 
-from flexlib import config, models
+from flexlib import models
 from flexlib.config import ADAPTERS, BenchmarkSettings
 from flexlib.errors import FlexError
 from flexlib.generation import decoding as generate_module
@@ -517,13 +518,25 @@ def test_a_compiled_models_cache_writes_the_same_texts(loaded, tmp_path):
     assert texts(got) == expected
 
 
-def test_a_prompt_in_chat_format_has_its_special_tokens_once():
+@pytest.mark.parametrize(("protocol", "begins"), [(None, [7]), ("chat", [])])
+def test_a_prompt_in_chat_format_has_its_special_tokens_once(
+    loaded, tmp_path, monkeypatch, protocol, begins
+):
     """Its template wrote them; a tokenizer that begins every text with one would add another."""
+    model, plain = loaded
+    seen: dict[str, list[int]] = {}
 
-    def tokenizer(text, add_special_tokens):
-        return {"input_ids": [0] * add_special_tokens + [1]}
+    class Beginning(type(plain)):
+        def __call__(self, text, add_special_tokens=True):
+            return {"input_ids": [7] * add_special_tokens + super().__call__(text)["input_ids"]}
 
-    raw = config.load("nano", "base", 0).benchmarks[0]
-    chat = dataclasses.replace(raw, protocol="chat")
-    assert generate_module.prompt_ids("x", raw, tokenizer) == [0, 1]
-    assert generate_module.prompt_ids("x", chat, tokenizer) == [1]
+    def complete(model, tokenizer, missing, prompts, *_):
+        seen.update(prompts)
+        yield [{"task_id": p.task_id, "sample": i, "completion": ""} for p, i in missing]
+
+    tokenizer = copy.copy(plain)
+    tokenizer.__class__ = Beginning
+    monkeypatch.setattr(generate_module, "complete", complete)
+    settings = dataclasses.replace(GREEDY, protocol=protocol)
+    decode((model, tokenizer), problems(), settings, tmp_path / "a.jsonl")
+    assert seen == {p.task_id: begins + plain(p.prompt)["input_ids"] for p in problems()}
