@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import pytest
 import tiny
 
 from flexlib import config
 from flexlib.errors import FlexError
-from flexlib.runs import preflight
+from flexlib.runs import pipeline, preflight
 from flexlib.runs.grid import grid
 from flexlib.runs.machine import Machine
 
@@ -132,6 +134,23 @@ def test_a_penalty_is_refused_where_the_factors_are_sharded(base, monkeypatch):
     penalised, inputs = preflight.resolve(load(arm="fourier-released"), place)
     with pytest.raises(FlexError, match=r"arm .fourier-released. has a penalty, which FSDP"):
         preflight.check(penalised, inputs, place)
+
+
+@pytest.mark.parametrize("sharded", ["true", "false"])
+def test_a_model_that_was_sharded_is_not_lent_again(base, tmp_path, monkeypatch, sharded):
+    wanted, inputs = resolve(load(), base)
+    seen = []
+
+    class Bases:
+        @contextlib.contextmanager
+        def lend(self, *_, spoils):
+            seen.append(spoils)
+            yield
+
+    monkeypatch.setenv("ACCELERATE_USE_FSDP", sharded)
+    monkeypatch.setattr("flexlib.training.trainer.train", lambda *_, **__: None)
+    pipeline.train(pipeline.Job(wanted, inputs, Machine(), tmp_path, Bases()))
+    assert seen == [sharded == "true"]
 
 
 def test_a_language_without_its_tools_is_told_before_the_training(base, monkeypatch):
