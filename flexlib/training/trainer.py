@@ -11,12 +11,13 @@ our mean at about 0.25.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 import transformers
+from accelerate.data_loader import SeedableRandomSampler
 from transformers import Trainer, TrainerCallback, TrainingArguments
 
 from flexlib import disk, formats, models
@@ -33,9 +34,9 @@ from flexlib.training.optimizers.sophia import SophiaG
 
 CHECKPOINTS = 10  # a run; what a killed process loses is at most this fraction
 _COMPLETE = "complete"  # the file that a checkpoint gets last
-# Has no influence on the validation loss but rounding. Records of one length, as evaluation takes them,
-# fill a processor by the time they are eight.
-_EVAL_BATCH = 8
+# Sequences of like length fill a processor by the time they are eight; more cost padding, and memory that
+# is allocated anew. Has no influence on a loss but rounding.
+_TOGETHER = 8
 _LARGE_VOCABULARY = (
     2**14
 )  # words from which the logits of a batch are too many also in a small fp32 run
@@ -67,8 +68,8 @@ def train(
         base: folder of the base model.
         records: the splits ``train`` and ``validation``.
         microbatch: sequences a forward pass; the batch is accumulated from several. By default the
-            whole batch, but for a flattened one on a CPU: each of its sequences alone, which needs no
-            mask to keep them apart.
+            whole batch; on a CPU at most eight, and of a flattened one each sequence alone, which needs
+            no mask to keep them apart.
         model: the base model, if it is loaded already; it is left as it was, unless the kind of adapter
             ``changes_base``.
         checkpointing: compute activations again in the backward pass, for a third more time.
@@ -160,8 +161,11 @@ def microbatches(
             f"{distributed.processes()} processes do not divide training.batch_size "
             f"{settings.batch_size}; launch another number"
         )
-    if microbatch is None:
-        microbatch = 1 if settings.packing and device == "cpu" else share
+    if microbatch is None and device == "cpu":
+        most = 1 if settings.packing else _TOGETHER
+        microbatch = next(n for n in range(min(most, share), 0, -1) if share % n == 0)
+    elif microbatch is None:
+        microbatch = share
     microbatch = min(microbatch, share)
     if share % microbatch:
         raise FlexError(
@@ -196,7 +200,7 @@ def training_arguments(
         gradient_accumulation_steps=passes,
         torch_compile=compiled,
         ddp_find_unused_parameters=False,
-        per_device_eval_batch_size=_EVAL_BATCH,
+        per_device_eval_batch_size=_TOGETHER,
         learning_rate=settings.learning_rate,
         lr_scheduler_type="cosine_with_min_lr",
         lr_scheduler_kwargs={"min_lr_rate": settings.final_lr_fraction},
@@ -237,6 +241,27 @@ def curve_rows(log_history: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     return [rows[step] for step in sorted(rows)]
 
 
+class _ByLength(torch.utils.data.Sampler[int]):
+    """The order of accelerate's sampler, in which each batch is then sorted by length."""
+
+    def __init__(self, examples: Any, batch: int, seed: int | None) -> None:
+        self.shuffled = SeedableRandomSampler(examples, data_seed=seed)
+        self.lengths = [len(example["input_ids"]) for example in examples]
+        self.batch = batch
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def __iter__(self) -> Iterator[int]:
+        order = list(self.shuffled)
+        for first in range(0, len(order), self.batch):
+            yield from sorted(order[first : first + self.batch], key=self.lengths.__getitem__)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Called by accelerate before each epoch."""
+        self.shuffled.set_epoch(epoch)
+
+
 class FlexTrainer(Trainer):
     """The Trainer, with a validation loss that does not depend on how the set is cut into batches, and
     with a penalty on the adapter and curvature for Sophia where they are asked for."""
@@ -264,6 +289,16 @@ class FlexTrainer(Trainer):
         if num_items_in_batch is not None:
             penalty = penalty / self.current_gradient_accumulation_steps
         return (result[0] + penalty, result[1]) if return_outputs else result + penalty
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> torch.utils.data.Sampler | None:
+        """The library's shuffling. Where a batch is padded in several microbatches, its sequences stand
+        in the order of their lengths: the same batches, with less padding."""
+        args = self.args
+        # The curvature's labels are drawn by place in the batch.
+        if args.gradient_accumulation_steps == 1 or args.train_batch_size == 1 or self.curvature:
+            return super()._get_train_sampler(train_dataset)
+        batch = args.train_batch_size * args.gradient_accumulation_steps * args.world_size
+        return _ByLength(self.train_dataset, batch, args.data_seed)
 
     def estimate_curvature(self, config: RunConfig) -> None:
         """Estimate the curvature while training, if the configuration asks for it."""

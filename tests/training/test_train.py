@@ -123,7 +123,7 @@ def test_validation_reads_the_records_and_little_else(base, tmp_path, monkeypatc
     assert sorted(shapes) == [(8, short), (8, long)]
     shapes.clear()
     records["validation"] = rows[:2]
-    monkeypatch.setattr("flexlib.training.trainer._EVAL_BATCH", 1)
+    monkeypatch.setattr("flexlib.training.trainer._TOGETHER", 1)
     make(base, tmp_path / "one", records=records, overrides=overrides)
     assert shapes == [(1, short), (1, long)]
     mean = sum(tokens * loss for tokens, loss in losses.items()) / sum(losses)
@@ -135,6 +135,40 @@ def test_accumulating_a_batch_from_microbatches_is_the_same_training(base, train
     whole = make(base, tmp_path / "whole", overrides=overrides)
     parts = make(base, tmp_path / "parts", overrides=overrides, microbatch=1)
     for a, b in zip(curve(whole)[1:], curve(parts)[1:], strict=True):
+        assert float(a["loss"]) == pytest.approx(float(b["loss"]), rel=1e-4)
+        assert float(a["grad_norm"]) == pytest.approx(float(b["grad_norm"]), rel=1e-3)
+
+
+def test_microbatches_of_like_length_are_of_the_same_batches(base, tmp_path, monkeypatch):
+    """In both epochs: what is read in a step, its loss, and less padding."""
+    wanted = ["adapter.dropout=0", "training.batch_size=12", "training.epochs=2"]
+    records = [r | {"code": r["code"] * (1 + i % 3)} for i, r in enumerate(RECORDS["train"])]
+    options = {"overrides": wanted, "records": RECORDS | {"train": records}}
+    read, collator = [], encoding.collator
+
+    def watched(*args, **validation):
+        def collate(examples):
+            batch = collator(*args, **validation)(examples)
+            if not validation:
+                read[-1].append(batch["attention_mask"])
+            return batch
+
+        return collate
+
+    curves = []
+    for microbatch in (12, None):
+        read.append([])
+        with monkeypatch.context() as patch:
+            patch.setattr(encoding, "collator", watched)
+            output = tmp_path / str(microbatch)
+            make(base, output, microbatch=microbatch, **options)
+        curves.append(curve(output)[1:])
+    rows = [[len(mask) for mask in masks] for masks in read]
+    assert rows == [[12, 12, 12, 4] * 2, [6, 6, 6, 6, 6, 6, 4] * 2]
+    whole, parts = (sum(mask.numel() for mask in masks) for masks in read)
+    assert parts < whole
+    for a, b in zip(*curves, strict=True):
+        assert a["tokens"] == b["tokens"]
         assert float(a["loss"]) == pytest.approx(float(b["loss"]), rel=1e-4)
         assert float(a["grad_norm"]) == pytest.approx(float(b["grad_norm"]), rel=1e-3)
 
@@ -194,14 +228,18 @@ def test_microbatch_must_divide_the_batch(tmp_path):
         training_arguments(settings, tmp_path, 1, microbatch=3)
 
 
-def test_a_cpu_takes_the_sequences_of_a_flattened_batch_one_by_one(tmp_path):
-    for packing, together in (("none", 4), ("flatten", 1)):
-        settings = config.load(
-            "nano", "lora", 1, overrides=[f"training.packing={packing}"]
-        ).training
+def test_a_cpu_takes_few_sequences_at_once_and_those_of_a_flattened_batch_one_by_one(tmp_path):
+    for packing, size, together in (
+        ("none", 4, 4),
+        ("none", 48, 8),
+        ("none", 28, 7),
+        ("flatten", 4, 1),
+    ):
+        overrides = [f"training.packing={packing}", f"training.batch_size={size}"]
+        settings = config.load("nano", "lora", 1, overrides=overrides).training
         args = training_arguments(settings, tmp_path, 1)
         assert args.per_device_train_batch_size == together
-        assert args.per_device_train_batch_size * args.gradient_accumulation_steps == 4
+        assert args.per_device_train_batch_size * args.gradient_accumulation_steps == size
 
 
 def test_in_bf16_a_resumed_run_is_identical(base, tmp_path):
