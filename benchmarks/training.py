@@ -6,7 +6,7 @@ loading, clipping, optimiser and log, and at once, on the batch that it had, eac
 validation set. A ratio is to the first way of its kind *in the same round*; medians and ranges over
 the rounds are kept, but for the first, which warms up. Every token counts once; padding does not.
 
-- ``bare``: the model's own loss, forward and backward, over the microbatches of the Trainer
+- ``bare``: the model's own loss, forward and backward, over each sequence alone
 - ``padded``, ``one row``: the same, over the batch padded to its longest, and laid end to end in one row
   under the mask that keeps its sequences apart
 - ``forward``: the first half of ``bare``
@@ -37,7 +37,7 @@ import transformers
 from flexlib import config, disk, formats, models, paths
 from flexlib.models import adapters
 from flexlib.tasks import training_sets
-from flexlib.training import encoding
+from flexlib.training import attention, encoding
 from flexlib.training.loss import chunk_loss
 from flexlib.training.optimizers import optimizer_class
 from flexlib.training.trainer import FlexTrainer, training_arguments
@@ -84,11 +84,12 @@ class Rounds(transformers.TrainerCallback):
         seconds = self.clock() - self.start
         batch = [e for inputs in self.seen for e in sequences(inputs)]
         tokens = sum(len(e["input_ids"]) for e in batch)
-        self.note("training", "bare", self.bare(self.seen)[0], tokens)
+        alone, forward = self.bare([self.one_row([e]) for e in batch])
+        self.note("training", "bare", alone, tokens)
         self.note("training", "flexlib", seconds, tokens)
         self.note("training", "padded", self.bare([self.padded(batch)])[0], tokens)
         self.note("training", "one row", self.bare([self.one_row(batch)])[0], tokens)
-        self.note("validation", "forward", self.bare(self.seen)[1], tokens)
+        self.note("validation", "forward", forward, tokens)
         self.validate(state.global_step)
         self.seen = []
         self.start = self.clock()
@@ -195,12 +196,12 @@ def main() -> None:
             args=arguments,
             train_dataset=examples["train"],
             eval_dataset=examples["validation"],
-            data_collator=encoding.collator(tokenizer.pad_token_id, settings.packing),
+            data_collator=encoding.collator(tokenizer.pad_token_id, settings.packing, ends=True),
             optimizer_cls_and_kwargs=optimizer_class(wanted),
         )
         trainer.remove_callback(transformers.PrinterCallback)
         rounds.attach(trainer)
-        with models.quiet():
+        with models.quiet(), attention.by_sequence(model.get_base_model()):
             trainer.train()
 
     rows = []

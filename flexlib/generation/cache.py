@@ -64,10 +64,12 @@ class GrowingLayer(DynamicLayer):
 def growing_cache(config: PreTrainedConfig) -> Cache | None:
     """A cache for one call of ``generate``; None, for transformers' own choice, if the model has layers
     of another kind than full attention."""
-    kinds = getattr(config, "layer_types", None) or ["full_attention"]
-    if set(kinds) != {"full_attention"}:
-        return None
-    return Cache(layer_class_to_replicate=GrowingLayer)
+    return Cache(layer_class_to_replicate=GrowingLayer) if all_full_attention(config) else None
+
+
+def all_full_attention(config: PreTrainedConfig) -> bool:
+    """Whether every layer of a model attends to all that came before."""
+    return set(getattr(config, "layer_types", None) or ["full_attention"]) == {"full_attention"}
 
 
 def layers(cache: Cache) -> list[GrowingLayer]:

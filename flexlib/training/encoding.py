@@ -61,20 +61,21 @@ def encode_all(
 
 
 def collator(
-    pad_token_id: int, packing: str | None = None
+    pad_token_id: int, packing: str | None = None, *, ends: bool = False
 ) -> Callable[[Sequence[Example]], dict[str, Any]]:
     """A function from examples to a batch of tensors.
 
     It right-pads them to the longest: ids, mask, labels as (batch, length). With ``packing`` it lays
     them end to end in one row: ids, positions, labels as (1, tokens); attention keeps them apart by
-    the positions, which begin anew at each.
+    the positions, which begin anew at each, or, with ``ends``, by ``cu_seq_lens_q``, where each begins and
+    ends.
     """
     import torch
 
     if packing:
         from transformers import DataCollatorWithFlattening
 
-        return DataCollatorWithFlattening(return_tensors="pt")
+        return DataCollatorWithFlattening(return_tensors="pt", return_flash_attn_kwargs=ends)
 
     def collate(examples: Sequence[Example]) -> dict[str, torch.Tensor]:
         length = max(len(e["input_ids"]) for e in examples)

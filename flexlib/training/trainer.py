@@ -10,6 +10,7 @@ our mean at about 0.25.
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -26,7 +27,7 @@ from flexlib.errors import FlexError
 from flexlib.models import adapters
 from flexlib.progress import bar as progress_bar
 from flexlib.tasks import training_sets
-from flexlib.training import distributed, encoding, fourier
+from flexlib.training import attention, distributed, encoding, fourier
 from flexlib.training.loss import chunk_loss
 from flexlib.training.optimizers import optimizer_class
 from flexlib.training.optimizers.gnb import GaussNewtonBartlett
@@ -68,8 +69,7 @@ def train(
         base: folder of the base model.
         records: the splits ``train`` and ``validation``.
         microbatch: sequences a forward pass; the batch is accumulated from several. By default the
-            whole batch; on a CPU at most eight, and of a flattened one each sequence alone, which needs
-            no mask to keep them apart.
+            whole batch; on a CPU at most eight.
         model: the base model, if it is loaded already; it is left as it was, unless the kind of adapter
             ``changes_base``.
         checkpointing: compute activations again in the backward pass, for a third more time.
@@ -105,6 +105,7 @@ def train(
     resume_from = distributed.from_main(
         last_complete_checkpoint(checkpoints) if distributed.is_main() else None
     )
+    by_sequence = settings.packing is not None and attention.supported(base_model)
     trainer = FlexTrainer(
         model=model,
         args=training_arguments(
@@ -117,7 +118,7 @@ def train(
         ),
         train_dataset=examples["train"],
         eval_dataset=examples["validation"],
-        data_collator=encoding.collator(tokenizer.pad_token_id, settings.packing),
+        data_collator=encoding.collator(tokenizer.pad_token_id, settings.packing, ends=by_sequence),
         callbacks=[EvaluateAtFractions(settings.evaluations), MarkComplete(), *callbacks],
         optimizer_cls_and_kwargs=optimizer_class(config),
     )
@@ -125,11 +126,13 @@ def train(
         factors = fourier.lora_factors(model)
         trainer.regularizer = fourier.Regularizer(config.regularizer, factors, config.seed)
     trainer.estimate_curvature(config)
+    trainer.padded = not settings.packing
     trainer.args.eval_on_start = resume_from is None
     trainer.remove_callback(transformers.PrinterCallback)
     if progress and distributed.is_main():
         trainer.add_callback(ProgressLine(f"train {config.label} seed {config.seed}"))
-    with models.quiet():
+    within = attention.by_sequence(base_model) if by_sequence else contextlib.nullcontext()
+    with models.quiet(), within:
         trainer.train(resume_from_checkpoint=resume_from)
 
     weights = None
@@ -162,8 +165,7 @@ def microbatches(
             f"{settings.batch_size}; launch another number"
         )
     if microbatch is None and device == "cpu":
-        most = 1 if settings.packing else _TOGETHER
-        microbatch = next(n for n in range(min(most, share), 0, -1) if share % n == 0)
+        microbatch = next(n for n in range(min(_TOGETHER, share), 0, -1) if share % n == 0)
     elif microbatch is None:
         microbatch = share
     microbatch = min(microbatch, share)
@@ -270,6 +272,7 @@ class FlexTrainer(Trainer):
     regularizer: fourier.Regularizer | None = None
     penalty: torch.Tensor | None = None  # of the last training step
     curvature: GaussNewtonBartlett | None = None
+    padded = False  # whether batches are padded
 
     def compute_loss(
         self,
@@ -295,7 +298,7 @@ class FlexTrainer(Trainer):
         in the order of their lengths: the same batches, with less padding."""
         args = self.args
         # The curvature's labels are drawn by place in the batch.
-        if args.gradient_accumulation_steps == 1 or args.train_batch_size == 1 or self.curvature:
+        if not self.padded or args.gradient_accumulation_steps == 1 or self.curvature:
             return super()._get_train_sampler(train_dataset)
         batch = args.train_batch_size * args.gradient_accumulation_steps * args.world_size
         return _ByLength(self.train_dataset, batch, args.data_seed)

@@ -20,7 +20,7 @@ from flexlib.runs import cluster, store
 from flexlib.runs.machine import Machine
 from flexlib.study import paper, scale
 from flexlib.tasks import benchmarks
-from flexlib.training import encoding
+from flexlib.training import attention, encoding
 from flexlib.training.trainer import train
 
 SHORT = {
@@ -124,10 +124,12 @@ def test_the_paper_profile_from_disk(command, tmp_path, monkeypatch):
     assert store.runs(tmp_path / "runs")["arm"].nunique() == 2
 
 
-@pytest.mark.parametrize("microbatch", [None, 4])
-def test_flattened_training_is_padded_training(base, tmp_path, microbatch):
-    """In fp32, without dropout: the same losses, gradients and tokens, up to rounding; in one row, and
-    one sequence at a time, as a CPU takes them."""
+@pytest.mark.parametrize(("microbatch", "masked"), [(None, False), (None, True), (1, False)])
+def test_flattened_training_is_padded_training(base, tmp_path, monkeypatch, microbatch, masked):
+    """In fp32, without dropout: the same losses, gradients and tokens, up to rounding; in one row, with
+    attention by sequence or under a mask, and one sequence at a time."""
+    if masked:
+        monkeypatch.setattr(attention, "supported", lambda model: False)
     records = {"train": tiny.records(12), "validation": tiny.records(3)}
     curves = {}
     for packing in ("none", "flatten"):
