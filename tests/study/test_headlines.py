@@ -1,0 +1,159 @@
+"""Every headline once more, from the raw files and the registration alone: nothing of flexlib reads,
+pairs, averages or resamples here.
+
+A rate is a mean over tasks and seeds. Where both arms have several seeds, they are paired by those that both
+have; on several base models each counts as much as another.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections import defaultdict
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from flexlib.study import claims, paper
+
+ROOT = Path(__file__).parents[2]
+UNJUDGED = {"harness_error"}
+
+
+def stored(profile: str) -> list[tuple[Path, dict, str]]:
+    """Folder, configuration and label of every run of a profile."""
+    found = []
+    for path in sorted(ROOT.glob("data/runs/*/config.json")):
+        config = json.loads(path.read_text())
+        if config["profile"] == profile:
+            # Three runs whose answers are those of other tasks have the name that this had at first.
+            exchanged = config.get("training", {}).get("answers") == "format-only"
+            arm = "shuffled" if exchanged else config["arm"]
+            label = " ".join(filter(None, (arm, config.get("variant"))))
+            found.append((path.parent, config, label))
+    return found
+
+
+def rows(folder: Path, name: str) -> list[dict[str, str]]:
+    with (folder / f"{name}.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def passes(folder: Path, benchmark: str) -> np.ndarray:
+    """1 for each task that was solved, 0 for the others, by task id."""
+    of_task = {}
+    for part in benchmark.split(" + "):
+        for row in rows(folder, f"verdicts-{part}"):
+            assert row["verdict"] not in UNJUDGED and row["task_id"] not in of_task
+            of_task[row["task_id"]] = row["passed"] == "True"
+    return np.array([of_task[task] for task in sorted(of_task)], dtype=float)
+
+
+def final_loss(folder: Path) -> np.ndarray:
+    """The last validation loss, as one number."""
+    losses = [row["eval_loss"] for row in rows(folder, "training") if row["eval_loss"]]
+    return np.array([float(losses[-1])])
+
+
+class Study:
+    """The stored runs of a profile and the plans that name several at once."""
+
+    def __init__(self, profile: str) -> None:
+        self.runs = stored(profile)
+        self.registered = yaml.safe_load((ROOT / "data" / "claims.yml").read_text())
+
+    def numbers(self, arm: str, claim: dict) -> dict[str, dict[int, np.ndarray]]:
+        """For each base model and seed the numbers of a run, one a task."""
+        name, _, how = arm.partition("@")
+        if how == "bases":
+            plan = self.registered["bases"]
+            labels = {
+                " ".join([name, *cell["set"]]): (cell["name"], cell["seeds"])
+                for cell in plan["cells"]
+            }
+        else:
+            labels = {self.best(name) if how == "best" else name: ("", None)}
+        found: dict[str, dict[int, np.ndarray]] = defaultdict(dict)
+        for folder, config, label in self.runs:
+            base, most = labels.get(label, (None, None))
+            if base is None or (most and config["seed"] > most):
+                continue
+            if claim["metric"] == "validation-loss":
+                found[base][config["seed"]] = final_loss(folder)
+            elif all(part in config["benchmarks"] for part in claim["benchmark"].split(" + ")):
+                found[base][config["seed"]] = passes(folder, claim["benchmark"])
+        return found
+
+    def best(self, arm: str) -> str:
+        """The setting of the sweep with the lowest mean final validation loss."""
+        plan = self.registered["sweep"]
+        means = defaultdict(list)
+        for folder, config, label in self.runs:
+            set_here = {s.partition("=")[0] for s in (config.get("variant") or "").split()}
+            if (
+                config["arm"] == arm
+                and config["seed"] in plan["seeds"]
+                and set_here <= {"regularizer.strength", "training.learning_rate"}
+            ):
+                means[label].append(final_loss(folder)[0])
+        whole = {label: np.mean(v) for label, v in means.items() if len(v) == len(plan["seeds"])}
+        return min(whole, key=whole.__getitem__)
+
+    def tables(self, claim: dict) -> list[list[np.ndarray]]:
+        """For each arm and base model a table of tasks by seeds."""
+        arms = [self.numbers(claim[side], claim) for side in ("treatment", "control")]
+        assert set(arms[0]) == set(arms[1])
+        tables: list[list[np.ndarray]] = [[], []]
+        for base in sorted(arms[0]):
+            seeds = [sorted(of[base]) for of in arms]
+            if min(map(len, seeds)) > 1:
+                seeds = [sorted({*seeds[0]} & {*seeds[1]})] * 2
+            for table, of, chosen in zip(tables, arms, seeds, strict=True):
+                table.append(np.stack([of[base][seed] for seed in chosen], axis=1))
+        return tables
+
+
+def recomputed(tables: list[list[np.ndarray]]) -> float:
+    first, second = (np.mean([table.mean() for table in of]) for of in tables)
+    return float(first - second)
+
+
+def resampled(tables: list[list[np.ndarray]], times: int) -> np.ndarray:
+    """Differences of tasks and seeds drawn anew, on every base the same."""
+    rng = np.random.default_rng(7)
+    tasks, paired = len(tables[0][0]), tables[0][0].shape == tables[1][0].shape
+    found = np.empty(times)
+    for i in range(times):
+        of_tasks = rng.integers(tasks, size=tasks)
+        drawn = None
+        means = []
+        for of in tables:
+            seeds = of[0].shape[1]
+            if drawn is None or not paired:
+                drawn = rng.integers(seeds, size=seeds)
+            means.append(np.mean([table[of_tasks][:, drawn].mean() for table in of]))
+        found[i] = means[0] - means[1]
+    return found
+
+
+@pytest.mark.parametrize("profile", ["nano", "small"])
+def test_every_headline_is_that_of_the_raw_files(profile):
+    asked = paper.claims(profile)
+    asked = asked[asked["metric"].isin(["pass@1", "validation-loss"])]
+    state = claims.state(profile, seed=0, claims=asked)
+    study, seen = Study(profile), 0
+    for claim in asked.to_dict("records"):
+        decided = state.loc[claim["id"]]
+        if decided["verdict"] == "not run":
+            continue
+        tables = study.tables(claim)
+        assert decided["difference"] == pytest.approx(recomputed(tables), abs=1e-9), claim["id"]
+        if decided["tasks"] > 1 and decided["seeds"] > 1:
+            # The printed one is simultaneous, and wider for few seeds: never narrower by more than chance.
+            low, high = np.quantile(resampled(tables, 1000), [0.025, 0.975])
+            wiggle = 0.1 * (high - low)
+            assert decided["low"] <= low + wiggle and decided["high"] >= high - wiggle, claim["id"]
+        seen += 1
+    assert seen
