@@ -418,6 +418,7 @@ def test_cpp_the_open_function_is_found(prompt, wanted, monkeypatch):
 
 
 TROUBLE = "cannot start /bin/sh: no more processes"
+MISSING = "/bin/sh: 1: g++: not found"
 
 
 @pytest.mark.parametrize(
@@ -427,6 +428,9 @@ TROUBLE = "cannot start /bin/sh: no more processes"
         (PROMPTS["cpp"], [None, TROUBLE]),
         (PROMPTS["cpp"], [TROUBLE, TROUBLE]),
         ("int x;\n", [TROUBLE]),  # both in one process
+        (PROMPTS["cpp"], [MISSING, None]),
+        (PROMPTS["cpp"], [None, MISSING]),
+        ("int x;\n", [MISSING]),
     ],
 )
 def test_cpp_a_compiler_that_does_not_start_is_no_fault_of_the_program(prompt, errors, monkeypatch):
@@ -434,18 +438,24 @@ def test_cpp_a_compiler_that_does_not_start_is_no_fault_of_the_program(prompt, e
     import cpp
 
     left = list(errors)
+
+    def container(*_):
+        error = left.pop(0)
+        code, said = (127, MISSING.encode() + b"\n") if error == MISSING else (0, b"")
+        error = None if code else error
+        return types.SimpleNamespace(code=code, head=said, error=error, close=lambda: None)
+
     supervisor = types.SimpleNamespace(
         config={"cpp": {"compile": ["g++"]}},
         limits=lambda *_, **__: {},
-        open_container=lambda *_: types.SimpleNamespace(
-            code=0, head=b"", error=left.pop(0), close=lambda: None
-        ),
+        open_container=container,
         watch=lambda *_: (None, None),
     )
     before = os.listdir("/proc/self/fd")
     language = cpp.Cpp(supervisor)
     job = {"prompt": prompt, "completion": "", "tests": TESTS["cpp"]}
-    assert language.grade(job) == ("harness_error", TROUBLE) and not left
+    trouble = MISSING if MISSING in errors else TROUBLE
+    assert language.grade(job) == ("harness_error", trouble) and not left
     # One that was not made is made the next time.
     assert len(language.judges) == (errors[0] is None)
     for judge_program, _ in language.judges.values():

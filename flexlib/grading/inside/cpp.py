@@ -58,6 +58,9 @@ def open_function(prompt: str):
     return name[1], names
 
 
+NOT_STARTED = (126, 127)  # the shell's word that a command cannot be run, or is not there
+
+
 class Cpp:
     def __init__(self, supervisor):
         self.supervisor = supervisor
@@ -100,7 +103,10 @@ class Cpp:
             return program, b"", None
         os.close(program)
         said = overstepped.encode() if overstepped else bytes(running.head)
-        return None, said, running.error
+        trouble = running.error
+        if running.code in NOT_STARTED and not trouble and not overstepped:
+            trouble = said.decode("utf-8", "replace").strip() or "the compiler does not start"
+        return None, said, trouble
 
     def compile(self, source):
         return self.finish_compiling(*self.start_compiling(source))
