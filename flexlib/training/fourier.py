@@ -8,8 +8,8 @@ weights rho(f) = ``low_weight`` if f <= ``threshold`` else ``high_weight``:
     formula of FLeX's README.
 ``delta``
     The same on the update dW = s B A, by the two-dimensional transform. It never forms dW: with b_u
-    and a_v the columns of F(B)^T and F(A), bin (u, v) of dW holds |b_u . a_v|^2, so that a row band U
-    and a column band V hold tr(G_U H_V), with G_U = sum_u b_u b_u^H and H_V = sum_v a_v a_v^H of
+    the rows of F B and a_v the columns of A F^T, bin (u, v) of dW holds s^2 |b_u a_v|^2, so that a row band U
+    and a column band V hold s^2 tr(G_U H_V), with G_U = sum_u b_u^H b_u and H_V = sum_v a_v a_v^H of
     rank x rank numbers. It sees B and A through their product alone, so it is the same for
     (B R, R^-1 A), which the factor form is not.
 ``rank``

@@ -36,17 +36,22 @@ g^T C^-1 g / 4, so that what counts is the unit's block of C^-1, and
 `response_matrix`, is the weight on the rank index against which the loss would fare as well. It is below M:
 for L2 on A, 0.18 instead of 0.55 as released.
 
-A penalty c |A|^2 + tr(B M B^T) is not one on rank components in the end, since training is free to
-rotate them: (B G, G^-1 A) is the same update. Its minimum over all factors of an update W is
+A penalty tr(A C A^T) + tr(B M B^T) is not one on rank components in the end, since training is free
+to rotate them: (B G, G^-1 A) is the same update. A by rows is weighed so, each rank component by the
+same C on the inputs (the block of the circulant matrix within a row; those between rows are small but
+at the rows' ends). The minimum over all factors of an update W is
 
-    2 sqrt(c) sum_i sqrt(tau_i) sigma_i(W),
+    2 sum_i sqrt(tau_i) sigma_i(W C^(1/2)),
 
-tau ascending eigenvalues of M, sigma descending singular values (`least_penalty`): a weighted nuclear
-norm, which is why all of these penalties remove rank. For M = c it is the nuclear norm, as for L2.
-(Proof. Below, by AM-GM and |X|_F |Y|_F >= |X Y|_*, it is 2 sqrt(c) |B M^(1/2) O A|_* for every orthogonal
-O. With b and a for the polar factors of B and A and D for M^(1/2), some O makes that |a b D|_*, which is at
-least the sum of singular values of a b, descending, times those of D, ascending; and a b has the
-singular values of B A. `least_factors` attains it.)
+tau ascending eigenvalues of M, sigma descending singular values (`least_penalty`, for C = c): a weighted
+nuclear norm, which is why penalties of this form remove rank. For M = c it is the nuclear norm, as for
+L2. If the whole index of A is renumbered, each rank component is weighed by another form, a rotation of
+them is no longer free, and the penalty comes to no norm of W; M does not tell the two apart, since it is
+a mean over the units.
+(Proof, for C = c. Below, by AM-GM and |X|_F |Y|_F >= |X Y|_*, it is 2 sqrt(c) |B M^(1/2) O A|_* for
+every orthogonal O. With b and a for the polar factors of B and A and D for M^(1/2), some O makes that
+|a b D|_*, which is at least the sum of singular values of a b, descending, times those of D, ascending;
+and a b has the singular values of B A. `least_factors` attains it.)
 
 All of it is exact for any r, n, threshold and weights; numbers are float64.
 """

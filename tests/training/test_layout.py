@@ -174,3 +174,52 @@ def test_no_factors_of_an_update_have_less_than_the_least_penalty(seed, rank, of
 def test_equal_weights_make_it_the_nuclear_norm():
     values = np.array([3.0, 2.0, 0.5])
     assert layout.least_penalty(values, 1.0, np.eye(3)) == pytest.approx(2 * values.sum())
+
+
+@pytest.mark.parametrize("threshold", [0.3, 0.5])
+def test_a_form_on_the_inputs_weighs_the_update_by_its_root(threshold):
+    """tr(A C A') + tr(B M B') over all factors of W has the least value of 2 sum sqrt(tau) sigma(W sqrt(C))."""
+    rng = np.random.default_rng(3)
+    s = dataclasses.replace(fourier.RELEASED, threshold=threshold)
+    inputs, outputs, rank = 12, 9, 3
+    C = circulant(rank * inputs, s)[:inputs, :inputs]
+    M = layout.rank_matrix(outputs, rank, s)
+    values, vectors = np.linalg.eigh(C)
+    root = (vectors * np.sqrt(values)) @ vectors.T
+    update = rng.standard_normal((outputs, rank)) @ rng.standard_normal((rank, inputs))
+    weighed = np.linalg.svd(update @ root, compute_uv=False)[:rank]
+    least = layout.least_penalty(weighed, 1.0, M)
+    A, B = layout.least_factors(update @ root, 1.0, M)
+    A = A @ np.linalg.inv(root)
+    np.testing.assert_allclose(B @ A, update, **CLOSE)
+
+    def price(A, B):
+        return np.trace(A @ C @ A.T) + np.trace(B @ M @ B.T)
+
+    assert price(A, B) == pytest.approx(least)
+    for _ in range(200):
+        G = rng.standard_normal((rank, rank))
+        assert price(np.linalg.solve(G, A), B @ G) >= least * (1 - 1e-9)
+
+
+def test_rotating_rank_components_is_free_unless_the_whole_index_is_renumbered():
+    """The cheapest direction of A stays cheap by rows; renumbered, it comes to the mean weight."""
+    rng = np.random.default_rng(4)
+    rank, inputs, s = 4, 200, fourier.RELEASED
+    C = circulant(rank * inputs, s)
+    order = rng.permutation(rank * inputs)
+    by_rows = np.linalg.eigh(C[:inputs, :inputs])[1][:, 0]
+    cheapest = {
+        "rows": np.outer(np.eye(rank)[0], by_rows),
+        "whole": np.linalg.eigh(C[order][:, order])[1][:, 0].reshape(rank, inputs),
+    }
+    forms = {"rows": C, "whole": C[order][:, order]}
+    price = {}
+    for name, A in cheapest.items():
+        rotations = [np.linalg.qr(rng.standard_normal((rank, rank)))[0] for _ in range(50)]
+        rotated = [(R @ A).ravel() for R in rotations]
+        price[name] = np.mean([a @ forms[name] @ a for a in rotated])
+        assert A.ravel() @ forms[name] @ A.ravel() == pytest.approx(s.high_weight, rel=0.02)
+    mean = (s.low_weight + s.high_weight) / 2
+    assert price["rows"] == pytest.approx(s.high_weight, rel=0.05)
+    assert price["whole"] > 0.7 * mean
