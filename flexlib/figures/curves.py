@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import LogLocator, NullFormatter, PercentFormatter
@@ -76,19 +78,20 @@ def sweep(
     xlabel: str,
     ylabel: str,
     slider: str = "lambda",
+    apart: Collection[str] = (),
     ax: Axes | None = None,
 ) -> Axes:
     """A quantity against one that was varied by factors, such as pass@1 (0..1) against the strength of a
-    penalty: ``x, y, low, high``, a line for each ``by``. On the page, a slider over the values of
-    ``x``, called ``slider``, tells the numbers at each."""
+    penalty: ``x, y, low, high``, a line for each ``by``; the rows of those in ``apart`` are not joined.
+    On the page, a slider over the values of ``x``, called ``slider``, tells the numbers at each."""
     style.need(table, x, y, "low", "high", by)
     ax = style.axes(ax)
     for name, look in style.looks(style.in_order(table[by])).items():
         rows = table[table[by] == name].sort_values(x)
         width = (rows[["low", "high"]].to_numpy().T - rows[y].to_numpy()) * [[-1], [1]]
         ax.errorbar(
-            rows[x], rows[y], yerr=width, ls=look.line, marker=look.marker, color=look.color,
-            elinewidth=1, capsize=2, label=name,
+            rows[x], rows[y], yerr=width, ls="" if name in apart else look.line,
+            marker=look.marker, color=look.color, elinewidth=1, capsize=2, label=name,
         )  # fmt: skip
     ax.set_xscale("log")
     if (
@@ -101,6 +104,8 @@ def sweep(
     ax.set_xlabel(xlabel)
     ax.set_ylabel(ylabel)
     style.legend_above(ax, table[by].nunique())
-    chart = vega.curves(table, x, y, by, xlabel, ylabel, log_x=True, percent=True, slider=slider)
+    chart = vega.curves(
+        table, x, y, by, xlabel, ylabel, log_x=True, percent=True, slider=slider, apart=apart
+    )
     style.note(ax, table, chart)
     return ax

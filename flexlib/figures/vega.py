@@ -8,7 +8,7 @@ names), the slider sets ``at``; what the page has to know of them stands in ``us
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import pandas as pd
@@ -124,8 +124,10 @@ def curves(
     log_x: bool = False,
     percent: bool = False,
     slider: str | None = None,
+    apart: Collection[str] = (),
 ) -> dict[str, Any]:
-    """A line for each ``by`` through the rows' ``x, y``, with ``low, high`` as a band where they are given.
+    """A line for each ``by`` through the rows' ``x, y``, with ``low, high`` as a band where they are given;
+    points alone for those in ``apart``.
 
     ``percent``: y in 0..1, shown in per cent. ``slider`` names the quantity on the x-axis: the page then has
     a slider over its values, which tells every series' number there.
@@ -174,6 +176,10 @@ def curves(
     for layer in layers:
         if "data" not in layer:
             layer["transform"] = [_SHOWN]
+            if apart and layer["mark"]["type"] in ("line", "area"):
+                layer["transform"].append(
+                    {"filter": {"not": {"field": "series", "oneOf": [*apart]}}}
+                )
     values = sorted(table[x].unique().tolist())
     meta: dict[str, Any] = {"series": _legend(names)}
     if slider:

@@ -149,18 +149,46 @@ def at_best(table: pd.DataFrame, chosen: dict[str, str]) -> pd.DataFrame:
     return pd.concat([table, rows.assign(arm=rows["arm"].map(names))], ignore_index=True)
 
 
-def from_curve(table: pd.DataFrame, reference: str) -> pd.DataFrame:
-    """How far each setting lies from the curve of a reference penalty in the plane of size and rate: the rows
-    of the other arms whose size is within the reference's, with ``difference``, their rate minus that of the
-    reference at the same size, linear in the logarithm of the size between its settings.
+def from_curve(
+    settings: pd.DataFrame, verdicts: pd.DataFrame, reference: str, benchmark: str, *, seed: int
+) -> pd.DataFrame:
+    """How far the settings of each arm lie, on average, from the curve of a reference penalty in the plane of
+    size and pass rate, a row an arm: ``setting``, ``settings``, how many lie within the reference's sizes,
+    ``seeds`` and ``difference, low, high``, the interval of 95 % over tasks and seeds.
+
+    The curve is linear in the logarithm of the size between the reference's settings. At given sizes a
+    distance from it is a difference of two means of pass rates, so it is bootstrapped as one.
 
     Args:
-        table: ``setting`` (the arm), ``size`` (> 0) and ``rate``, a row a setting.
+        settings: ``setting`` (the arm), ``label`` and ``size`` (> 0), a row a setting.
+        verdicts: from `flexlib.runs.store.verdicts`.
+        seed: of the bootstrap.
     """
-    line = table[table["setting"] == reference].sort_values("size")
-    others = table[table["setting"] != reference]
+    import pandas as pd
+
+    from flexlib.study import metrics, stats
+
+    line = settings[settings["setting"] == reference].sort_values("size")
+    columns = ["setting", "settings", "seeds", "difference", "low", "high"]
     if line.empty:
-        return others.head(0).assign(difference=[])
-    others = others[others["size"].between(line["size"].min(), line["size"].max())]
-    expected = np.interp(np.log(others["size"]), np.log(line["size"]), line["rate"])
-    return others.assign(difference=others["rate"] - expected)
+        return pd.DataFrame(columns=columns)
+    solved = {
+        label: metrics.solve_matrix(verdicts, label, benchmark) for label in settings["label"]
+    }
+    within = settings["size"].between(line["size"].min(), line["size"].max())
+    rows = []
+    for arm, of in settings[within & (settings["setting"] != reference)].groupby("setting"):
+        seeds = set.intersection(*(set(solved[label]) for label in [*of["label"], *line["label"]]))
+        if not seeds:
+            continue
+        shares = [
+            np.interp(np.log(of["size"]), np.log(line["size"]), row).mean()
+            for row in np.eye(len(line))
+        ]
+        table = sum(solved[label][sorted(seeds)] for label in of["label"]) / len(of) - sum(
+            share * solved[label][sorted(seeds)]
+            for share, label in zip(shares, line["label"], strict=True)
+        )
+        found = stats.paired_bootstrap(table.to_numpy(), seed=seed)
+        rows.append((arm, len(of), len(seeds), found.estimate, found.low, found.high))
+    return pd.DataFrame(rows, columns=columns)

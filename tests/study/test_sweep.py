@@ -2,13 +2,14 @@
 
 import json
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from flexlib import config
 from flexlib.errors import FlexError
 from flexlib.study import claims as registered
-from flexlib.study import paper, sweep, tuning
+from flexlib.study import paper, stats, sweep, tuning
 
 
 @pytest.fixture
@@ -134,19 +135,41 @@ def test_a_claim_at_best_is_decided_by_the_runs_of_the_best_setting(
 
 
 def test_distance_from_a_curve_is_taken_at_equal_size():
-    table = pd.DataFrame(
-        [
-            ("l2", 1.0, 0.2), ("l2", 4.0, 0.4), ("l2", 16.0, 0.3),
-            ("fourier", 2.0, 0.3),  # half way between 1 and 4, by the logarithm
-            ("fourier", 8.0, 0.45),
-            ("fourier", 32.0, 0.9),  # larger than any of the reference
-        ],
-        columns=["setting", "size", "rate"],
+    """Against the difference of means by hand, and its interval against that of the same numbers."""
+    rng = np.random.default_rng(5)
+    settings = pd.DataFrame(
+        [("l2", "a", 1.0), ("l2", "b", 4.0), ("l2", "c", 16.0),
+         ("fourier", "d", 2.0),  # half way between 1 and 4, by the logarithm
+         ("fourier", "e", 8.0), ("fourier", "f", 32.0),  # larger than any of the reference
+         ("other", "d", 2.0)],
+        columns=["setting", "label", "size"],
     )  # fmt: skip
-    away = sweep.from_curve(table.sample(frac=1, random_state=0), "l2").sort_values("size")
-    assert away["size"].tolist() == [2.0, 8.0]
-    assert away["difference"].tolist() == pytest.approx([0.0, 0.1])
-    assert sweep.from_curve(table.query("setting == 'fourier'"), "l2").empty
+    solved = {
+        label: (rng.random((60, 3)) < rate).astype(float)
+        for label, rate in zip("abcdef", (0.2, 0.4, 0.3, 0.3, 0.6, 0.9), strict=True)
+    }
+    verdicts = pd.DataFrame(
+        {"arm": label, "benchmark": "x", "language": "java", "task_id": f"{task:02}", "seed": seed, "passed": bool(passed),
+         "verdict": "pass" if passed else "wrong", "sample": 0}
+        for label, table in solved.items()
+        for (task, seed), passed in np.ndenumerate(table)
+        if (label, seed) != ("d", 2)
+    )  # fmt: skip
+    away = sweep.from_curve(settings.sample(frac=1, random_state=0), verdicts, "l2", "x", seed=3)
+    away = away.set_index("setting")
+    at_2, at_8 = (
+        solved["d"] - (solved["a"] + solved["b"]) / 2,
+        solved["e"] - (solved["b"] + solved["c"]) / 2,
+    )
+    both = ((at_2 + at_8) / 2)[:, :2]  # the seeds that all settings have
+    assert away.loc["fourier", "difference"] == pytest.approx(both.mean())
+    assert away.loc["fourier", ["settings", "seeds"]].tolist() == [2, 2]
+    same = stats.paired_bootstrap(both, seed=3)
+    assert away.loc["fourier", ["low", "high"]].tolist() == pytest.approx([same.low, same.high])
+    assert away.loc["other", "difference"] == pytest.approx(at_2[:, :2].mean())
+    assert sweep.from_curve(
+        settings.query("setting == 'fourier'"), verdicts, "l2", "x", seed=3
+    ).empty
 
 
 def test_claims_at_best_can_be_on_any_metric_that_a_run_has(tuned, monkeypatch):
