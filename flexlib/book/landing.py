@@ -40,7 +40,7 @@ ARMS = (
     ("lora",),
     ("fourier-released",),
     ("fourier-units", "fourier-permuted"),
-    ("l2-matched",),
+    ("l2-norm", "l2-matched"),  # at equal size of the update
 )
 
 #: A claim in about ten words, in the order of the cards. Others come after them, in their own words.

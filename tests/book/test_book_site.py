@@ -174,6 +174,17 @@ def test_landing_page_is_light_and_says_what_was_found(site):
     assert browser.evaluate("document.querySelector('link[rel=icon]').href").endswith(".svg")
 
 
+def test_a_card_leads_to_a_page_that_has_its_claim(site):
+    browser, visit = site
+    visit("index")
+    links = browser.evaluate("[...document.querySelectorAll('.claims .sd-card-footer a')].map(a => "
+                             "[a.getAttribute('href'), a.innerText])")  # fmt: skip
+    claims = [(page, text.split(",")[0]) for page, text in links if ", profile" in text]
+    assert len(claims) > 5
+    for page, claim in claims:
+        assert re.search(rf"(?<![\w-]){claim}(?![\w-])", (HTML / page).read_text("utf-8")), claim
+
+
 def test_a_verdict_is_told_by_colour_and_in_words(site):
     browser, visit = site
     visit("index")
