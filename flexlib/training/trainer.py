@@ -356,8 +356,7 @@ class FlexTrainer(Trainer):
         """The whole set, on every process: the Trainer's own loader would give each of several a part.
 
         Neighbours of like length, padded, whatever the packing of the training: laid end to end under
-        one mask, attention grows with the square of a batch, and it is dearer than the rest of the
-        model from a few thousand tokens on.
+        one mask, attention grows with the square of a batch.
         """
         examples: Any = self.eval_dataset
         examples = sorted(examples, key=lambda example: len(example["input_ids"]))
