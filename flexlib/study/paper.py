@@ -16,6 +16,7 @@ import yaml
 
 from flexlib import paths
 from flexlib.errors import FlexError
+from flexlib.study import plans
 
 DATA = paths.DATA
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times faster, where libyaml is there
@@ -91,16 +92,16 @@ def claims(profile: str = "nano", data: Path = DATA, *, superseded: bool = False
 def registration(data: Path = DATA) -> dict[str, Any]:
     """data/claims.yml, checked: ``registered`` (date), ``design_rule``, the list ``claims``, ``tuning``
     and ``adapters``, the plans that :mod:`flexlib.study.tuning` reads, ``sweep``, that of
-    :mod:`flexlib.study.sweep`, ``data``, ``released``, ``regime`` and ``bases``, those of
-    :mod:`flexlib.study.plans`, and ``small``, what was fixed of the study at that scale."""
+    :mod:`flexlib.study.sweep`, those that :mod:`flexlib.study.plans` names, and ``small``, what was
+    fixed of the study at that scale."""
     path = data / "claims.yml"
     if not path.is_file():
         raise FlexError(
             f"no registration {path}; install flexlib from a checkout: pip install -e ."
         )
     content = yaml.load(path.read_text(encoding="utf-8"), Loader=_LOADER)
-    parts = {"registered", "design_rule", "claims", "tuning", "adapters", "sweep", "data", "small"}
-    parts |= {"released", "regime", "bases"}
+    parts = {"registered", "design_rule", "claims", "tuning", "adapters", "sweep", "small"}
+    parts |= set(plans.NAMES)
     if not isinstance(content, dict) or set(content) != parts:
         raise FlexError(f"{path}: needs exactly {', '.join(sorted(parts))}")
     if not content["claims"]:

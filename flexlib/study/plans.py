@@ -1,14 +1,14 @@
 """Registered plans of runs: every arm of a plan in every one of its cells.
 
 A plan stands in data/claims.yml under its name. Its ``arms`` are names, or a name with settings of its own
-(``{arm: sophia, set: [sophia.rho=0.2]}``). A cell has a ``name``, how many ``seeds``, what it ``set``s, and
-what else a chapter wants to know of it. The runs are ordinary ones under the label of their overrides
+(``{arm: sophia, set: [sophia.rho=0.2]}``). A cell has a ``name``, how many ``seeds``, what it ``set``s, a
+``decoding`` and ``arms`` of its own where they are not the profile's and the plan's, and what else a chapter
+wants to know of it. The runs are ordinary ones under the label of their overrides
 (``fourier-released data.size=23 training.steps=282``); those at the profile's values are the study's own.
 """
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +18,10 @@ from flexlib.config import RunConfig
 if TYPE_CHECKING:
     import pandas as pd
 
-NAMES = ("data", "released", "regime", "bases")
+NAMES = (
+    "data", "released", "regime", "bases", "languages", "harder", "real-model", "real-model-norm",
+)  # fmt: skip
+_KEYS = ("set", "arms", "decoding")  # of a cell, that say what it runs
 
 
 def plan(name: str) -> dict[str, Any]:
@@ -32,7 +35,7 @@ def configurations(name: str) -> list[RunConfig]:
     """Every run of a plan once, seed by seed, so that an interrupted grid has whole seeds."""
     most = max(cell["seeds"] for cell in plan(name)["cells"])
     wanted = [
-        configs.load(profile, arm, seed, overrides=overrides)
+        configs.load(profile, arm, seed, decoding=cell.get("decoding"), overrides=overrides)
         for seed in range(1, 1 + most)
         for profile, cell, arm, overrides in _places(name)
         if seed <= cell["seeds"]
@@ -41,19 +44,21 @@ def configurations(name: str) -> list[RunConfig]:
 
 
 def cells(name: str) -> pd.DataFrame:
-    """A row for each cell and arm of a plan: what the cell has but ``set`` (``name, seeds``, …), ``arm`` and
-    ``label``; ``seeds`` is how many are planned, ``label`` what the runs have in the store, ``arm`` the same
-    without what the cell sets."""
+    """A row for each cell and arm of a plan: what the cell has (``name, seeds``, …) but what it runs,
+    ``arm`` and ``label``; ``seeds`` is how many are planned, ``label`` what the runs have in the store,
+    ``arm`` the same without what the cell sets."""
     import pandas as pd
 
     rows = []
     for profile, cell, arm, overrides in _places(name):
         own = overrides[: len(overrides) - len(cell["set"])]
         rows.append(
-            {k: v for k, v in cell.items() if k != "set"}
+            {k: v for k, v in cell.items() if k not in _KEYS}
             | {
                 "arm": configs.load(profile, arm, 1, overrides=own).label,
-                "label": configs.load(profile, arm, 1, overrides=overrides).label,
+                "label": configs.load(
+                    profile, arm, 1, decoding=cell.get("decoding"), overrides=overrides
+                ).label,
             }
         )
     return pd.DataFrame(rows)
@@ -138,6 +143,7 @@ def differences(
 def _places(name: str) -> Iterator[tuple[str, dict[str, Any], str, list[str]]]:
     """Profile, cell, arm and all overrides, those of the arm first, for each arm in each cell."""
     registered = plan(name)
-    for cell, arm in itertools.product(registered["cells"], registered["arms"]):
-        arm = {"arm": arm, "set": []} if isinstance(arm, str) else arm
-        yield registered["profile"], cell, arm["arm"], [*arm["set"], *cell["set"]]
+    for cell in registered["cells"]:
+        for arm in cell.get("arms", registered["arms"]):
+            arm = {"arm": arm, "set": []} if isinstance(arm, str) else arm
+            yield registered["profile"], cell, arm["arm"], [*arm["set"], *cell["set"]]

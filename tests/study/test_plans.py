@@ -11,6 +11,7 @@ from flexlib import config, figures
 from flexlib.cli import main
 from flexlib.cli import sweep as command
 from flexlib.nanobench import benchmark
+from flexlib.nanobench.syntax import LANGUAGES
 from flexlib.runs import preflight, store
 from flexlib.runs.machine import Machine
 from flexlib.study import inference, paper, plans, sweep
@@ -192,3 +193,31 @@ def test_the_command_lists_or_makes_the_runs_of_a_plan(plan, monkeypatch, capsys
     assert capsys.readouterr().out == "nano lora seed 3\n" and not made
     main(["sweep", "--plan", plan])
     assert made == of_plan
+
+
+def test_a_cell_can_have_arms_and_a_decoding_of_its_own():
+    runs = plans.configurations("languages")
+    assert len(runs) == len(set(runs)) == 41  # 2 arms, 4 languages, 5 seeds, and the base once
+    assert Counter(r.seed for r in runs if r.arm == "base") == {0: 1}
+    assert all({b.language for b in r.benchmarks} == set(LANGUAGES) for r in runs)
+    cells = plans.cells("languages").set_index(["name", "arm"])["label"]
+    assert cells["Java", "lora"] == "lora four-languages training.dataset=nanobench-java"
+    assert set(cells["base"].index) == {"base"}
+
+
+def test_the_runs_of_the_claims_on_the_real_model_are_planned():
+    """But for those at tuned learning rates, which the trials choose."""
+    planned = set()
+    for name in ("real-model", "real-model-norm"):
+        planned |= set(plans.cells(name)["label"])
+    claims = paper.claims("small").query("family not in ['small-hidden', 'small-mbpp']")
+    asked = {*claims["treatment"], *claims["control"]}
+    assert {label for label in asked if not label.endswith("-tuned")} <= planned
+
+
+def test_the_real_model_is_stored_whole(monkeypatch):
+    seen = []
+    monkeypatch.setattr(command, "make", lambda wanted, machine, compact: seen.append(compact))
+    for name in ("real-model", "harder"):
+        assert main(["sweep", "--plan", name]) == 0
+    assert seen == [False, True]
