@@ -42,7 +42,7 @@ def compare(
 
     def adapted(merge: bool):
         model = models.load_model(base, settings.precision, device)
-        return adapters.load(model, folder / "adapter", merge=merge)
+        return adapters.load(model, store.adapter_folder(folder), merge=merge)
 
     prompts = [tokenizer(p.prompt)["input_ids"] for p in problems]
     row = merging.compare(adapted(merge=False), prompts)

@@ -148,11 +148,10 @@ def stored_run(args: argparse.Namespace) -> Subject | None:
     if not found:
         return None
     seed, folder, config = min(found, key=lambda f: f[0])
-    adapter = folder / "adapter"
     return Subject(
         f"{args.profile} {args.arm} seed {seed}",
         models.locate(config["base_model"], revision=config.get("base_revision")),
-        adapter if adapter.exists() else None,
+        store.adapter_folder(folder),
         [
             BenchmarkSettings(name, b["language"], max_new_tokens=b["max_new_tokens"])
             for name, b in config["benchmarks"].items()

@@ -54,9 +54,7 @@ def of_run(run: Path, machine: Machine) -> list[dict[str, Any]] | None:
     twins = next((pair for pair in TWINS.values() if set(pair) <= set(config["benchmarks"])), None)
     if twins is None:
         return None
-    adapter = run / "adapter"
-    if "training" in config and not adapter.is_dir():
-        raise FlexError(f"run {run.name} has no adapter; it was stored compactly")
+    adapter = store.adapter_folder(run)
     sides = [{task(p.task_id): p.prompt for p in problems_of(run, name, machine)} for name in twins]
     shared = [name for name in sides[0] if name in sides[1]]
     folder = models.locate(
@@ -72,7 +70,7 @@ def of_run(run: Path, machine: Machine) -> list[dict[str, Any]] | None:
         )
     precision = config["benchmarks"][twins[0]]["precision"]
     model: Any = models.load_model(folder, precision, models.pick_device(machine.device))
-    if adapter.is_dir():
+    if adapter:
         model = adapters.load(model, adapter, merge=False)
     tokenizer = models.load_tokenizer(folder)
     read = [states_of(model, tokenizer, [side[name] for name in shared]) for side in sides]

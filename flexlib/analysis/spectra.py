@@ -30,6 +30,7 @@ from torch import Tensor
 from flexlib import paths
 from flexlib.analysis import stored
 from flexlib.errors import FlexError
+from flexlib.runs import store
 from flexlib.training import fourier
 from flexlib.training.fourier import Factors
 
@@ -45,10 +46,10 @@ def of_run(run: Path) -> list[dict[str, Any]] | None:
     """The spectra of a stored run's adapter; None if it has none.
 
     Raises:
-        FlexError: its adapter has no factors A and B.
+        FlexError: its adapter has no factors A and B, or was not kept.
     """
-    adapter = run / "adapter"
-    return of_factors(read_adapter(adapter)) if adapter.is_dir() else None
+    adapter = store.adapter_folder(run)
+    return of_factors(read_adapter(adapter)) if adapter else None
 
 
 def of_factors(
@@ -205,7 +206,8 @@ def rank_shares(folder: Path | None = None, *, profile: str | None = None) -> pd
     frames = [known.groupby([*keys, "x"], sort=False)["value"].mean().reset_index()]
     older = table[~table["run_id"].isin(known["run_id"])]
     for run in older[keys].drop_duplicates().to_dict("records"):
-        modules = read_adapter(Path(folder or paths.RUNS) / run["run_id"] / "adapter")
+        place = Path(folder or paths.RUNS) / run["run_id"]
+        modules = read_adapter(store.adapter_folder(place) or place / "adapter")
         profiles = [_rank_profile(f.B[None].double()) for f in modules if f.B.any()]
         shares = pd.DataFrame({x: float(v[0]) for (_, x), v in p.items()} for p in profiles).mean()
         frames.append(pd.DataFrame({**run, "x": shares.index, "value": shares.to_numpy()}))

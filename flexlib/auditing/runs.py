@@ -128,7 +128,7 @@ def _adapter_digest(run: Path, stored: Mapping[str, Any]) -> str | None:
     if "training" not in stored:
         return stored.get("adapter_digest")
     try:
-        return adapters.digest(run / "adapter")
+        return adapters.digest(store.adapter_folder(run) or run / "adapter")
     except FlexError:  # what it trained is no adapter, as where all weights were tuned
         return run.name
 

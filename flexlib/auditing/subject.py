@@ -15,6 +15,7 @@ from flexlib.config import RunConfig
 from flexlib.errors import FlexError
 from flexlib.models import adapters
 from flexlib.runs import doctor
+from flexlib.runs import store as stored
 from flexlib.runs.machine import Machine
 
 #: Profiles whose own base is looked for, in this order; an adapter of any other base is asked by `ELSE`.
@@ -45,14 +46,15 @@ def choose(adapter: str | Path, base_model: str | None, profile: str | None) -> 
     """Find an adapter and what it belongs to.
 
     Args:
-        adapter: a folder in PEFT's format, or a hub id.
+        adapter: a folder in PEFT's format, or a hub id; ``adapter`` in the folder of a run that adopted it
+            is that of the run which has it.
         base_model: a folder, a GGUF file or a hub id; None: what the adapter says of itself.
         profile: None: the one that has this base, else `ELSE`.
 
     Raises:
         FlexError: no adapter there, or none that says what its base is.
     """
-    folder = models.locate_adapter(adapter)
+    folder = models.locate_adapter(_kept(Path(adapter).expanduser()) or adapter)
     about = adapters.read_config(folder)
     said = about.get("base_model_name_or_path")
     base = str(base_model or said or "")
@@ -68,6 +70,13 @@ def choose(adapter: str | Path, base_model: str | None, profile: str | None) -> 
     if local.is_dir() or local.suffix == ".gguf":
         return Subject(folder, about, local.resolve().name, local, profile)
     return Subject(folder, about, base, None, profile)
+
+
+def _kept(adapter: Path) -> Path | None:
+    """The folder of an adapter that is named by the run which adopted it; None of any other."""
+    run = adapter.parent
+    named = adapter.name == "adapter" and (run / "provenance.json").is_file()
+    return stored.adapter_folder(run) if named and not adapter.exists() else None
 
 
 def gradable(

@@ -191,7 +191,8 @@ def locked(work_dir: Path, run_id: str) -> contextlib.AbstractContextManager[Non
 
 
 def _adopt(twin: Path, job: Job) -> None:
-    """Take the adapter of a stored run that was trained in the same way."""
+    """Take the adapter of a stored run that was trained in the same way, to decode with: the store does not
+    keep it twice."""
     shutil.copy(twin / "training.csv", job.result)
     with disk.folder_atomically(job.result / "adapter") as folder:
         shutil.copytree(twin / "adapter", folder, dirs_exist_ok=True)

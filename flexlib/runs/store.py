@@ -12,7 +12,8 @@
         verdicts-<benchmark>.csv           one line a program: task_id, sample, verdict, passed, detail
 
 A run that was made compact, as those of a sweep are, has neither adapter nor completions; their sha256 are
-in ``dropped`` of its provenance.
+in ``dropped`` of its provenance. So are those of the adapter of a run that adopted another run's
+(``adapter_from``): it is stored once, there (:func:`adapter_folder`).
 
 A folder appears by one rename, when everything in it is on disk. Names that begin with a dot are
 work in progress and never read.
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _KEYS = ["run_id", "profile", "arm", "seed"]
+_ADAPTER = "adapter/"  # what the names of its files begin with
 
 
 # --- writing ------------------------------------------------------------------------------------
@@ -50,8 +52,9 @@ _KEYS = ["run_id", "profile", "arm", "seed"]
 def save(store: Path, run_id: str, source: Path) -> Path:
     """Copy a finished run's folder into the store, by one rename.
 
-    ``source`` holds the files of the layout above; ``files`` of its provenance is filled here. If
-    another process has stored the same run meanwhile, its copy stays.
+    ``source`` holds the files of the layout above; ``files`` of its provenance is filled here. An adopted
+    adapter is left out, if the run that it is from still has it. If another process has stored the same
+    run meanwhile, its copy stays.
 
     Raises:
         FlexError: no space left; nothing half-written remains.
@@ -63,6 +66,11 @@ def save(store: Path, run_id: str, source: Path) -> Path:
         shutil.copytree(source, folder, ignore=left, dirs_exist_ok=True)
         provenance = _read_json(folder / "provenance.json")
         provenance["files"] = _digests(folder)
+        adapter = {n: d for n, d in provenance["files"].items() if n.startswith(_ADAPTER)}
+        owner = provenance.get("adapter_from")
+        if adapter and owner and _has_files(store / owner, adapter):
+            shutil.rmtree(folder / "adapter")
+            provenance["dropped"] = {name: provenance["files"].pop(name) for name in adapter}
         (folder / "provenance.json").write_bytes(to_json(provenance))
     return target
 
@@ -94,13 +102,14 @@ def attach(run: Path, analysis: str, content: bytes, note: Mapping[str, Any]) ->
 
 def compact(run: Path) -> None:
     """Drop adapter and completions of a stored run; verdicts, curve and analyses stay, and in its
-    provenance the sha256 of what is dropped.
+    provenance the sha256 of what is dropped. An adapter that other runs adopted stays too: it is theirs.
 
     A process killed before the files are gone leaves some, which are not read; the next call removes
     them.
     """
-    bulk = [*run.glob("adapter/*"), *run.glob("completions-*")]
     with _changing(run, {}) as provenance:
+        adapter = [] if _is_adopted(run) else run.glob("adapter/*")
+        bulk = [*adapter, *run.glob("completions-*")]
         dropped = provenance.setdefault("dropped", {})
         for path in bulk:
             name = path.relative_to(run).as_posix()
@@ -108,7 +117,7 @@ def compact(run: Path) -> None:
                 dropped[name] = provenance["files"].pop(name)
     for path in bulk:
         path.unlink(missing_ok=True)  # another process may be at it
-    with contextlib.suppress(FileNotFoundError):
+    with contextlib.suppress(OSError):  # it is not there, or adopted and not empty
         (run / "adapter").rmdir()
 
 
@@ -207,8 +216,31 @@ def completions_name(benchmark: str) -> str:
 
 
 def is_compact(run: Path) -> bool:
-    """Whether a stored run has been made compact."""
-    return "dropped" in read_provenance(run)
+    """Whether a stored run has been made compact: its completions were dropped."""
+    dropped = read_provenance(run).get("dropped", {})
+    return any(name.startswith("completions-") for name in dropped)
+
+
+def adapter_folder(run: Path) -> Path | None:
+    """Where the adapter of a stored run lies: in the run, or in the one that it was adopted from. None if it
+    has none, as a base.
+
+    Raises:
+        FlexError: it was dropped, as that of a compact run, and no run of the store has it.
+    """
+    provenance = read_provenance(run)
+    dropped = {n: d for n, d in provenance.get("dropped", {}).items() if n.startswith(_ADAPTER)}
+    if not dropped:
+        return run / "adapter" if (run / "adapter").is_dir() else None
+    owner = provenance.get("adapter_from")
+    if not owner:
+        raise FlexError(f"run {run.name} has no adapter; it was stored compactly")
+    if not _has_files(run.parent / owner, dropped):
+        raise FlexError(
+            f"the adapter of run {run.name} is that of run {owner}, which {run.parent} does not have, or "
+            f"not as it was; bring {owner} back, or remove {run} and make the run again"
+        )
+    return run.parent / owner / "adapter"
 
 
 def read_provenance(run: Path) -> dict[str, Any]:
@@ -388,6 +420,28 @@ def _validation_loss(text: str) -> float:
         return math.nan
     loss = float(text)
     return math.inf if math.isnan(loss) else loss
+
+
+def _has_files(run: Path, digests: Mapping[str, str]) -> bool:
+    """Whether a run is there and has these files, by name, with these sha256."""
+    try:
+        return all(
+            hashlib.sha256(_verified(run, name)).hexdigest() == digest
+            for name, digest in digests.items()
+        )
+    except FlexError:
+        return False
+
+
+def _is_adopted(run: Path) -> bool:
+    """Whether another run's adapter is stored in this one alone."""
+    for other in run_folders(run.parent):
+        with contextlib.suppress(FlexError):  # a corrupt run has no say
+            provenance = read_provenance(other)
+            dropped = any(name.startswith(_ADAPTER) for name in provenance.get("dropped", {}))
+            if dropped and provenance.get("adapter_from") == run.name:
+                return True
+    return False
 
 
 def _corrupt(run: Path, why: str) -> FlexError:

@@ -16,12 +16,12 @@ import pytest
 import tiny
 
 import flexlib
-from flexlib import cli, config, models, paths
+from flexlib import cli, config, formats, models, paths
 from flexlib.auditing import changes, form, report, runs, subject, tables, weights
 from flexlib.book.chromium import PROGRAM, Chromium
 from flexlib.errors import FlexError
 from flexlib.models import adapters
-from flexlib.runs import store
+from flexlib.runs import preflight, store
 from flexlib.runs.doctor import Check
 from flexlib.runs.machine import Machine
 from flexlib.study import paired
@@ -211,6 +211,26 @@ def test_the_run_that_trained_an_adapter_has_its_answers(tmp_path, monkeypatch):
     weights.write_bytes(weights.read_bytes()[:-4] + bytes(4))
     with pytest.raises(pytest.fail.Exception, match="made again"):
         tables.audit(copy, languages=["java"], limit=20, machine=machine)
+
+
+def test_a_run_that_adopted_an_adapter_has_answers_of_it(tmp_path):
+    """The adapter, which lies in another run, is audited by either name."""
+    trained, folder = stored("lora", 1), tmp_path / "store"
+    owner = shutil.copytree(trained, folder / trained.name)
+    work = shutil.copytree(trained, tmp_path / "work")
+    data = {**store.read_config(trained), "variant": "asked again"}
+    facts = {**store.read_provenance(trained), "adapter_from": owner.name}
+    (work / "config.json").write_bytes(formats.to_json(data))
+    (work / "provenance.json").write_bytes(formats.to_json(facts))
+    run = store.save(folder, config.run_id(data), work)
+    store.compact(owner)  # its own answers are gone
+    assert not (run / "adapter").exists()
+    what = subject.choose(run / "adapter", None, None)
+    assert what.folder == owner / "adapter" and subject.short_name(run / "adapter") == run.name
+    machine = Machine(store=folder, adapter=what.folder, progress=False)
+    wanted, _ = preflight.resolve(subject.configuration(what, ["java"], 20), machine)
+    [java] = wanted.benchmarks
+    assert runs.find(wanted, java, [folder], machine) == run
 
 
 def test_an_interrupted_audit_goes_on(tiny_base, tmp_path, monkeypatch):

@@ -367,6 +367,92 @@ def test_a_compact_run_is_read_like_any_other_but_for_its_bulk(tmp_path):
     assert store.trained_alike(tmp_path / "runs", data) is None
 
 
+def adopting(folder: Path, owner: str, limit: int) -> tuple[str, Path]:
+    """The work folder of a finished run with the adapter of another, and its id."""
+    run_id, source = finished(folder, limit=limit)
+    facts = {"seconds": {"generate": 1.5}, "adapter_from": owner}
+    (source / "provenance.json").write_bytes(formats.to_json(facts))
+    return run_id, source
+
+
+def test_an_adopted_adapter_is_stored_once(tmp_path):
+    runs = tmp_path / "runs"
+    owner = store.save(runs, *finished(tmp_path))
+    run = store.save(runs, *adopting(tmp_path, owner.name, limit=1))
+    name = "adapter/adapter_model.safetensors"
+    assert not (run / "adapter").exists()
+    kept, provenance = store.read_provenance(owner)["files"], store.read_provenance(run)
+    assert provenance["dropped"] == {name: kept[name]} and name not in provenance["files"]
+    assert store.adapter_folder(run) == store.adapter_folder(owner) == owner / "adapter"
+    # In all else it is whole: its answers can be read, graded again and shown.
+    assert not store.is_compact(run) and store.has(runs, run.name)
+    assert store.read_completions(run, "nanobench-java") == COMPLETIONS
+    store.compact(run)
+    assert store.is_compact(run) and store.adapter_folder(run) == owner / "adapter"
+    assert len(store.read_provenance(run)["dropped"]) == 3
+    base = store.save(runs, *finished(tmp_path, "base", 0))
+    assert store.adapter_folder(base) is None
+
+
+def test_no_run_adopts_from_one_whose_adapter_was_dropped(tmp_path):
+    runs = tmp_path / "runs"
+    owner = store.save(runs, *finished(tmp_path))
+    data = store.read_config(owner)
+    # Runs are looked through by name: one that comes before the owner, and one after it.
+    adopters = []
+    while len({run.name < owner.name for run in adopters}) < 2:
+        made = adopting(tmp_path, owner.name, limit=len(adopters) + 1)
+        adopters.append(store.save(runs, *made))
+        assert store.trained_alike(runs, data) == owner
+    shutil.rmtree(owner)
+    assert store.trained_alike(runs, data) is None
+
+
+@pytest.mark.parametrize("loss", ["gone", "another", "damaged", "compact"])
+def test_an_adapter_that_its_owner_lost_stays_with_the_run_that_adopted_it(tmp_path, loss):
+    runs = tmp_path / "runs"
+    owner = store.save(runs, *finished(tmp_path))
+    work = adopting(tmp_path, owner.name, limit=1)
+    weights = owner / "adapter" / "adapter_model.safetensors"
+    if loss == "another":  # made again elsewhere, with other rounding
+        shutil.rmtree(owner)
+        run_id, source = finished(tmp_path / "again")
+        (source / "adapter" / weights.name).write_bytes(b"others")
+        store.save(runs, run_id, source)
+    else:
+        damage = {
+            "gone": lambda: shutil.rmtree(owner),
+            "damaged": lambda: weights.write_bytes(b"wei"),
+            "compact": lambda: store.compact(owner),
+        }
+        damage[loss]()
+    run = store.save(runs, *work)
+    assert (run / "adapter" / weights.name).read_bytes() == b"weights"
+    assert "dropped" not in store.read_provenance(run)
+    assert store.adapter_folder(run) == run / "adapter"
+
+
+def test_a_run_whose_adapter_is_nowhere_says_in_one_line_where_it_was(tmp_path):
+    runs = tmp_path / "runs"
+    owner = store.save(runs, *finished(tmp_path))
+    run = store.save(runs, *adopting(tmp_path, owner.name, limit=1))
+    shutil.rmtree(owner)
+    with pytest.raises(FlexError, match=f"is that of run {owner.name}, which .* not have") as error:
+        store.adapter_folder(run)
+    assert "\n" not in str(error.value)
+    assert store.has(runs, run.name)  # its verdicts do not depend on it
+
+
+def test_a_compact_run_keeps_the_adapter_that_another_adopted(tmp_path):
+    runs = tmp_path / "runs"
+    owner = store.save(runs, *finished(tmp_path))
+    run = store.save(runs, *adopting(tmp_path, owner.name, limit=1))
+    store.compact(owner)
+    assert store.is_compact(owner) and not list(owner.glob("completions-*"))
+    assert store.adapter_folder(run) == store.adapter_folder(owner) == owner / "adapter"
+    assert store.has(runs, owner.name)
+
+
 def test_killed_while_it_is_made_compact_a_run_is_whole_or_compact(tmp_path, monkeypatch):
     run = store.save(tmp_path / "runs", *finished(tmp_path))
     monkeypatch.setattr(Path, "unlink", lambda *args, **kwargs: 1 / 0)
