@@ -84,11 +84,13 @@ def lock(path: Path, busy: str | None = None) -> Iterator[None]:
         raise Busy(busy) from None
     try:
         yield
+    finally:
         # Who opened the file before it goes and gets it afterwards sees that it is gone, and makes
         # another.
-        path.unlink(missing_ok=True)
-    finally:
-        held.release()
+        try:
+            path.unlink(missing_ok=True)
+        finally:
+            held.release()
 
 
 @contextlib.contextmanager
@@ -108,6 +110,19 @@ def full_disk_is_an_error(folder: Path) -> Iterator[None]:
                 f"no space left in {folder}; free some and give the same command again: it resumes"
             ) from error
         raise
+
+
+@contextlib.contextmanager
+def unwritable_cache_is_an_error(
+    folder: Path, remedy: str = "set XDG_CACHE_HOME to a folder that can be written"
+) -> Iterator[None]:
+    """Turn what the system says of a folder of the user's cache that cannot be made, or written, into a
+    FlexError with the way out."""
+    try:
+        yield
+    except OSError as error:
+        why = error.strerror or type(error).__name__
+        raise FlexError(f"cannot write the cache {folder} ({why}): {remedy}") from error
 
 
 def free_bytes(folder: Path) -> int:

@@ -67,6 +67,14 @@ def test_a_killed_process_gives_its_lock_back(tmp_path):
     assert not path.exists()
 
 
+def test_a_lock_goes_with_a_block_that_fails(tmp_path):
+    with pytest.raises(ValueError, match="half"), disk.lock(tmp_path / "lock"):
+        raise ValueError("half")
+    assert list(tmp_path.iterdir()) == []
+    with disk.lock(tmp_path / "lock", "still held"):
+        pass
+
+
 def test_torch_errors_of_a_full_disk_are_recognised(tmp_path):
     message = "I/O error: No space left on device (os error 28)"  # safetensors' words
     with pytest.raises(FlexError, match="no space left"), disk.full_disk_is_an_error(tmp_path):

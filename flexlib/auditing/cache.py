@@ -29,6 +29,12 @@ def find(
 
 
 def keep(path: Path, answer: object) -> None:
-    """Keep an answer, plain data, for the next time that the question comes up."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    disk.write_atomically(path, formats.to_json(answer))
+    """Keep an answer, plain data, for the next time that the question comes up.
+
+    Raises:
+        FlexError: the store cannot be written, or is full.
+    """
+    folder, remedy = path.parent, "name another store by --store, or set XDG_CACHE_HOME"
+    with disk.unwritable_cache_is_an_error(folder, remedy), disk.full_disk_is_an_error(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        disk.write_atomically(path, formats.to_json(answer))

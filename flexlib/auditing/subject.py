@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from flexlib import config as configs
-from flexlib import models, paths
+from flexlib import disk, models, paths
 from flexlib.config import RunConfig
 from flexlib.errors import FlexError
 from flexlib.models import adapters
@@ -149,5 +150,13 @@ def short_name(adapter: str | Path) -> str:
 
 
 def store() -> Path:
-    """Where audited runs are kept unless told otherwise: what can be made again, in the user's cache."""
-    return paths.cache_folder() / "audits"
+    """Where audited runs are kept unless told otherwise: what can be made again, in the user's cache.
+
+    Raises:
+        FlexError: it cannot be written there, which is said before anything is generated.
+    """
+    folder = paths.cache_folder() / "audits"
+    with disk.unwritable_cache_is_an_error(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    return folder

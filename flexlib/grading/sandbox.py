@@ -52,18 +52,13 @@ def cache_folder(name: str, make: Callable[[Path], object]) -> Path:
     It is readable to everyone, because a grader started by root reads it as nobody.
     """
     target = paths.cache_folder() / name
-    if target.is_dir():
-        return target
-    try:
+    with disk.unwritable_cache_is_an_error(target.parent):
+        if target.is_dir():
+            return target
         with disk.folder_atomically(target) as fresh:
             make(fresh)
             for path in [fresh, *fresh.rglob("*")]:
                 path.chmod(0o755 if path.is_dir() else 0o644)
-    except OSError as error:
-        raise FlexError(
-            f"cannot write the cache {target.parent} ({error.strerror}): set XDG_CACHE_HOME to a "
-            "folder that can be written"
-        ) from None
     return target
 
 

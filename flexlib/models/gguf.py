@@ -41,7 +41,8 @@ def dequantised(file: Path, sha256: str | None = None, cache: Path | None = None
 
     Raises:
         FlexError: no such file, or another than the pinned one; damaged, of an unknown architecture or
-            without a tokenizer; the package gguf is missing; no space. Nothing half-written remains.
+            without a tokenizer; the package gguf is missing; no space, or a cache that cannot be written.
+            Nothing half-written remains.
     """
     if not file.is_file():
         raise FlexError(f"there is no file {file}; name the GGUF file by --base-model")
@@ -55,7 +56,11 @@ def dequantised(file: Path, sha256: str | None = None, cache: Path | None = None
     if origin(folder):
         return folder
     lock = folder.with_name(f"{folder.name}.lock")
-    with disk.full_disk_is_an_error(folder.parent), disk.lock(lock):
+    with (
+        disk.unwritable_cache_is_an_error(folder.parent),
+        disk.full_disk_is_an_error(folder.parent),
+        disk.lock(lock),
+    ):
         if not origin(folder):
             _make(file, found, folder)
     return folder

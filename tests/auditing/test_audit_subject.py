@@ -9,8 +9,8 @@ import huggingface_hub
 import pytest
 from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
 
-from flexlib import config
-from flexlib.auditing import subject
+from flexlib import cli, config
+from flexlib.auditing import cache, subject
 from flexlib.errors import FlexError
 
 SMALL = config.load("small", "base", 0)
@@ -117,6 +117,23 @@ def test_an_adapter_that_the_hub_does_not_give(monkeypatch, error, said):
     with pytest.raises(FlexError, match=said) as told:
         subject.choose("user/name", None, None)
     assert "\n" not in str(told.value)
+
+
+@pytest.mark.parametrize("place", ["/proc/nothere", "a file"])
+def test_a_cache_that_cannot_be_written_is_said_before_an_audit(
+    tmp_path, monkeypatch, capsys, place
+):
+    (tmp_path / "a file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / place))
+    folder = adapter(tmp_path / "a", "data/nano/base")
+    assert cli.main(["audit", str(folder), "--out", str(tmp_path / "report")]) == 2
+    [line] = capsys.readouterr().err.splitlines()
+    assert f"cannot write the cache {tmp_path / place / 'flexlib/audits'} (" in line
+    assert "set XDG_CACHE_HOME" in line
+    with pytest.raises(
+        FlexError, match=r"cannot write the cache .*: name another store by --store"
+    ):
+        cache.keep(tmp_path / place / "answer.json", {})
 
 
 def test_names_of_reports(tmp_path):

@@ -8,7 +8,7 @@ import pytest
 import tiny
 import torch
 
-from flexlib import config
+from flexlib import cli, config
 from flexlib.errors import FlexError
 from flexlib.models import bases, files, gguf
 from flexlib.runs import preflight
@@ -95,10 +95,8 @@ def test_a_file_that_is_no_base_is_one_line_and_leaves_nothing(
     with pytest.raises(FlexError, match=message) as error:
         bases.locate("some/model", folder=broken)
     assert "\n" not in str(error.value)
-    assert [p for p in (tmp_path / "flexlib").rglob("*") if p.is_dir()] in (
-        [],
-        [tmp_path / "flexlib" / "gguf"],
-    )
+    left = list((tmp_path / "flexlib").rglob("*"))
+    assert left in ([], [tmp_path / "flexlib" / "gguf"])  # no lock either
 
 
 def test_another_file_than_the_pinned_one_is_refused(file, tmp_path):
@@ -113,6 +111,17 @@ def test_too_little_disk_is_told_before_the_work(file, tmp_path, monkeypatch):
     monkeypatch.setattr(gguf.shutil, "disk_usage", lambda path: full)
     with pytest.raises(FlexError, match=r"takes .* GB and .* has 0.0 GB: free some"):
         gguf.dequantised(file, cache=tmp_path / "cache")
+
+
+@pytest.mark.parametrize("place", ["/proc/nothere", "a file"])
+def test_a_cache_that_cannot_be_written_is_one_line(file, tmp_path, monkeypatch, capsys, place):
+    (tmp_path / "a file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / place))
+    command = ["run", "--arm", "base", "--limit", "1", "--base-model", str(file)]
+    assert cli.main([*command, "--store", str(tmp_path / "runs")]) == 2
+    [line] = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"flexlib: cannot write the cache {tmp_path / place / 'flexlib/gguf'} (")
+    assert "set XDG_CACHE_HOME to a folder that can be written" in line
 
 
 def test_a_run_takes_a_gguf_file(file, tmp_path, monkeypatch):
