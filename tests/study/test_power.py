@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import numpy as np
 import pandas as pd
 import pytest
 from scipy.stats import norm
 
+from flexlib import paths
 from flexlib.errors import FlexError
-from flexlib.study import power
+from flexlib.runs import store
+from flexlib.study import paper, power
 
 RNG = np.random.default_rng(3)
 P = RNG.beta(0.6, 0.8, size=300)  # pass probability of each problem
@@ -51,3 +55,33 @@ def test_discordance_is_counted_on_pooled_problems():
     assert table["tasks"].tolist() == [4, 4, 10, 10]
     with pytest.raises(FlexError, match="1 seed on a"):
         power.of_design(verdicts[verdicts["seed"] == 1], "lora", ["a"], [5], margin=0.02)
+
+
+@pytest.fixture(scope="module")
+def verdicts() -> pd.DataFrame:
+    return store.verdicts(profile="small")
+
+
+def test_the_stored_file_is_what_is_computed(tmp_path, verdicts, monkeypatch):
+    monkeypatch.setattr(store, "verdicts", lambda **options: verdicts)
+    power.main(tmp_path)
+    assert (tmp_path / power.FILE).read_bytes() == (paths.DATA / power.FILE).read_bytes()
+
+
+def test_later_claims_and_runs_change_nothing_of_it(tmp_path, verdicts, monkeypatch):
+    content = paper.registration()
+    first = next(c for c in content["claims"] if c["profile"] == "small")
+    later = {
+        "registered": power.REGISTERED + timedelta(days=1),
+        "benchmark": "humaneval-cpp",
+        "smallest_effect": 0.05,
+    }
+    claims = [{**first, **later, "id": "later"}, *content["claims"]]
+    monkeypatch.setattr(paper, "registration", lambda: {**content, "claims": claims})
+    unjudged = verdicts[(verdicts["arm"] == "lora") & (verdicts["seed"] == 1)].assign(
+        seed=0, verdict="harness_error", passed=False
+    )
+    more = pd.concat([verdicts, unjudged], ignore_index=True)
+    monkeypatch.setattr(store, "verdicts", lambda **options: more)
+    power.main(tmp_path)
+    assert (tmp_path / power.FILE).read_bytes() == (paths.DATA / power.FILE).read_bytes()
