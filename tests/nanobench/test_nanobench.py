@@ -402,6 +402,33 @@ def test_the_broad_corpus_is_python_of_the_pretraining_kind_and_holds_no_task_of
     assert not {text for _, text in train} & set(texts)  # another stream, but for chance
 
 
+def test_no_training_document_of_the_broad_corpus_has_a_composition_of_the_splits(monkeypatch):
+    """Neither in words nor in code: a control that had seen them would have been taught the test. The first
+    thousand are looked at: without either check dozens of compositions of the splits are among them."""
+    seed, size = corpus.BROAD["train"][0], 1_000
+    tasks, draw = [], corpus.pretraining_task
+    monkeypatch.setattr(
+        corpus,
+        "pretraining_task",
+        lambda *args, **more: tasks.append(draw(*args, **more)) or tasks[-1],
+    )
+    monkeypatch.setitem(corpus.BROAD, "train", (seed, size))
+    documents = [r["code"] for r in corpus.broad_python.__wrapped__("train")]
+    assert len(documents) == size
+    # The tasks that were drawn are all that the documents are made of.
+    codes = {python_function(task.function) for task in tasks}
+    sentences = {task.sentence for task in tasks}
+    for text in documents:
+        if text.startswith("# TODO\n"):
+            assert {line[2:] for line in text.splitlines()[1:]} <= sentences
+        else:
+            code = text[text.index("def ") :]
+            assert re.sub(r'    """.*?"""\n', "", code, flags=re.DOTALL) in codes
+    beside = [*benchmark.load_split("hard"), *benchmark.load_plain(), *benchmark.load_large()]
+    held = {record["composition"] for record in [*ALL, *beside]}
+    assert not held & {name for task in tasks for name in (task.composition, task.program)}
+
+
 def test_documents_are_those_of_the_stream_that_made_the_shipped_base():
     """The base was pretrained on them: what is drawn, and in which order, must not change."""
     first = "".join(itertools.islice(corpus.documents(1), 200))
