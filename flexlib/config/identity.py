@@ -34,9 +34,10 @@ def to_dict(config: RunConfig) -> dict[str, Any]:
     An adapter of the kind ``lora`` is the section ``lora``, without its kind, and a training set of
     which nothing but the answers is exchanged, by ``shuffled-alike``, has ``training.answers``
     format-only: so they were called when there was nothing else. So was the arm of that name, which is
-    ``shuffled`` now (:func:`arm_of`).
+    ``shuffled`` now (:func:`arm_of`). What is ``untuned`` is left out: nothing is run before it is tuned.
     """
     data = _without_none(dataclasses.asdict(config))
+    data.pop("untuned", None)
     data["benchmarks"] = {b.pop("name"): b for b in data["benchmarks"]}
     if data.get("adapter", {}).get("kind") == "lora":
         data["lora"] = data.pop("adapter")

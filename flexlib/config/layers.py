@@ -2,8 +2,8 @@
 
 The defaults of the settings are the protocol of the paper as released. Over them come a profile
 (``profiles/*.toml``: which model, data and sizes), an arm (``arms/*.toml``: which method; a profile can
-have values of its own for an arm, in ``[arms.NAME]``), a decoding if one is named
-(``decodings/*.toml``: how programs are written) and ``--set key=value``.
+have values of its own for an arm, in ``[arms.NAME]``, and say which arms need some, in ``[tuned]``), a
+decoding if one is named (``decodings/*.toml``: how programs are written) and ``--set key=value``.
 """
 
 from __future__ import annotations
@@ -69,14 +69,16 @@ def load(
     """The configuration of one run, from its profile, its arm and ``key=value`` overrides.
 
     A ``decoding`` takes precedence over what the profile says of a benchmark, and is part of the
-    run's ``variant``.
+    run's ``variant``. So is an override of what is to be tuned and is not yet, whichever its value.
 
     Raises:
         FlexError: unknown profile, arm, decoding, key or language, or a value of the wrong type.
     """
     base = _read("profile", profile)
     of_arms = base.pop("arms", {})  # a profile may set what an arm needs at its size
-    layers = [base, _read("arm", arm), of_arms.get(arm, {})]
+    own = of_arms.get(arm, {})
+    tuned = [key for key, of in base.pop("tuned", {}).items() if arm in of]
+    layers = [base, _read("arm", arm), own]
     if decoding:
         layers = _with_decoding(layers, _read("decoding", decoding))
     settings = _parse_overrides(overrides)
@@ -87,7 +89,9 @@ def load(
             for pin in BASE_PINS:
                 if pin not in settings:
                     table.pop(pin, None)
-        return _build(profile, arm, seed, limit, table)
+        made = _build(profile, arm, seed, limit, table)
+        untuned = tuple(key for key in tuned if key not in settings and not _has(own, key))
+        return dataclasses.replace(made, untuned=untuned or None)
 
     def without(key: str) -> RunConfig | None:
         """The configuration without an override; None where others cannot be without it."""
@@ -286,6 +290,12 @@ def _nested(key: str, value: Any) -> dict:
     """``("training.epochs", 1)`` -> ``{"training": {"epochs": 1}}``."""
     section, dot, rest = key.partition(".")
     return {section: _nested(rest, value)} if dot else {key: value}
+
+
+def _has(table: Mapping[str, Any], key: str) -> bool:
+    """Whether a table has a value under a dotted key."""
+    section, dot, rest = key.partition(".")
+    return section in table and (not dot or _has(table[section], rest))
 
 
 def _text(value: Any) -> str:

@@ -169,6 +169,8 @@ class RunConfig:
     base_sha256: str | None = dataclasses.field(default=None, metadata={"identity": False})
     limit: int | None = None  # first problems of each benchmark only
     variant: str | None = None  # the overrides that made a difference, as text
+    # What is to be tuned of the arm and has no value yet, by key: such an arm is not run.
+    untuned: tuple[str, ...] | None = None
     base_digest: str | None = None
     adapter_digest: str | None = (
         None  # of an adapter that was trained elsewhere and is run as it is

@@ -104,9 +104,9 @@ def check(config: RunConfig, inputs: Inputs, machine: Machine) -> None:
     """See that nothing that can be known now stops the run later.
 
     Raises:
-        FlexError: a language cannot be graded here, the model cannot be asked in the way that the
-            configuration says, the batch cannot be cut as the machine wants it, a package is
-            missing, or the memory does not suffice.
+        FlexError: a setting of the arm is to be tuned first, a language cannot be graded here, the model
+            cannot be asked in the way that the configuration says, the batch cannot be cut as the machine
+            wants it, a package is missing, or the memory does not suffice.
     """
     if config.training:
         _check_training(config, machine)
@@ -160,6 +160,12 @@ def _check_training(config: RunConfig, machine: Machine) -> None:
     from flexlib.training import fourier, trainer
     from flexlib.training.optimizers import optimizer_class
 
+    if config.untuned:
+        raise FlexError(
+            f"arm {config.arm!r} is not tuned for profile {config.profile}: find its best "
+            f"{' and '.join(config.untuned)} with `flexlib tune --arm {config.arm} --profile "
+            f"{config.profile}` and write it into the profile, or name one with --set"
+        )
     training, _ = config.method()
     trainer.microbatches(training, models.pick_device(machine.device), machine.microbatch)
     optimizer_class(config)

@@ -12,6 +12,7 @@ from flexlib.errors import FlexError
 from flexlib.runs import pipeline, preflight
 from flexlib.runs.grid import grid
 from flexlib.runs.machine import Machine
+from flexlib.study import tuning
 
 
 @pytest.fixture(scope="module")
@@ -123,6 +124,27 @@ def test_settings_that_would_stop_the_run_later_are_refused(base, overrides, mac
     resolved, inputs = preflight.resolve(load(*overrides), place)
     with pytest.raises(FlexError, match=message):
         preflight.check(resolved, inputs, place)
+
+
+@pytest.mark.parametrize("arm", ["muon", "schedule-free", "python-broad", "rslora"])
+def test_an_arm_that_is_to_be_tuned_first_is_refused(base, arm):
+    place = Machine(base_model=base, progress=False)
+    for overrides in ([], ["training.epochs=1"]):
+        resolved, inputs = preflight.resolve(load(*overrides, arm=arm), place)
+        with pytest.raises(FlexError, match=f"flexlib tune --arm {arm} --profile nano`"):
+            preflight.check(resolved, inputs, place)
+
+
+def test_an_arm_at_a_value_that_was_chosen_is_not_refused(base):
+    place = Machine(base_model=base, progress=False)
+    default = config.load("nano", "muon", 1).training.learning_rate
+    for wanted in (
+        load(f"training.learning_rate={default}", arm="muon"),  # on the command line
+        load(arm="sophia"),  # in the profile
+        load(),  # of an arm that has one of its own from the start
+        tuning.trials("muon")[0][1],  # by the plan of its trials
+    ):
+        preflight.check(*preflight.resolve(wanted, place), place)
 
 
 def test_a_penalty_is_refused_where_the_factors_are_sharded(base, monkeypatch):

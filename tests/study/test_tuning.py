@@ -93,6 +93,15 @@ def test_the_profile_holds_the_best_trials_and_nothing_else():
         assert released["training"] == {"learning_rate": pytest.approx(rate)}
 
 
+def test_the_profile_names_every_arm_that_is_tuned_and_what_of_it():
+    """By it an arm without its values is refused; :mod:`flexlib.config` does not read the plans."""
+    named = {(arm, key) for key, arms in PROFILE["tuned"].items() for arm in arms}
+    assert named == {(arm, key) for arm, values in tuning.tuned().items() for key in values}
+    for arm in tuning.tuned():
+        assert (config.load("nano", arm, 1).untuned is None) == (arm in PROFILE["arms"]), arm
+        assert all(wanted.untuned is None for _, wanted in tuning.trials(arm))
+
+
 def test_trials_used_a_seed_that_no_result_uses():
     assert {plan["seed"] for plan in tuning.plans().values()} == {0}
     assert set(tuning.table()["seed"]) <= {0}
