@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from flexlib import config as configs
 from flexlib import models
 from flexlib.config import RunConfig
 from flexlib.errors import Busy
-from flexlib.runs import preflight
+from flexlib.runs import preflight, store
 from flexlib.runs.machine import Machine
 from flexlib.runs.pipeline import run
 from flexlib.training import distributed
@@ -21,14 +22,17 @@ def grid(wanted: Iterable[RunConfig], machine: Machine) -> Iterator[tuple[RunCon
     base under several seeds, is made once. On a CPU the base model stays loaded from run to run.
 
     Raises:
-        FlexError: as :func:`flexlib.runs.pipeline.run`; what an arm names that is not there, or does not
-            go together, before any run is made.
+        FlexError: as :func:`flexlib.runs.pipeline.run`; what :mod:`flexlib.runs.preflight` refuses of any
+            arm, before any run is made.
     """
     wanted = list(dict.fromkeys(wanted))
     device = models.pick_device(machine.device)
     distributed.join(device)
-    for first in {config.label: config for config in reversed(wanted)}.values():
-        preflight.resolve(first, machine)  # seeds do not differ in what is refused
+    by_label: dict[str, list[RunConfig]] = {}
+    for config in wanted:
+        by_label.setdefault(config.label, []).append(config)
+    for of_label in by_label.values():
+        _check(of_label, machine)
     # An analysis between two runs loads a model of its own, and on a GPU two may not fit.
     bases = models.BaseModels() if device == "cpu" else None
     for config in wanted:
@@ -36,3 +40,13 @@ def grid(wanted: Iterable[RunConfig], machine: Machine) -> Iterator[tuple[RunCon
             yield config, run(config, machine, bases)
         except Busy:
             yield config, None
+
+
+def _check(of_label: list[RunConfig], machine: Machine) -> None:
+    """See that the runs of one label can be made: the first that the store lacks, as seeds do not differ in
+    what is refused. Runs that are all there need no toolchain and no memory."""
+    for config in of_label:
+        resolved, inputs = preflight.resolve(config, machine)
+        if not store.has(machine.store, configs.run_id(configs.to_dict(resolved))):
+            preflight.check(resolved, inputs, machine)
+            return

@@ -84,11 +84,43 @@ def test_a_grid_refuses_the_last_of_its_arms_before_it_trains_the_first(
         list(grid(wanted, Machine(base_model=base, store=tmp_path, work_dir=tmp_path)))
 
 
+@pytest.mark.parametrize(
+    ("last", "message"),
+    [
+        (load("regularizer.strength=0", arm="l2-norm"), "find it with `flexlib calibrate`"),
+        (load(arm="muon"), "flexlib tune --arm muon"),
+    ],
+)
+def test_a_grid_checks_every_label_before_it_trains_the_first(
+    base, tmp_path, monkeypatch, last, message
+):
+    place = Machine(base_model=base, store=tmp_path, work_dir=tmp_path, progress=False)
+    monkeypatch.setattr("flexlib.runs.grid.run", lambda *_: pytest.fail("a run was made"))
+    with pytest.raises(FlexError, match=message):
+        list(grid([load(), load(seed=2), last], place))
+
+
+def test_a_grid_of_stored_runs_needs_no_tools(base, tmp_path, monkeypatch):
+    """They are found, as `run` finds them; one that is missing needs what a run needs."""
+    stored = {}
+    monkeypatch.setattr("flexlib.runs.grid.run", lambda config, *_: tmp_path)
+    monkeypatch.setattr("flexlib.runs.store.has", lambda _, run_id: run_id in stored)
+    missing = preflight.doctor.Check("grade python", False, "no python", "apt install it")
+    monkeypatch.setattr("flexlib.runs.doctor.check_language", lambda *_, **__: missing)
+    place = Machine(base_model=base, store=tmp_path, work_dir=tmp_path, progress=False)
+    wanted = [load(), load(seed=2)]
+    for config_ in wanted:
+        with pytest.raises(FlexError, match="cannot grade python here: no python"):
+            list(grid(wanted, place))
+        stored[config.run_id(config.to_dict(resolve(config_, base)[0]))] = True
+    assert len(list(grid(wanted, place))) == 2
+
+
 @pytest.mark.parametrize(("device", "kept"), [("cpu", True), ("cuda", False)])
 def test_a_grid_keeps_its_base_where_an_analysis_has_room_beside_it(monkeypatch, device, kept):
     seen = []
     monkeypatch.setattr("flexlib.models.pick_device", lambda asked=None: device)
-    monkeypatch.setattr(preflight, "resolve", lambda *_: None)
+    monkeypatch.setattr("flexlib.runs.grid._check", lambda *_: None)
     monkeypatch.setattr("flexlib.runs.grid.run", lambda config, machine, bases: seen.append(bases))
     list(grid([load(), load(seed=2)], Machine()))
     assert [bases is not None for bases in seen] == [kept, kept] and seen[0] is seen[1]
