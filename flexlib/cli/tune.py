@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from flexlib import config
 from flexlib.cli import options
 
 
@@ -11,8 +12,8 @@ def add_parser(commands: options.Commands) -> None:
     """Add the command to the command line."""
     parser = commands.add_parser("tune", help="the trials that choose learning rates")
     parser.add_argument("--arm", action="append", help="repeat for several (default: all)")
-    options.add_base(parser)
-    parser.add_argument("--quiet", action="store_true", help="no progress lines")
+    parser.add_argument("--profile", default="nano", help=", ".join(config.profiles()))
+    options.add_machine(parser)
     parser.set_defaults(command=_tune)
 
 
@@ -20,10 +21,8 @@ def _tune(args: argparse.Namespace) -> None:
     from flexlib.study import tuning
 
     machine = options.machine(args)
-    for arm in args.arm or tuning.tuned():
-        for settings, loss, _ in tuning.tune(arm, machine):
+    for arm in args.arm or tuning.tuned(args.profile):
+        for settings, loss, _ in tuning.tune(arm, machine, profile=args.profile):
             chosen = ", ".join(f"{key}={value:g}" for key, value in settings.items())
             print(f"{arm} {chosen}: final validation loss {loss:.4f}", flush=True)
-    best = tuning.as_toml(tuning.best(tuning.table()))
-    profile = tuning.plans()["optimisers"]["profile"]
-    print(f"\n# for config/profiles/{profile}.toml\n{best}", end="")
+    print(f"\n{tuning.to_do(args.profile)}", end="")

@@ -10,7 +10,17 @@ from pathlib import Path
 import pandas as pd
 
 from flexlib.runs import store
-from flexlib.study import bases, convergence, hidden, inference, outcomes, paper, sweep, transfer
+from flexlib.study import (
+    bases,
+    convergence,
+    hidden,
+    inference,
+    outcomes,
+    paper,
+    sweep,
+    transfer,
+    tuning,
+)
 
 
 def state(
@@ -33,8 +43,12 @@ def state(
     measured: dict[str, inference.Effect] = {}
     arms = pd.concat([claims["treatment"], claims["control"]])
     at_best = arms.str.endswith(sweep.AT_BEST).any()
+    tuned = arms.str.endswith(tuning.TUNED).any()
+    if tuned:
+        training, verdicts = (tuning.at_tuned(table, profile) for table in (training, verdicts))
     if at_best or claims["metric"].isin(outcomes.METRICS).any():
         numbers = outcomes.table(folder, profile=profile)
+        numbers = tuning.at_tuned(numbers, profile) if tuned else numbers
         if at_best:
             tables, best = (training, verdicts, numbers), sweep.best(numbers)
             training, verdicts, numbers = (sweep.at_best(table, best) for table in tables)

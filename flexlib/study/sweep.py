@@ -142,11 +142,8 @@ def best(outcomes: pd.DataFrame, folder: Path = tuning.FOLDER) -> dict[str, str]
 def at_best(table: pd.DataFrame, chosen: dict[str, str]) -> pd.DataFrame:
     """The rows of a table of the store (verdicts, outcomes) that are of the chosen labels, each under
     ``<arm>@best``, added to the table."""
-    import pandas as pd
-
     names = {label: arm + AT_BEST for arm, label in chosen.items()}
-    rows = table[table["arm"].isin(names) & table["seed"].isin(plan()["seeds"])]
-    return pd.concat([table, rows.assign(arm=rows["arm"].map(names))], ignore_index=True)
+    return tuning.under(table, names, plan()["seeds"])
 
 
 def from_curve(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import tomllib
@@ -15,6 +16,7 @@ from flexlib.config import layers
 from flexlib.errors import FlexError
 from flexlib.runs import pipeline, preflight
 from flexlib.runs.machine import Machine
+from flexlib.study import claims as registered
 from flexlib.study import paper, tuning
 
 PROFILE = tomllib.loads((layers.LAYERS / "profiles" / "nano.toml").read_text(encoding="utf-8"))
@@ -102,6 +104,23 @@ def test_the_profile_names_every_arm_that_is_tuned_and_what_of_it():
         assert all(wanted.untuned is None for _, wanted in tuning.trials(arm))
 
 
+def test_the_plan_of_the_real_model_is_what_was_registered_in_prose():
+    said = paper.registration()["small"]["tuned"]
+    assert "1e-4, 2e-4 and 5e-4" in said and "seed 0" in said and "three seeds" in said
+    plan = tuning.plans()["small"]
+    assert (plan["profile"], plan["seed"], len(plan["seeds"])) == ("small", 0, 3)
+    assert set(tuning.tuned("small")) == {"lora", "fourier-released"}
+    for arm in tuning.tuned("small"):
+        made = tuning.trials(arm, profile="small")
+        assert [wanted.training.learning_rate for _, wanted in made] == [1e-4, 2e-4, 5e-4]
+        assert {(w.profile, w.arm, w.seed, w.label) for _, w in made} == {("small", arm, 0, arm)}
+    # An arm of one profile is not that of another.
+    assert [w.profile for _, w in tuning.trials("lora")] == ["nano"] * 6
+    asked = paper.claims("small").loc["S-C3-tuned"]
+    assert {asked["treatment"], asked["control"]} == {a + tuning.TUNED for a in plan["trials"]}
+    assert asked["minimum_n"] == len(plan["seeds"])
+
+
 def test_trials_used_a_seed_that_no_result_uses():
     assert {plan["seed"] for plan in tuning.plans().values()} == {0}
     assert set(tuning.table()["seed"]) <= {0}
@@ -173,6 +192,123 @@ def test_unequal_budgets_are_refused(monkeypatch):
         tuning.plans()
 
 
-def test_an_arm_without_a_plan_is_refused(capsys):
-    assert cli.main(["tune", "--arm", "l2-matched", "--quiet"]) == 2
-    assert "arm 'l2-matched' is not tuned" in capsys.readouterr().err
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--arm", "l2-matched"], "arm 'l2-matched' is not tuned; for profile nano"),
+        (["--arm", "lion", "--profile", "small"], "has trials for lora, fourier-released"),
+        (["--profile", "paper"], "no arm of profile 'paper' is tuned"),
+    ],
+)
+def test_what_has_no_plan_is_refused(capsys, arguments, message):
+    assert cli.main(["tune", *arguments, "--quiet"]) == 2
+    assert message in capsys.readouterr().err
+
+
+# --- arms at the best of their trials, beside their own runs --------------------------------------
+
+
+@pytest.fixture
+def losses(monkeypatch):
+    """Give every trial of the profile small a final loss, by its learning rate."""
+    by_rate: dict[float, float] = {}
+
+    @contextlib.contextmanager
+    def trained(wanted, inputs, machine):
+        machine.work_dir.mkdir(exist_ok=True)
+        loss = by_rate[wanted.training.learning_rate]
+        (machine.work_dir / "training.csv").write_text(f"step,eval_loss\n282,{loss}\n")
+        yield machine.work_dir
+
+    monkeypatch.setattr(preflight, "resolve", lambda wanted, _: (wanted, None))
+    monkeypatch.setattr(tuning, "trained", trained)
+    return by_rate
+
+
+def test_trials_of_a_profile_have_tables_of_their_own_and_lead_to_runs_beside_it(losses, tmp_path):
+    machine = Machine(work_dir=tmp_path / "work", progress=False)
+    losses.update({1e-4: 0.9, 2e-4: 0.8, 5e-4: 0.7})
+    made = tuning.tune("lora", machine, tmp_path, profile="small")
+    next(made)
+    assert tuning.labels("small", tmp_path) == {}  # not complete
+    list(made)
+    losses.update({2e-4: 0.6})
+    list(tuning.tune("fourier-released", machine, tmp_path, profile="small"))
+    names = {"small-lora.csv", "small-fourier-released.csv"}
+    assert {p.name for p in tmp_path.glob("*.csv")} == names
+    assert tuning.table(tmp_path, ["lora"]).empty  # of nano
+    assert tuning.labels("small", tmp_path) == {
+        "lora": "lora training.learning_rate=0.0005",
+        "fourier-released": "fourier-released",  # its best is the profile's own
+    }
+    assert tuning.labels("nano", tmp_path) == {}
+    said = tuning.to_do("small", tmp_path)
+    assert (
+        "flexlib grid --profile small --arm lora --seeds 1,2,3 "
+        "--set training.learning_rate=0.0005\n" in said
+    )
+    assert "[arms" not in said  # which would change the arm's own runs
+
+
+def test_the_command_tunes_a_profile_from_local_folders(monkeypatch, capsys):
+    seen = []
+
+    def tune(arm, machine, *, profile):
+        seen.append((arm, machine, profile))
+        yield {"training.learning_rate": 2e-4}, 0.5, True
+
+    monkeypatch.setattr(tuning, "tune", tune)
+    monkeypatch.setattr(tuning, "to_do", lambda profile: f"to do for {profile}\n")
+    places = {"data_dir": "d", "base_model": "b", "work_dir": "w"}
+    options = [a for k, v in places.items() for a in ("--" + k.replace("_", "-"), v)]
+    assert cli.main(["tune", "--profile", "small", *options, "--quiet"]) == 0
+    assert [(arm, profile) for arm, _, profile in seen] == [
+        ("lora", "small"), ("fourier-released", "small"),
+    ]  # fmt: skip
+    assert {k: str(getattr(seen[0][1], k)) for k in places} == places
+    assert "lora training.learning_rate=0.0002: final" in capsys.readouterr().out
+    seen.clear()
+    assert cli.main(["tune", "--quiet"]) == 0
+    assert [(arm, profile) for arm, _, profile in seen] == [(a, "nano") for a in tuning.tuned()]
+
+
+def test_a_claim_of_tuned_arms_is_decided_by_the_planned_runs_at_the_best(monkeypatch):
+    """Of 20 problems a benchmark the penalty solves 5, and 15 at the learning rate that is its best; plain LoRA,
+    whose best is the profile's own, solves 10."""
+    rates = [1e-4, 2e-4, 5e-4]
+    made = {"lora": [0.9, 0.7, 0.8], "fourier-released": [0.9, 0.8, 0.7]}
+    trials = pd.DataFrame(
+        [
+            {"arm": arm, "settings": json.dumps({"training.learning_rate": rate}),
+             "eval_loss": loss, "base_digest": "b"}
+            for arm, losses in made.items() for rate, loss in zip(rates, losses, strict=True)
+        ]
+    )  # fmt: skip
+    solved = {
+        "lora": 10, "fourier-released": 5, "fourier-released training.learning_rate=0.0005": 15,
+    }  # fmt: skip
+    rows = [
+        (arm, seed, benchmark, "java", f"{benchmark}/{i}", 0, i < n, "pass" if i < n else "wrong")
+        for arm, n in solved.items()
+        for seed in range(1, 6)  # more than the plan's
+        for benchmark in ("multipl-e-java", "multipl-e-mbpp-java")
+        for i in range(20)
+    ]
+    columns = ["arm", "seed", "benchmark", "language", "task_id", "sample", "passed", "verdict"]
+    verdicts = pd.DataFrame(rows, columns=columns)
+    curve = {"arm": "lora", "seed": 1, "step": 0, "tokens": 0.0, "passes": 0.0, "eval_loss": 1.0}
+    for name, table in {"verdicts": verdicts, "training": pd.DataFrame([curve])}.items():
+        monkeypatch.setattr(registered.store, name, lambda *_, table=table, **__: table)
+    claims = paper.claims("small").loc[["S-C3-lora-pooled", "S-C3-tuned"]]
+
+    def state(trials):
+        monkeypatch.setattr(tuning, "table", lambda *_, **__: trials)
+        return registered.state("small", seed=0, claims=claims)
+
+    found = state(trials)
+    tuned = found.loc["S-C3-tuned"]
+    assert (tuned["verdict"], tuned["seeds"]) == ("yes", 3)
+    assert tuned["difference"] == pytest.approx(0.25)
+    assert found.loc["S-C3-lora-pooled", "difference"] == pytest.approx(-0.25)
+    assert state(trials.iloc[:-1]).loc["S-C3-tuned", "verdict"] == "not run"
+    assert state(trials.iloc[:0]).loc["S-C3-tuned", "verdict"] == "not run"
