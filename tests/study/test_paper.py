@@ -5,8 +5,9 @@ import shutil
 import pytest
 import yaml
 
+from flexlib import config
 from flexlib.errors import FlexError
-from flexlib.study import paper
+from flexlib.study import bases, paper, plans, sweep, tuning
 
 
 def test_published_figures_name_a_reference_and_a_benchmark_of_known_size():
@@ -76,6 +77,30 @@ def test_claims_of_another_profile_stand_apart():
     published = paper.published()
     for pair in small["published"]:
         assert len(pair) in (0, 2) and set(pair) <= set(published.index)
+
+
+def test_every_registered_arm_has_a_label_that_its_runs_have():
+    """By it the store is asked: a claim of another can never be decided."""
+    arms = {  # that a plan gives runs to under a name with this ending
+        sweep.AT_BEST: {sweep.plan()["plain"], *sweep.plan()["penalties"]},
+        bases.OVER: set(plans.plan(bases.PLAN)["arms"]),
+        tuning.TUNED: set(tuning.plans()["small"]["trials"]),
+    }
+    claims = [c for c in paper.registration()["claims"] if not c["superseded_by"]]
+    registered = {(c["profile"], c[side]) for c in claims for side in ("treatment", "control")}
+    assert {profile for profile, _ in registered} == {"nano", "small"}
+    for profile, label in registered:
+        for ending, of_plan in arms.items():
+            if label.endswith(ending):
+                label = label.removesuffix(ending)
+                assert label in of_plan
+        arm, *rest = label.split(" ")
+        overrides = [word for word in rest if "=" in word]
+        decodings = [word for word in rest if "=" not in word]
+        assert len(decodings) <= 1 and set(decodings) <= set(config.decodings()), label
+        decoding = decodings[0] if decodings else None
+        wanted = config.load(profile, arm, 1, overrides=overrides, decoding=decoding)
+        assert wanted.label == label
 
 
 @pytest.mark.parametrize(
