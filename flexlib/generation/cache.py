@@ -15,6 +15,8 @@ import torch
 from transformers import PreTrainedConfig
 from transformers.cache_utils import Cache, DynamicLayer
 
+from flexlib import models
+
 _BLOCK = 128  # tokens a layer grows by
 
 
@@ -64,12 +66,7 @@ class GrowingLayer(DynamicLayer):
 def growing_cache(config: PreTrainedConfig) -> Cache | None:
     """A cache for one call of ``generate``; None, for transformers' own choice, if the model has layers
     of another kind than full attention."""
-    return Cache(layer_class_to_replicate=GrowingLayer) if all_full_attention(config) else None
-
-
-def all_full_attention(config: PreTrainedConfig) -> bool:
-    """Whether every layer of a model attends to all that came before."""
-    return set(getattr(config, "layer_types", None) or ["full_attention"]) == {"full_attention"}
+    return Cache(layer_class_to_replicate=GrowingLayer) if models.attends_to_all(config) else None
 
 
 def layers(cache: Cache) -> list[GrowingLayer]:

@@ -2,6 +2,7 @@
 
 from flexlib.models.bases import (
     BaseModels,
+    attends_to_all,
     digest,
     load_model,
     load_tokenizer,
@@ -14,6 +15,7 @@ from flexlib.models.files import quiet
 
 __all__ = [
     "BaseModels",
+    "attends_to_all",
     "digest",
     "load_model",
     "load_tokenizer",

@@ -21,7 +21,7 @@ from flexlib.models.files import (
 
 if TYPE_CHECKING:
     import torch
-    from transformers import PreTrainedModel
+    from transformers import PreTrainedConfig, PreTrainedModel
 
 _HUB_FILES = [*IDENTITY, "*.json"]
 _HUB_WEIGHTS = ["*.safetensors", "*.bin"]
@@ -217,6 +217,11 @@ class BaseModels:
         base.config.use_cache = True
         assert self._lent is not None  # what was not taken cannot be given back
         self._kept, self._lent = (self._lent, base.eval()), None
+
+
+def attends_to_all(config: PreTrainedConfig) -> bool:
+    """Whether every layer of a model attends to all tokens that came before: none slides or is recurrent."""
+    return set(getattr(config, "layer_types", None) or ["full_attention"]) == {"full_attention"}
 
 
 def pick_device(device: str | None = None) -> str:

@@ -17,7 +17,7 @@ from transformers import AttentionInterface, PreTrainedModel
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 
-from flexlib.generation.cache import all_full_attention
+from flexlib import models
 
 _NAME = "sdpa_by_sequence"
 
@@ -28,7 +28,7 @@ def supported(model: PreTrainedModel) -> bool:
     return (
         model.device.type == "cpu"
         and model.config._attn_implementation == "sdpa"
-        and all_full_attention(model.config)
+        and models.attends_to_all(model.config)
         and model._can_set_attn_implementation()
     )
 
