@@ -33,6 +33,7 @@ UNITS = {
     "rank-frequency": Unit(1, 0, "+.3f", "in mean rank frequency", "frequency"),
     "transfer": Unit(100, 0, "+.1f", "points", "points"),
     "transfer-asymmetry": Unit(100, 0, "+.1f", "points", "points"),
+    "group-gain": Unit(100, 0, "+.1f", "points", "points"),
     "twin-retrieval": Unit(100, 0, "+.1f", "points of recall of the twin", "points"),
     "twin-cka": Unit(1, 0, "+.3f", "in CKA of twins", "CKA"),
     "retrieval-transfer": Unit(1, 0, "+.2f", "of rank correlation", "correlation"),

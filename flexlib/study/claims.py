@@ -15,6 +15,7 @@ from flexlib.study import (
     convergence,
     hidden,
     inference,
+    language_groups,
     outcomes,
     paper,
     sweep,
@@ -58,6 +59,7 @@ def state(
         twins = hidden.table(folder, profile=profile)
         measured |= hidden.by_claim(claims, twins, verdicts, seed=seed)
     measured |= transfer.by_claim(claims, verdicts, seed=seed)
+    measured |= language_groups.by_claim(claims, verdicts, seed=seed)
     if claims["treatment"].str.endswith(bases.OVER).any():
         verdicts = bases.over(verdicts)
     decided = inference.assess(claims, verdicts, seed=seed, measured=measured)

@@ -92,15 +92,16 @@ def claims(profile: str = "nano", data: Path = DATA, *, superseded: bool = False
 def registration(data: Path = DATA) -> dict[str, Any]:
     """data/claims.yml, checked: ``registered`` (date), ``design_rule``, the list ``claims``, ``tuning``
     and ``adapters``, the plans that :mod:`flexlib.study.tuning` reads, ``sweep``, that of
-    :mod:`flexlib.study.sweep`, those that :mod:`flexlib.study.plans` names, and ``small``, what was
-    fixed of the study at that scale."""
+    :mod:`flexlib.study.sweep`, those that :mod:`flexlib.study.plans` names, ``small``, what was fixed
+    of the study at that scale, and ``groupings``, the groups of languages of
+    :mod:`flexlib.study.language_groups`."""
     path = data / "claims.yml"
     if not path.is_file():
         raise FlexError(
             f"no registration {path}; install flexlib from a checkout: pip install -e ."
         )
     content = yaml.load(path.read_text(encoding="utf-8"), Loader=_LOADER)
-    parts = {"registered", "design_rule", "claims", "tuning", "adapters", "sweep", "small"}
+    parts = {"registered", "design_rule", "claims", "tuning", "adapters", "sweep", "small", "groupings"}
     parts |= set(plans.NAMES)
     if not isinstance(content, dict) or set(content) != parts:
         raise FlexError(f"{path}: needs exactly {', '.join(sorted(parts))}")

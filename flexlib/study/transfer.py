@@ -82,40 +82,46 @@ def by_claim(claims: pd.DataFrame, verdicts: pd.DataFrame, *, seed: int) -> dict
         base = claim.control == "base"
         if claim.metric == TRANSFER:
             cells = CELLS[claim.benchmark]
-            sides = [_mean(verdicts, arm, cells) for arm in (claim.treatment, claim.control)]
+            sides = [_of_cells(verdicts, arm, cells) for arm in (claim.treatment, claim.control)]
         else:
             first, second = claim.benchmark.removeprefix("nanobench-").split("-")
             ways = [[(first, second)], [(second, first)]]
             sides = [
-                _difference(
-                    *(_mean(verdicts, arm, way) for arm in (claim.treatment, claim.control)),
+                difference(
+                    *(_of_cells(verdicts, arm, way) for arm in (claim.treatment, claim.control)),
                     untrained=base,
                 )
                 for way in ways
             ]
-        difference = _difference(*sides, untrained=base and claim.metric == TRANSFER)
-        if difference is not None and difference.shape[1] > 1:
-            results[claim.id] = paired_bootstrap(difference.to_numpy(), seed=seed)
+        found = difference(*sides, untrained=base and claim.metric == TRANSFER)
+        if found is not None and found.shape[1] > 1:
+            results[claim.id] = paired_bootstrap(found.to_numpy(), seed=seed)
     return results
 
 
-def _mean(
+def _of_cells(
     verdicts: pd.DataFrame, arm: str, cells: Sequence[tuple[str, str]]
 ) -> pd.DataFrame | None:
-    """Rates of an arm, tasks down and the seeds that all cells have across, the mean over cells; None if
-    one was not run. A base has one column, in whatever language."""
+    """`mean_rates` of an arm over cells; a base is the same in whatever language it is not trained."""
+    base = arm == "base"
+    places = [(label(arm, None if base else first), f"nanobench-{other}") for first, other in cells]
+    return mean_rates(verdicts, places)
+
+
+def mean_rates(verdicts: pd.DataFrame, places: Sequence[tuple[str, str]]) -> pd.DataFrame | None:
+    """Rates, tasks down and seeds across, the mean over ``places``, each a stored name of an arm and a
+    benchmark: of the tasks and the seeds that all of them have. None if one was not run."""
     total = None
-    for trained, tested in cells:
-        name, benchmark = label(arm, None if arm == "base" else trained), f"nanobench-{tested}"
+    for name, benchmark in places:
         of = verdicts[verdicts["benchmark"] == benchmark]
         if not (of["arm"] == name).any():
             return None
         rates = solve_matrix(of, name, benchmark)
         total = rates if total is None else (total + rates).dropna(axis=1, how="all").dropna()
-    return None if total is None else total / len(cells)
+    return None if total is None else total / len(places)
 
 
-def _difference(
+def difference(
     first: pd.DataFrame | None, second: pd.DataFrame | None, *, untrained: bool = False
 ) -> pd.DataFrame | None:
     """By task and seed; the one run of a base, which is ``untrained``, is paired with every seed."""

@@ -51,6 +51,19 @@ def passes(folder: Path, benchmark: str) -> np.ndarray:
     return np.array([of_task[task] for task in sorted(of_task)], dtype=float)
 
 
+SIX = [f"multipl-e-{short}" for short in ("ts", "php", "go", "rs", "lua", "rkt")]
+
+
+def passes_in_six(folder: Path) -> np.ndarray:
+    """For each task that all six languages have, the share of them in which it was solved."""
+    solved = defaultdict(list)
+    for benchmark in SIX:
+        for row in rows(folder, f"verdicts-{benchmark}"):
+            assert row["verdict"] not in UNJUDGED
+            solved[row["task_id"]].append(row["passed"] == "True")
+    return np.array([np.mean(solved[task]) for task in sorted(solved) if len(solved[task]) == 6])
+
+
 def final_loss(folder: Path) -> np.ndarray:
     """The last validation loss, as one number."""
     losses = [row["eval_loss"] for row in rows(folder, "training") if row["eval_loss"]]
@@ -82,6 +95,8 @@ class Study:
                 continue
             if claim["metric"] == "validation-loss":
                 found[base][config["seed"]] = final_loss(folder)
+            elif claim["benchmark"] == "multipl-e-six":
+                found[base][config["seed"]] = passes_in_six(folder)
             elif all(part in config["benchmarks"] for part in claim["benchmark"].split(" + ")):
                 found[base][config["seed"]] = passes(folder, claim["benchmark"])
         return found
