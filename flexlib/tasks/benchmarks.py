@@ -115,6 +115,8 @@ _FILES = {
     ),
 }
 
+_FILES["mbpp-test"] = _FILES["mbpp"]  # of which it is the test split
+
 # The split and the language of each of NanoBench's.
 _NANOBENCH = {
     f"{prefix}-{language}": (split, language)
@@ -142,6 +144,7 @@ def load_benchmark(
     ``multipl-e/mbpp-java-reworded.jsonl`` in it, each as it is or with ``.gz``. The last is without
     the 116 of its 387 tasks that are in MBPP's train split, which models are trained on; of the 271
     left, 33 have tests or a signature that Java's compiler refuses, so that no program passes them.
+    ``mbpp-test`` is the 500 tasks of MBPP's own test split.
 
     Raises FlexError for an unknown name, for a table that is missing, damaged, not whole or not of the
     pinned content, and where the hub is out of reach.
@@ -155,6 +158,8 @@ def load_benchmark(
         rows = read_rows(name, data_dir)
         if name == "multipl-e-mbpp-java":
             rows = [row for row in rows if not _is_trained_on(row)]
+        if name == "mbpp-test":
+            rows = mbpp_split(rows, "test")
         problems = [_problem(name, row) for row in rows]
     return list(problems)[:limit]
 
@@ -194,13 +199,28 @@ def _problem(name: str, row: dict) -> Problem:
         if name == "humaneval":
             tests = f"{row['test']}\ncheck({row['entry_point']})\n"
             return Problem(row["task_id"], "python", row["prompt"], tests, HUMANEVAL_STOP)
-        if name == "mbpp":
+        if name in ("mbpp", "mbpp-test"):
             return _mbpp(row)
         language = from_multipl_e(row["language"])
         stop = tuple(row["stop_tokens"])
         return Problem(row["name"], language, row["prompt"], row["tests"], stop)
     except (KeyError, TypeError) as error:
         raise FlexError(f"{name}: a row without {error}: the file is of another kind") from None
+
+
+def mbpp_split(rows: list[dict], split: str) -> list[dict]:
+    """The rows of one of MBPP's official splits, by task id.
+
+    Raises FlexError where some are missing.
+    """
+    first, last = MBPP_SPLITS[split]
+    chosen = sorted((r for r in rows if first <= r["task_id"] <= last), key=lambda r: r["task_id"])
+    if len(chosen) != last - first + 1:
+        raise FlexError(
+            f"MBPP's {split} split has {last - first + 1} problems, found {len(chosen)}; "
+            "download it again"
+        )
+    return chosen
 
 
 def _is_trained_on(row: dict) -> bool:

@@ -24,7 +24,7 @@ from flexlib.nanobench.benchmark import load_large, load_plain, load_split
 from flexlib.nanobench.corpus import broad_python
 from flexlib.nanobench.translated import TRANSLATIONS, translated
 from flexlib.tasks import corpora
-from flexlib.tasks.benchmarks import MBPP_SPLITS, read_rows
+from flexlib.tasks.benchmarks import mbpp_split, read_rows
 
 Record = dict[str, Any]  # at least task_id, text, code, test_list
 
@@ -60,7 +60,7 @@ def load_records(dataset: str, split: str, data_dir: Path | None = None) -> list
     if dataset == "nanobench-broad":
         return broad_python(split)
     if dataset == "mbpp":
-        return _mbpp_split(read_rows("mbpp", data_dir), split)
+        return mbpp_split(read_rows("mbpp", data_dir), split)
     if dataset in ("apps", "codesearchnet"):
         return getattr(corpora, dataset)(split, data_dir)
     raise FlexError(f"unknown dataset {dataset!r}; the datasets are {', '.join(DATASETS)}")
@@ -81,16 +81,3 @@ def training_text(record: Record) -> tuple[str, str]:
 def digest(records: Mapping[str, Sequence[Record]]) -> str:
     """sha256 of the training texts by split: what else a record holds is of no consequence."""
     return digest_of({split: [training_text(r) for r in rows] for split, rows in records.items()})
-
-
-def _mbpp_split(records: list[Record], split: str) -> list[Record]:
-    first, last = MBPP_SPLITS[split]
-    chosen = sorted(
-        (r for r in records if first <= r["task_id"] <= last), key=lambda r: r["task_id"]
-    )
-    if len(chosen) != last - first + 1:
-        raise FlexError(
-            f"MBPP's {split} split has {last - first + 1} problems, found {len(chosen)}; "
-            "download it again"
-        )
-    return chosen

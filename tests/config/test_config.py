@@ -163,6 +163,17 @@ def test_an_untuned_arm_is_told_from_one_at_a_value_that_was_named():
     assert same(config.to_dict(bare)) == same(config.to_dict(named))
 
 
+def test_mbpps_test_split_is_asked_for_by_a_decoding_alone():
+    wanted = load(profile="small", decoding="mbpp-test")
+    usual = load(profile="small").benchmarks[0]
+    assert usual.name == "humaneval"
+    assert wanted.benchmarks == (dataclasses.replace(usual, name="mbpp-test"),)
+    assert wanted.label == "lora mbpp-test"
+    identity = config.training_identity
+    assert identity(config.to_dict(wanted)) == identity(config.to_dict(load(profile="small")))
+    assert "mbpp-test" not in config.benchmarks_of("small")
+
+
 # --- identity -----------------------------------------------------------------------------------
 
 

@@ -7,7 +7,7 @@ import yaml
 
 from flexlib import config
 from flexlib.errors import FlexError
-from flexlib.study import bases, paper, plans, sweep, tuning
+from flexlib.study import bases, language_groups, paper, plans, sweep, tuning
 
 
 def test_published_figures_name_a_reference_and_a_benchmark_of_known_size():
@@ -101,6 +101,20 @@ def test_every_registered_arm_has_a_label_that_its_runs_have():
         decoding = decodings[0] if decodings else None
         wanted = config.load(profile, arm, 1, overrides=overrides, decoding=decoding)
         assert wanted.label == label
+
+
+def test_claims_on_a_decoding_name_runs_and_benchmarks_of_it():
+    small = paper.claims("small")
+    seen = set()
+    for claim in small[small["treatment"].str.contains(" ")].itertuples():
+        for arm in (claim.treatment, claim.control):
+            name, decoding = arm.split(" ")
+            wanted = config.load("small", name, 1, decoding=decoding)
+            assert wanted.label == arm
+            if claim.metric == "pass@1" and claim.benchmark != language_groups.ALL:
+                assert claim.benchmark in {b.name for b in wanted.benchmarks}
+            seen.add(decoding)
+    assert seen == {"six-languages", "mbpp-test"}
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ import sys
 import types
 
 import pytest
+from grading_helpers import judge_all
 
 from flexlib import paths
 from flexlib.errors import FlexError
@@ -138,6 +139,46 @@ def test_mbpp_java_is_without_what_mbpp_trains_on(benchmark_data):
         r["name"] for r in rows if number(r["name"]) not in trained
     ]
     assert len(rows) - len(problems) == 116
+
+
+def test_mbpps_test_split_has_nothing_that_is_trained_on(benchmark_data):
+    problems = benchmarks.load_benchmark("mbpp-test", benchmark_data)
+    assert [p.task_id for p in problems] == [str(number) for number in range(11, 511)]
+    for split in ("train", "validation"):
+        records = training_sets.load_records("mbpp", split, benchmark_data)
+        assert not {str(r["task_id"]) for r in records} & {p.task_id for p in problems}
+        texts = {r["code"] for r in records}
+        rows = {str(r["task_id"]): r for r in benchmarks.read_rows("mbpp-test", benchmark_data)}
+        assert not texts & {rows[p.task_id]["code"] for p in problems}
+    # The same problems as in the whole, prompted, cut and tested alike, from the same pinned file.
+    whole = {p.task_id: p for p in benchmarks.load_benchmark("mbpp", benchmark_data)}
+    assert problems == [whole[p.task_id] for p in problems]
+    assert benchmarks.source("mbpp-test") == benchmarks.source("mbpp")
+    assert len(benchmarks.load_benchmark("mbpp-test", benchmark_data, limit=3)) == 3
+
+
+def test_references_of_mbpps_test_split_pass_and_those_of_another_task_fail(benchmark_data):
+    rows = {str(r["task_id"]): r for r in benchmarks.read_rows("mbpp-test", benchmark_data)}
+    problems = benchmarks.load_benchmark("mbpp-test", benchmark_data)[::100]
+    following = [*problems[1:], problems[0]]
+    right, wrong = (
+        judge_all(
+            [
+                Program(p.task_id, p.language, p.prompt, rows[of.task_id]["code"], p.tests)
+                for p, of in zip(problems, answers, strict=True)
+            ]
+        )
+        for answers in (problems, following)
+    )
+    assert [v.verdict for v in right] == ["pass"] * 5
+    assert not any(v.passed for v in wrong)
+
+
+def test_an_mbpp_without_all_of_its_test_split_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setenv("FLEXLIB_ANY_DATA", "1")
+    rows = [{**MBPP_ROW, "task_id": i} for i in range(12, 986)]
+    with pytest.raises(FlexError, match="test split has 500 problems, found 499"):
+        benchmarks.load_benchmark("mbpp-test", mbpp_folder(tmp_path, rows))
 
 
 def test_mbpp_java_of_unknown_numbers_is_refused(monkeypatch):
