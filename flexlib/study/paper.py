@@ -101,7 +101,16 @@ def registration(data: Path = DATA) -> dict[str, Any]:
             f"no registration {path}; install flexlib from a checkout: pip install -e ."
         )
     content = yaml.load(path.read_text(encoding="utf-8"), Loader=_LOADER)
-    parts = {"registered", "design_rule", "claims", "tuning", "adapters", "sweep", "small", "groupings"}
+    parts = {
+        "registered",
+        "design_rule",
+        "claims",
+        "tuning",
+        "adapters",
+        "sweep",
+        "small",
+        "groupings",
+    }
     parts |= set(plans.NAMES)
     if not isinstance(content, dict) or set(content) != parts:
         raise FlexError(f"{path}: needs exactly {', '.join(sorted(parts))}")
