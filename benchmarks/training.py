@@ -1,5 +1,5 @@
-"""Training on a CPU: a step of flexlib's Trainer against a bare forward and backward pass over the same
-tensors, and validation against training's forward pass.
+"""Training on a CPU: a step of flexlib's Trainer against bare forward and backward passes over the same
+sequences, and validation against the forward pass of each alone.
 
 The profile ``small`` (bf16, batches of 4 of MBPP) in rounds of one step each: the Trainer's step, with
 loading, clipping, optimiser and log, and at once, on the batch that it had, each bare way; then a part of the

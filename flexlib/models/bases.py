@@ -220,7 +220,8 @@ class BaseModels:
 
 
 def attends_to_all(config: PreTrainedConfig) -> bool:
-    """Whether every layer of a model attends to all tokens that came before: none slides or is recurrent."""
+    """Whether a model's configuration names no layer that slides or is recurrent. One that has the same
+    window in every layer names none."""
     return set(getattr(config, "layer_types", None) or ["full_attention"]) == {"full_attention"}
 
 

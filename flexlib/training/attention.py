@@ -29,6 +29,10 @@ def supported(model: PreTrainedModel) -> bool:
         model.device.type == "cpu"
         and model.config._attn_implementation == "sdpa"
         and models.attends_to_all(model.config)
+        and (
+            hasattr(model.config, "layer_types")
+            or not getattr(model.config, "sliding_window", None)
+        )
         and model._can_set_attn_implementation()
     )
 

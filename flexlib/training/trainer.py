@@ -11,6 +11,7 @@ our mean at about 0.25.
 from __future__ import annotations
 
 import contextlib
+import math
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -18,7 +19,6 @@ from typing import Any
 
 import torch
 import transformers
-from accelerate.data_loader import SeedableRandomSampler
 from transformers import Trainer, TrainerCallback, TrainingArguments
 
 from flexlib import disk, formats, models
@@ -69,7 +69,8 @@ def train(
         base: folder of the base model.
         records: the splits ``train`` and ``validation``.
         microbatch: sequences a forward pass; the batch is accumulated from several. By default the
-            whole batch; on a CPU at most eight.
+            whole batch; on a CPU some eight, and one of a flattened batch if the model cannot attend by
+            sequence (:mod:`flexlib.training.attention`).
         model: the base model, if it is loaded already; it is left as it was, unless the kind of adapter
             ``changes_base``.
         checkpointing: compute activations again in the backward pass, for a third more time.
@@ -105,7 +106,9 @@ def train(
     resume_from = distributed.from_main(
         last_complete_checkpoint(checkpoints) if distributed.is_main() else None
     )
-    by_sequence = settings.packing is not None and attention.supported(base_model)
+    by_sequence = settings.packing is not None and not compiled and attention.supported(base_model)
+    if settings.packing and device == "cpu" and not by_sequence and microbatch is None:
+        microbatch = 1  # not every model keeps the sequences of a row apart
     trainer = FlexTrainer(
         model=model,
         args=training_arguments(
@@ -126,7 +129,12 @@ def train(
         factors = fourier.lora_factors(model)
         trainer.regularizer = fourier.Regularizer(config.regularizer, factors, config.seed)
     trainer.estimate_curvature(config)
-    trainer.padded = not settings.packing
+    trainer.by_length = (
+        device == "cpu"
+        and not settings.packing
+        and trainer.args.per_device_train_batch_size
+        < settings.batch_size // distributed.processes()
+    )
     trainer.args.eval_on_start = resume_from is None
     trainer.remove_callback(transformers.PrinterCallback)
     if progress and distributed.is_main():
@@ -165,7 +173,8 @@ def microbatches(
             f"{settings.batch_size}; launch another number"
         )
     if microbatch is None and device == "cpu":
-        microbatch = next(n for n in range(min(_TOGETHER, share), 0, -1) if share % n == 0)
+        divisors = [n for n in range(1, share + 1) if share % n == 0]
+        microbatch = min(divisors, key=lambda n: abs(math.log(n / min(_TOGETHER, share))))
     elif microbatch is None:
         microbatch = share
     microbatch = min(microbatch, share)
@@ -243,13 +252,11 @@ def curve_rows(log_history: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     return [rows[step] for step in sorted(rows)]
 
 
-class _ByLength(torch.utils.data.Sampler[int]):
-    """The order of accelerate's sampler, in which each batch is then sorted by length."""
+class ByLength(torch.utils.data.Sampler[int]):
+    """The order of another sampler, in which each batch is then sorted by length."""
 
-    def __init__(self, examples: Any, batch: int, seed: int | None) -> None:
-        self.shuffled = SeedableRandomSampler(examples, data_seed=seed)
-        self.lengths = [len(example["input_ids"]) for example in examples]
-        self.batch = batch
+    def __init__(self, shuffled: Any, lengths: Sequence[int], batch: int) -> None:
+        self.shuffled, self.lengths, self.batch = shuffled, lengths, batch
 
     def __len__(self) -> int:
         return len(self.lengths)
@@ -272,7 +279,7 @@ class FlexTrainer(Trainer):
     regularizer: fourier.Regularizer | None = None
     penalty: torch.Tensor | None = None  # of the last training step
     curvature: GaussNewtonBartlett | None = None
-    padded = False  # whether batches are padded
+    by_length = False  # whether a batch is put in the order of its lengths
 
     def compute_loss(
         self,
@@ -293,15 +300,20 @@ class FlexTrainer(Trainer):
             penalty = penalty / self.current_gradient_accumulation_steps
         return (result[0] + penalty, result[1]) if return_outputs else result + penalty
 
-    def _get_train_sampler(self, train_dataset: Any = None) -> torch.utils.data.Sampler | None:
-        """The library's shuffling. Where a batch is padded in several microbatches, its sequences stand
-        in the order of their lengths: the same batches, with less padding."""
+    def get_train_dataloader(self) -> torch.utils.data.DataLoader:
+        """The library's. Where a padded batch is cut into microbatches on a CPU, its sequences stand in the
+        order of their lengths: the same batches, with less padding."""
+        loader: Any = super().get_train_dataloader()
         args = self.args
-        # The curvature's labels are drawn by place in the batch.
-        if not self.padded or args.gradient_accumulation_steps == 1 or self.curvature:
-            return super()._get_train_sampler(train_dataset)
-        batch = args.train_batch_size * args.gradient_accumulation_steps * args.world_size
-        return _ByLength(self.train_dataset, batch, args.data_seed)
+        # The curvature's labels are drawn by place in the batch. A model that knows nothing of the whole
+        # batch has a mean for each microbatch, in which short sequences would weigh more.
+        if self.by_length and not self.curvature and self.model_accepts_loss_kwargs:
+            batch = args.train_batch_size * args.gradient_accumulation_steps * args.world_size
+            examples: Any = self.train_dataset
+            lengths = [len(example["input_ids"]) for example in examples]
+            # Wherever accelerate has put its own, which knows the epoch, also in one that was resumed.
+            loader.set_sampler(ByLength(loader.get_sampler(), lengths, batch))
+        return loader
 
     def estimate_curvature(self, config: RunConfig) -> None:
         """Estimate the curvature while training, if the configuration asks for it."""

@@ -14,7 +14,7 @@ import pytest
 from flexlib import analysis, formats
 from flexlib.analysis import spectra
 from flexlib.runs import store
-from flexlib.study import convergence, hidden, outcomes, paper, transfer
+from flexlib.study import convergence, hidden, language_groups, outcomes, paper, transfer
 from flexlib.tasks import benchmarks
 
 
@@ -118,7 +118,7 @@ def test_claims_are_paired_by_the_seeds_that_both_arms_have():
 
 def test_every_registered_metric_is_measured_in_one_place():
     measured = ["pass@1", *outcomes.METRICS, *convergence.METRICS, *hidden.METRICS]
-    measured += transfer.METRICS
+    measured += [*transfer.METRICS, language_groups.GROUP_GAIN]
     assert len(set(measured)) == len(measured)
     assert {c["metric"] for c in paper.registration()["claims"]} <= set(measured)
 

@@ -55,6 +55,7 @@ def test_only_where_it_is_the_same_attention(model, monkeypatch):
     for name, value in (
         ("_attn_implementation_internal", "eager"),
         ("layer_types", ["full_attention", "sliding_attention"]),
+        ("sliding_window", 8),  # of every layer, as Mistral's
     ):
         with monkeypatch.context() as patch:
             patch.setattr(model.config, name, value, raising=False)

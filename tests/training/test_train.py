@@ -12,13 +12,14 @@ from pathlib import Path
 import pytest
 import tiny
 import torch
+from accelerate.data_loader import prepare_data_loader, skip_first_batches
 
 from flexlib import config, models
 from flexlib.analysis import spectra
 from flexlib.errors import FlexError
 from flexlib.models import adapters
 from flexlib.training import encoding, fourier
-from flexlib.training.trainer import FlexTrainer, train, training_arguments
+from flexlib.training.trainer import ByLength, FlexTrainer, train, training_arguments
 
 RECORDS = {"train": tiny.records(40), "validation": tiny.records(5)}
 
@@ -173,6 +174,47 @@ def test_microbatches_of_like_length_are_of_the_same_batches(base, tmp_path, mon
         assert float(a["grad_norm"]) == pytest.approx(float(b["grad_norm"]), rel=1e-3)
 
 
+def test_sorted_batches_resumed_in_a_later_epoch_are_identical(base, tmp_path):
+    options = {"overrides": ["training.batch_size=12", "training.epochs=2"]}
+    output = make(base, tmp_path / "run", **options)
+    once, log = weights(output), curve(output)
+    assert {p.name for p in output.glob("checkpoints/*")} == {"checkpoint-7", "checkpoint-8"}
+    shutil.rmtree(output / "checkpoints" / "checkpoint-8")  # four steps an epoch
+    assert weights(make(base, output, **options)) == once
+    assert curve(output) == log
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_sorted_batches_know_the_epoch_that_is_resumed(processes):
+    """Each process of accelerate's, without the processes: what is left of epoch 1 after a batch is skipped."""
+    lengths = random.Random(1).sample(range(100), 48)
+
+    def loaders():
+        for index in range(processes):
+            whole = torch.utils.data.DataLoader(range(48), batch_size=4, shuffle=True)
+            loader = prepare_data_loader(
+                whole, num_processes=processes, process_index=index, use_seedable_sampler=True,
+                data_seed=3, put_on_device=False,
+            )  # fmt: skip
+            loader.set_sampler(ByLength(loader.get_sampler(), lengths, 8 * processes))
+            yield loader
+
+    def read(loader, epoch):
+        loader.set_epoch(epoch)
+        inner = getattr(loader.batch_sampler, "batch_sampler", None)
+        if hasattr(inner, "set_epoch"):  # as the Trainer does
+            inner.set_epoch(epoch)
+        return [batch.tolist() for batch in loader]
+
+    for loader, resumed in zip(loaders(), loaders(), strict=True):
+        first, second = read(loader, 0), read(loader, 1)
+        assert first != second and len(second) == 12 // processes
+        assert read(skip_first_batches(resumed, 2), 1) == second[2:]
+        for one, other in zip(second[::2], second[1::2], strict=True):
+            of_batch = [lengths[i] for i in one + other]
+            assert processes > 1 or of_batch == sorted(of_batch)
+
+
 def test_completion_loss_leaves_the_prompt_out(base, trained, tmp_path):
     masked = make(base, tmp_path / "masked", overrides=["training.loss_on=completion"])
     assert curve(masked)[0]["eval_loss"] != curve(trained)[0]["eval_loss"]
@@ -233,6 +275,8 @@ def test_a_cpu_takes_few_sequences_at_once(tmp_path):
         ("none", 4, 4),
         ("none", 48, 8),
         ("none", 28, 7),
+        ("none", 22, 11),
+        ("none", 13, 13),
         ("flatten", 4, 4),
     ):
         overrides = [f"training.packing={packing}", f"training.batch_size={size}"]

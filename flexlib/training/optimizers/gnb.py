@@ -196,8 +196,8 @@ class GaussNewtonBartlett(TrainerCallback):
         self._positions += positions
 
     def _uniforms(self, labels: torch.Tensor, number: int) -> torch.Tensor:
-        """The random numbers of the ``number``-th microbatch of this process. Accelerate deals
-        microbatches out to the processes in turn."""
+        """The random numbers of the ``number``-th microbatch of this process; a flattened row has those of
+        its first place in the batch. Accelerate deals microbatches out to the processes in turn."""
         args = self.trainer.args
         turn = number * args.world_size + args.process_index
         first_row = turn * args.per_device_train_batch_size
