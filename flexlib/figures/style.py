@@ -72,6 +72,7 @@ ARM_NAMES = {
     "fourier-released": "Fourier, as released",
     "fourier-units": "Fourier, units renumbered",
     "fourier-permuted": "Fourier, index permuted",
+    "l2-norm": "L2 of equal norm",
     "l2-matched": "L2 of matched strength",
 }
 
@@ -84,7 +85,7 @@ _ALIASES = {
     "as released": "fourier-released", "as the text describes": "fourier-described",
     "permuted basis": "fourier-permuted",
     "orthogonal basis": "fourier-orthogonal", "on the update": "fourier-delta", "L2": "l2-matched",
-    "units renumbered": "fourier-units", "L2 of equal norm": "l2-norm",
+    "units renumbered": "fourier-units",
     "format only": "format-only", "shuffled answers": "shuffled",
     **{name: arm for arm, name in ARM_NAMES.items()},
 }  # fmt: skip

@@ -52,14 +52,16 @@ def test_an_arm_without_runs_is_named_and_may_have_a_stand_in():
         "fourier-released",
         "fourier-units",
         "fourier-permuted",
+        "l2-norm",
         "l2-matched",
     }
     arms, notes = landing.shown_arms(everything)
     assert "fourier-units" in arms and "fourier-permuted" not in arms and not notes
-    arms, notes = landing.shown_arms(everything - {"fourier-units", "l2-matched"})
+    assert "l2-norm" in arms and "l2-matched" not in arms
+    arms, notes = landing.shown_arms(everything - {"fourier-units", "l2-norm", "l2-matched"})
     assert arms == ["base", "lora", "fourier-released", "fourier-permuted"]
     assert notes == [
-        "Fourier, units renumbered: not run; Fourier, index permuted stands in", "L2 of matched strength: not run",
+        "Fourier, units renumbered: not run; Fourier, index permuted stands in", "L2 of equal norm: not run",
     ]  # fmt: skip
 
 
@@ -88,7 +90,7 @@ def test_every_profile_with_runs_is_in_the_summary():
     at = summary.rates.set_index(["scale", "arm", "language"])["pass_at_k"]
     assert at[landing.SCALES["small"], "Fourier, as released", "Java"] == pytest.approx(0.1)
     assert len(summary.by_seed) == 2 * (1 + 2) + 2 * (1 + 2 + 2)
-    assert any("L2 of matched strength: not run" in note for note in summary.missing)
+    assert any("L2 of equal norm: not run" in note for note in summary.missing)
     base = verdicts("small", {"base": 0.5})  # says nothing of what training does
     alone = landing.summary(pd.concat([nano, base]), seed=0, states={})
     assert set(alone.findings) == {"nano"}
