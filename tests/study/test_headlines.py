@@ -8,32 +8,17 @@ have; on several base models each counts as much as another.
 from __future__ import annotations
 
 import csv
-import json
 from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
 import pytest
 import yaml
+from raw_runs import ROOT, stored
 
 from flexlib.study import claims, paper
 
-ROOT = Path(__file__).parents[2]
 UNJUDGED = {"harness_error"}
-
-
-def stored(profile: str) -> list[tuple[Path, dict, str]]:
-    """Folder, configuration and label of every run of a profile."""
-    found = []
-    for path in sorted(ROOT.glob("data/runs/*/config.json")):
-        config = json.loads(path.read_text())
-        if config["profile"] == profile:
-            # Three runs whose answers are those of other tasks have the name that this had at first.
-            exchanged = config.get("training", {}).get("answers") == "format-only"
-            arm = "shuffled" if exchanged else config["arm"]
-            label = " ".join(filter(None, (arm, config.get("variant"))))
-            found.append((path.parent, config, label))
-    return found
 
 
 def rows(folder: Path, name: str) -> list[dict[str, str]]:
@@ -74,7 +59,7 @@ class Study:
     """The stored runs of a profile and the plans that name several at once."""
 
     def __init__(self, profile: str) -> None:
-        self.runs = stored(profile)
+        self.runs = [run for run in stored() if run[1]["profile"] == profile]
         self.registered = yaml.safe_load((ROOT / "data" / "claims.yml").read_text())
 
     def numbers(self, arm: str, claim: dict) -> dict[str, dict[int, np.ndarray]]:

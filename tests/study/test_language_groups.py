@@ -7,6 +7,7 @@ from itertools import product
 import numpy as np
 import pandas as pd
 import pytest
+import verdict_tables
 
 from flexlib import config
 from flexlib.study import claims as state
@@ -34,10 +35,7 @@ def made_up(passed, seeds=(1, 2, 3), arms=("lora",)) -> pd.DataFrame:
         for count in [4 if arm == "base" else passed(arm, language, seed)]
         for i in range(N)
     ]
-    columns = ["arm", "seed", "benchmark", "language", "task_id", "passed"]
-    table = pd.DataFrame(rows, columns=columns)
-    verdict = table["passed"].map({True: "pass", False: "wrong"})
-    return table.assign(sample=0, verdict=verdict, run_id="r")
+    return verdict_tables.table(rows)
 
 
 def asked(**changes) -> pd.DataFrame:

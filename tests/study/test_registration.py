@@ -6,12 +6,11 @@ import json
 import subprocess
 from collections import defaultdict
 from functools import cache
-from pathlib import Path
 
 import pytest
 import yaml
+from raw_runs import ROOT, stored
 
-ROOT = Path(__file__).parents[2]
 # Of runs that were there before, something new was computed; or runs are named by their arm alone.
 OTHER_RUNS = {"hidden", "small-hidden", "languages"}
 # Seed 1 was stored two minutes before the registration, unseen (the comment in claims.yml tells).
@@ -36,12 +35,8 @@ def registered_at(commit: str) -> set[str]:
 def commits() -> dict[tuple[str, str], dict[int, str]]:
     """For each profile and label the commit of every seed's run."""
     found: dict[tuple[str, str], dict[int, str]] = defaultdict(dict)
-    for path in sorted(ROOT.glob("data/runs/*/config.json")):
-        config = json.loads(path.read_text())
-        exchanged = config.get("training", {}).get("answers") == "format-only"
-        arm = "shuffled" if exchanged else config["arm"]
-        label = " ".join(filter(None, (arm, config.get("variant"))))
-        made = json.loads((path.parent / "provenance.json").read_text())["git"]["commit"]
+    for folder, config, label in stored():
+        made = json.loads((folder / "provenance.json").read_text())["git"]["commit"]
         found[config["profile"], label][config["seed"]] = made
     return found
 

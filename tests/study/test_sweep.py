@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+import verdict_tables
 
 from flexlib import config
 from flexlib.errors import FlexError
@@ -148,13 +149,12 @@ def test_distance_from_a_curve_is_taken_at_equal_size():
         label: (rng.random((60, 3)) < rate).astype(float)
         for label, rate in zip("abcdef", (0.2, 0.4, 0.3, 0.3, 0.6, 0.9), strict=True)
     }
-    verdicts = pd.DataFrame(
-        {"arm": label, "benchmark": "x", "language": "java", "task_id": f"{task:02}", "seed": seed, "passed": bool(passed),
-         "verdict": "pass" if passed else "wrong", "sample": 0}
+    verdicts = verdict_tables.table(
+        (label, seed, "x", "java", f"{task:02}", bool(passed))
         for label, table in solved.items()
         for (task, seed), passed in np.ndenumerate(table)
         if (label, seed) != ("d", 2)
-    )  # fmt: skip
+    )
     away = sweep.from_curve(settings.sample(frac=1, random_state=0), verdicts, "l2", "x", seed=3)
     away = away.set_index("setting")
     at_2, at_8 = (

@@ -6,6 +6,7 @@ from itertools import product
 
 import pandas as pd
 import pytest
+import verdict_tables
 
 from flexlib import config
 from flexlib.nanobench.syntax import LANGUAGES
@@ -25,10 +26,7 @@ def made_up(passed, seeds=(1, 2, 3), arms=("lora",)) -> pd.DataFrame:
         for count in [4 if trained is None else passed(arm, trained, tested, seed)]
         for i in range(N)
     ]
-    columns = ["arm", "seed", "benchmark", "language", "task_id", "passed"]
-    table = pd.DataFrame(rows, columns=columns)
-    verdict = table["passed"].map({True: "pass", False: "wrong"})
-    return table.assign(sample=0, verdict=verdict, run_id="r")
+    return verdict_tables.table(rows)
 
 
 def claim(**changes) -> pd.DataFrame:
