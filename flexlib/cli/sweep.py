@@ -6,10 +6,7 @@ import argparse
 
 from flexlib.cli import options
 from flexlib.cli.run import make
-from flexlib.study import bases, plans, sweep
-
-# The plan of flexlib.study.sweep; all others are those of flexlib.study.plans.
-STRENGTH = "strength"
+from flexlib.study import bases, plans
 
 
 def add_parser(commands: options.Commands) -> None:
@@ -18,11 +15,11 @@ def add_parser(commands: options.Commands) -> None:
         "sweep", help="make the runs of a registered plan; those in the store are skipped"
     )
     parser.add_argument(
-        "--plan", choices=[STRENGTH, *plans.NAMES], default=STRENGTH,
+        "--plan", choices=plans.ALL, default=plans.STRENGTH,
         help="of the penalty's strength (default), of size and quality of the training set, of the "
              "released configurations, of the regime in which Sophia could win, of several bases, of "
-             "NanoBench in four languages, of its harder tasks, or of the real code model (real-model, and "
-             "real-model-norm after its calibration)",
+             "NanoBench in four languages, of its harder tasks, or of the real code model (real-model-norm "
+             "needs its calibration, real-model-languages six further toolchains)",
     )  # fmt: skip
     parser.add_argument("--list", action="store_true", help="name the runs, make none")
     options.add_machine(parser)
@@ -30,13 +27,12 @@ def add_parser(commands: options.Commands) -> None:
 
 
 def _sweep(args: argparse.Namespace) -> None:
-    strength = args.plan == STRENGTH
-    wanted = sweep.configurations() if strength else plans.configurations(args.plan)
+    wanted = plans.configurations(args.plan)
     if args.list:
         for configuration in wanted:
             print(f"{configuration.profile} {configuration.label} seed {configuration.seed}")
     else:
         if args.plan == bases.PLAN:
             bases.check()
-        compact = strength or plans.plan(args.plan).get("compact", True)
+        compact = args.plan == plans.STRENGTH or plans.plan(args.plan).get("compact", True)
         make(wanted, options.machine(args), compact=compact)

@@ -19,8 +19,11 @@ if TYPE_CHECKING:
     import pandas as pd
 
 NAMES = (
-    "data", "released", "regime", "bases", "languages", "harder", "real-model", "real-model-norm",
+    "data", "released", "regime", "bases", "languages", "harder", "real-model",
+    "real-model-languages", "real-model-norm",
 )  # fmt: skip
+STRENGTH = "strength"  # the plan of flexlib.study.sweep
+ALL = (STRENGTH, *NAMES)
 _KEYS = ("set", "arms", "decoding")  # of a cell, that say what it runs
 
 
@@ -32,7 +35,12 @@ def plan(name: str) -> dict[str, Any]:
 
 
 def configurations(name: str) -> list[RunConfig]:
-    """Every run of a plan once, seed by seed, so that an interrupted grid has whole seeds."""
+    """Every run of a plan once, seed by seed, so that an interrupted grid has whole seeds; ``name`` is one of
+    ``ALL``."""
+    if name == STRENGTH:
+        from flexlib.study import sweep
+
+        return sweep.configurations()
     most = max(cell["seeds"] for cell in plan(name)["cells"])
     wanted = [
         configs.load(profile, arm, seed, decoding=cell.get("decoding"), overrides=overrides)

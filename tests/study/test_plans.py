@@ -6,6 +6,7 @@ from collections import Counter
 
 import pandas as pd
 import pytest
+import verdict_tables
 
 from flexlib import config, figures
 from flexlib.cli import main
@@ -23,14 +24,12 @@ FEW = "data.size=23 training.steps=282"
 def verdicts(passed: dict[tuple[str, int], int], tasks: int = 20) -> pd.DataFrame:
     """In Java so many of the tasks pass, by label and seed; in Python none."""
     rows = [
-        (arm, seed, f"nanobench-{language}", language, f"t{i}", right, "pass" if right else "wrong")
+        (arm, seed, f"nanobench-{language}", language, f"t{i}", i < top)
         for (arm, seed), count in passed.items()
         for language, top in (("java", count), ("python", 0))
         for i in range(tasks)
-        for right in [i < top]
     ]
-    columns = ["arm", "seed", "benchmark", "language", "task_id", "passed", "verdict"]
-    return pd.DataFrame(rows, columns=columns).assign(sample=0)
+    return verdict_tables.table(rows)
 
 
 def test_every_run_once_whole_seeds_first_and_the_studys_own_among_them():
@@ -181,18 +180,19 @@ def test_an_arm_is_compared_with_the_first_of_its_plan():
     assert found["difference"].item() == pytest.approx(0.25)
 
 
-@pytest.mark.parametrize("plan", [command.STRENGTH, *plans.NAMES])
+@pytest.mark.parametrize("plan", plans.ALL)
 def test_the_command_lists_or_makes_the_runs_of_a_plan(plan, monkeypatch, capsys):
     made, of_plan = [], [config.load("nano", "lora", 3)]
     monkeypatch.setattr(command, "make", lambda wanted, machine, compact: made.extend(wanted))
-    if plan == command.STRENGTH:
-        monkeypatch.setattr(sweep, "configurations", lambda: of_plan)
-    else:
-        monkeypatch.setattr(plans, "configurations", {plan: of_plan}.__getitem__)
+    monkeypatch.setattr(plans, "configurations", {plan: of_plan}.__getitem__)
     main(["sweep", "--plan", plan, "--list"])
     assert capsys.readouterr().out == "nano lora seed 3\n" and not made
     main(["sweep", "--plan", plan])
     assert made == of_plan
+
+
+def test_the_sweep_of_the_strength_is_a_plan_as_any_other():
+    assert plans.configurations(plans.STRENGTH) == sweep.configurations()
 
 
 def test_a_cell_can_have_arms_and_a_decoding_of_its_own():
@@ -208,7 +208,7 @@ def test_a_cell_can_have_arms_and_a_decoding_of_its_own():
 def test_the_runs_of_the_claims_on_the_real_model_are_planned():
     """But for those at tuned learning rates, which the trials choose."""
     planned = set()
-    for name in ("real-model", "real-model-norm"):
+    for name in ("real-model", "real-model-languages", "real-model-norm"):
         planned |= set(plans.cells(name)["label"])
     claims = paper.claims("small").query("family != 'small-hidden'")
     asked = {*claims["treatment"], *claims["control"]}
