@@ -129,12 +129,8 @@ def train(
         factors = fourier.lora_factors(model)
         trainer.regularizer = fourier.Regularizer(config.regularizer, factors, config.seed)
     trainer.estimate_curvature(config)
-    trainer.by_length = (
-        device == "cpu"
-        and not settings.packing
-        and trainer.args.per_device_train_batch_size
-        < settings.batch_size // distributed.processes()
-    )
+    accumulated = trainer.args.gradient_accumulation_steps > 1
+    trainer.by_length = device == "cpu" and not settings.packing and accumulated
     trainer.args.eval_on_start = resume_from is None
     trainer.remove_callback(transformers.PrinterCallback)
     if progress and distributed.is_main():
