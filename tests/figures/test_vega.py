@@ -81,6 +81,21 @@ def test_a_language_and_an_arm_keep_their_look_whatever_the_order_and_the_name()
     assert len({look.color for look in others.values()}) == 3
 
 
+def test_series_that_stand_apart_are_not_joined():
+    table = pd.DataFrame({"x": [1.0, 2.0] * 2, "p": [0.1, 0.2] * 2, "arm": ["a", "a", "b", "b"]})
+    table = table.assign(low=table["p"] - 0.05, high=table["p"] + 0.05)
+    ax = figures.sweep(table, "x", "p", "arm", "size", "pass@1", apart=["b"])
+    drawn = {bars.get_label(): bars.lines[0].get_linestyle() for bars in ax.containers}
+    assert drawn["a"] != "None" and drawn["b"] == "None"
+    layers = style.source(ax.figure).chart["layer"]
+    filtered = {
+        layer["mark"]["type"]: any("'oneOf': ['b']" in str(step) for step in layer["transform"])
+        for layer in layers
+        if "data" not in layer
+    }
+    assert filtered == {"area": True, "line": True, "point": False}
+
+
 def test_a_sweep_tells_every_series_at_each_value_of_the_slider():
     table = pd.DataFrame(
         {"lambda": [0.1, 0.001, 0.1, 0.001], "arm": ["a", "a", "b", "b"], "p": [0.2, 0.4, 0.1, 0.3],

@@ -18,7 +18,7 @@ from flexlib import config, models
 from flexlib.analysis import spectra
 from flexlib.errors import FlexError
 from flexlib.models import adapters
-from flexlib.training import encoding, fourier
+from flexlib.training import attention, encoding, fourier
 from flexlib.training.trainer import ByLength, FlexTrainer, train, training_arguments
 
 RECORDS = {"train": tiny.records(40), "validation": tiny.records(5)}
@@ -172,6 +172,45 @@ def test_microbatches_of_like_length_are_of_the_same_batches(base, tmp_path, mon
         assert a["tokens"] == b["tokens"]
         assert float(a["loss"]) == pytest.approx(float(b["loss"]), rel=1e-4)
         assert float(a["grad_norm"]) == pytest.approx(float(b["grad_norm"]), rel=1e-3)
+
+
+@pytest.mark.parametrize("why", ["curvature", "loss", "whole", "packed"])
+def test_batches_keep_their_order_where_it_counts_or_gains_nothing(
+    base, tmp_path, monkeypatch, why
+):
+    """Sophia's labels are drawn by place; a model without the count of the whole batch has means of parts."""
+    monkeypatch.setattr("flexlib.training.trainer.ByLength", None)
+    options = {"overrides": ["training.batch_size=12", "training.epochs=1"]}
+    if why == "curvature":
+        options["arm"] = "sophia"
+    elif why == "loss":
+        accepts = property(lambda self: False, lambda self, value: None)
+        monkeypatch.setattr(FlexTrainer, "model_accepts_loss_kwargs", accepts, raising=False)
+    elif why == "whole":
+        options["microbatch"] = 12
+    else:
+        options["overrides"].append("training.packing=flatten")
+    make(base, tmp_path / "run", **options)
+
+
+def test_a_row_is_not_made_for_a_model_that_cannot_attend_by_sequence(base, tmp_path, monkeypatch):
+    rows, collator = [], encoding.collator
+
+    def watched(*args, **options):
+        def collate(examples):
+            rows.append(len(examples) if args else 1)  # of training, not of validation
+            return collator(*args, **options)(examples)
+
+        return collate
+
+    monkeypatch.setattr(encoding, "collator", watched)
+    options = {"overrides": ["training.packing=flatten", "training.epochs=1"]}
+    make(base, tmp_path / "row", **options)
+    assert max(rows) == 4
+    monkeypatch.setattr(attention, "supported", lambda model: False)
+    rows.clear()
+    make(base, tmp_path / "alone", **options)
+    assert set(rows) == {1}
 
 
 def test_sorted_batches_resumed_in_a_later_epoch_are_identical(base, tmp_path):
