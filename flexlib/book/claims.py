@@ -81,7 +81,12 @@ def published(claim: Mapping[str, Any]) -> str:
 
 
 def table(
-    claims: pd.DataFrame, state: pd.DataFrame, *, here: str = "here", with_published: bool = True
+    claims: pd.DataFrame,
+    state: pd.DataFrame,
+    *,
+    here: str = "here",
+    with_published: bool = True,
+    beside: Mapping[str, pd.DataFrame] | None = None,
 ) -> pd.DataFrame:
     """A row a claim: number, statement, published, measured, adjusted p and verdict.
 
@@ -90,6 +95,7 @@ def table(
         state: from `inference.assess` on all of them.
         here: heading of the measured column.
         with_published: whether there is a column of the published figures.
+        beside: states of other profiles by the heading of their column, in which claim X is ``S-X``.
     """
     state = state.set_index("id", drop=False)
     theirs = "published (95 % interval)"
@@ -98,11 +104,28 @@ def table(
     for claim in claims.to_dict("records"):
         row = state.loc[claim["id"]]
         name = claim["id"] + ("†" if claim["after_runs"] else "")
-        measured, p = "–", "–"
+        p = "–"
         if row["verdict"] != "not run":
-            measured = f"{difference(claim['metric'], row)}; n = {size(row)}"
             p = inference.p_text(row["adjusted_p"], row["at_floor"] is True)
         verdict = verdict_badge(row["verdict"])
-        rows.append((name, claim["statement"], published(claim), measured, p, verdict))
-    found = pd.DataFrame(rows, columns=[*columns, "p (Holm)", "verdict"])
+        others = [_beside(claim, other) for other in (beside or {}).values()]
+        measured = _measured(claim, row)
+        rows.append((name, claim["statement"], published(claim), measured, p, verdict, *others))
+    found = pd.DataFrame(rows, columns=[*columns, "p (Holm)", "verdict", *(beside or {})])
     return found if with_published else found.drop(columns=theirs)
+
+
+def _measured(claim: Mapping[str, Any], row: Mapping[str, Any]) -> str:
+    if row["verdict"] == "not run":
+        return "–"
+    return f"{difference(claim['metric'], row)}; n = {size(row)}"
+
+
+def _beside(claim: Mapping[str, Any], state: pd.DataFrame) -> str:
+    """The same claim on another profile, and what became of it; a dash where it was not asked."""
+    rows = state[state["id"] == f"S-{claim['id']}"]
+    if rows.empty:
+        return "–"
+    row = rows.iloc[0]
+    verdict = verdict_badge(row["verdict"])
+    return verdict if row["verdict"] == "not run" else f"{_measured(claim, row)}; {verdict}"

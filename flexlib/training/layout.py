@@ -34,8 +34,7 @@ g^T C^-1 g / 4, so that what counts is the unit's block of C^-1, and
     N = (block of C^-1)^-1,   the same with 1 / rho for rho, inverted: a harmonic mean,
 
 `response_matrix`, is the weight on the rank index against which the loss would fare as well. It is below M:
-for L2 on A, 0.18 instead of 0.55 as released. The energy of this w by rank frequency is that of C^-2,
-`response_shares`: what order the rank index gets.
+for L2 on A, 0.18 instead of 0.55 as released.
 
 A penalty tr(A C A^T) + tr(B M B^T) is not one on rank components in the end, since training is free
 to rotate them: (B G, G^-1 A) is the same update. A by rows is weighed so, each rank component by the
@@ -119,20 +118,12 @@ def response_matrix(
     Raises:
         FlexError: a weight is zero: its bins cost nothing, and so does every loss.
     """
-    return np.linalg.inv(rank_matrix(units, rank, _inverse(settings, 1), stride=stride))
-
-
-def response_shares(
-    units: int, rank: int, settings: RegularizerSettings, *, stride: int = 1
-) -> np.ndarray:
-    """Share of the energy at each frequency j = 0..rank - 1 of the DFT over the rank index, in the mean over
-    all white gradients g, of the factor w ~ C^-1 g. Of a transform along the rank index alone ``units`` is 1.
-
-    Raises:
-        FlexError: a weight is zero, as for :func:`response_matrix`.
-    """
-    energy = rank_weights(units, rank, _inverse(settings, 2), stride=stride)
-    return energy / energy.sum()
+    if not (settings.low_weight > 0 and settings.high_weight > 0):
+        raise FlexError("the harmonic mean of a penalty's weights needs both above 0")
+    inverse = dataclasses.replace(
+        settings, low_weight=1 / settings.low_weight, high_weight=1 / settings.high_weight
+    )
+    return np.linalg.inv(rank_matrix(units, rank, inverse, stride=stride))
 
 
 def least_penalty(values: ArrayLike, of_A: float, of_B: np.ndarray) -> float:
@@ -154,17 +145,6 @@ def least_factors(
     B = (U[:, :rank] * root * balance) @ vectors.T
     A = (vectors / balance) @ (root[:, None] * Vh[:rank])
     return A, B
-
-
-def _inverse(settings: RegularizerSettings, power: int) -> RegularizerSettings:
-    """1 / rho to this power for rho."""
-    if not (settings.low_weight > 0 and settings.high_weight > 0):
-        raise FlexError("what answers a penalty needs its weights both above 0")
-    return dataclasses.replace(
-        settings,
-        low_weight=settings.low_weight**-power,
-        high_weight=settings.high_weight**-power,
-    )
 
 
 def _low_bins(frequencies: np.ndarray, threshold: float) -> int:

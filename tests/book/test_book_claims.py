@@ -45,6 +45,26 @@ def test_no_claims_have_a_table_of_the_same_columns():
     assert none.empty and list(none) == list(shown.table(claims.loc[["C1"]], state))
 
 
+def test_another_scale_has_its_own_n_and_verdict_beside():
+    claims = paper.claims()
+    state = state_of(**{i: {"verdict": "not run"} for i in ("C1", "C3-lora", "C3-base")})
+    few = FOUND | {"tasks": 158, "seeds": 1, "verdict": "cannot tell"}
+    other = state_of(
+        **{
+            "S-C3-lora": few | {"difference": 0.01, "low": -0.1, "high": 0.2, "adjusted_p": 1.0},
+            "S-C3-base": {"verdict": "not run"},
+        }
+    )
+    table = shown.table(claims.loc[state["id"]], state, beside={"real": other}).set_index("no.")
+    assert table.loc["C1", "real"] == "–"  # S-C1-python is another contrast
+    assert table.loc["C3-lora†", "real"].startswith(
+        "+1.0 points (−10.0 to +20.0); n = 158 tasks; <"
+    )
+    assert ">cannot tell<" in table.loc["C3-lora†", "real"]
+    assert ">not run<" in table.loc["C3-base†", "real"]
+    assert list(table)[-1] == "real"
+
+
 def test_a_table_of_questions_has_no_published_figures_and_a_sentence_its_own_unit():
     claims, state = paper.claims(), state_of(C1={"verdict": "not run"})
     whole = shown.table(claims.loc[["C1"]], state)

@@ -150,25 +150,6 @@ def test_response_matrix_is_what_a_loss_without_order_is_up_against(units, rank,
 
 
 @PROPERTY
-@given(st.integers(1, 12), st.integers(1, 6), penalties(("nyquist",)), st.booleans())
-def test_response_shares_are_the_energy_of_what_answers_a_white_gradient(units, rank, s, by_rows):
-    stride = 1 if by_rows else units
-    if not (s.low_weight and s.high_weight):
-        with pytest.raises(FlexError, match="above 0"):
-            layout.response_shares(units, rank, s, stride=stride)
-        return
-    answer = np.linalg.inv(circulant(units * rank, s))
-    covariance = answer @ answer.T  # of C^-1 g
-    energy = np.zeros(rank)
-    for place in places(units, rank, stride):
-        for j in range(rank):
-            wave = np.exp(2j * np.pi * j * np.arange(rank) / rank)
-            energy[j] += (wave.conj() @ covariance[np.ix_(place, place)] @ wave).real
-    found = layout.response_shares(units, rank, s, stride=stride)
-    np.testing.assert_allclose(found, energy / energy.sum(), rtol=1e-8)
-
-
-@PROPERTY
 @given(st.integers(0, 2**16), st.integers(1, 6), st.floats(0.05, 3), thresholds)
 def test_no_factors_of_an_update_have_less_than_the_least_penalty(seed, rank, of_A, threshold):
     rng = np.random.default_rng(seed)
