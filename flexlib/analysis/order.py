@@ -99,7 +99,8 @@ def _block(side: str, settings: RegularizerSettings, units: int, rank: int) -> n
     stride = 1 if columns == (side == "A") else units
     matrix = layout.rank_matrix(units, rank, settings, stride=stride)
     whole = settings.basis == "orthogonal" or (
-        settings.basis == "permuted" and settings.axis in (None, *(["whole-A"] if side == "A" else []))
+        settings.basis == "permuted"
+        and settings.axis in (None, *(["whole-A"] if side == "A" else []))
     )
     if whole:  # C in a random basis is the mean of its weights, on average
         return np.diag(np.diag(matrix))

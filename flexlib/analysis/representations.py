@@ -13,10 +13,14 @@ the final norm, as transformers gives it). A prompt has two states in each layer
     any layer has done anything: layer 0 is a comparison of bags of words.
 
 With each number comes what it is when pairs are shuffled (for the probe: labels swapped at random in pairs).
+
+:func:`of_languages` compares every two languages that the tasks are there in, by the primary state, whether or
+not the run was asked in them.
 """
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -31,7 +35,7 @@ from flexlib.models import adapters
 from flexlib.runs import store
 from flexlib.runs.machine import Machine
 from flexlib.runs.regrade import problems_of
-from flexlib.tasks.benchmarks import TWINS
+from flexlib.tasks.benchmarks import SIBLINGS, TWINS, load_benchmark
 
 STATES = ("last", "mean")
 PRIMARY = "last"
@@ -54,9 +58,46 @@ def of_run(run: Path, machine: Machine) -> list[dict[str, Any]] | None:
     twins = next((pair for pair in TWINS.values() if set(pair) <= set(config["benchmarks"])), None)
     if twins is None:
         return None
-    adapter = store.adapter_folder(run)
     sides = [{task(p.task_id): p.prompt for p in problems_of(run, name, machine)} for name in twins]
     shared = [name for name in sides[0] if name in sides[1]]
+    model, tokenizer = _model_of(run, machine, twins[0])
+    read = [states_of(model, tokenizer, [side[name] for name in shared]) for side in sides]
+    return of_states(*read)
+
+
+def of_languages(run: Path, machine: Machine) -> list[dict[str, Any]] | None:
+    """Every two languages of a row of `SIBLINGS` on the tasks that all of them have, for the run of a model
+    that was asked the first: the columns ``first, second, layer, quantity, value, null`` with `cka` and
+    `retrieval` of the primary state.
+
+    Raises:
+        FlexError: as for :func:`of_run`; a benchmark that the machine does not have.
+    """
+    config = store.read_config(run)
+    of = next((names for names in SIBLINGS.values() if names[0] in config["benchmarks"]), None)
+    if of is None:
+        return None
+    problems = [load_benchmark(name, machine.data_dir, config.get("limit")) for name in of]
+    prompts = {some[0].language: {task(p.task_id): p.prompt for p in some} for some in problems}
+    shared = [
+        name for name in next(iter(prompts.values())) if all(name in p for p in prompts.values())
+    ]
+    model, tokenizer = _model_of(run, machine, of[0])
+    states = {
+        language: states_of(model, tokenizer, [side[name] for name in shared])[PRIMARY]
+        for language, side in prompts.items()
+    }
+    return [
+        {"first": first, "second": second} | row
+        for first, second in itertools.combinations(states, 2)
+        for row in _compared(states[first], states[second], (cka, retrieval), 0)
+    ]
+
+
+def _model_of(run: Path, machine: Machine, benchmark: str) -> tuple[Any, Any]:
+    """The model of a run, in the precision that it was asked a benchmark with, and its tokenizer."""
+    config = store.read_config(run)
+    adapter = store.adapter_folder(run)
     folder = models.locate(
         config["base_model"],
         revision=config.get("base_revision"),
@@ -68,13 +109,11 @@ def of_run(run: Path, machine: Machine) -> list[dict[str, Any]] | None:
         raise FlexError(
             f"{folder} is not the base of run {run.name}; name that one by --base-model"
         )
-    precision = config["benchmarks"][twins[0]]["precision"]
+    precision = config["benchmarks"][benchmark]["precision"]
     model: Any = models.load_model(folder, precision, models.pick_device(machine.device))
     if adapter:
         model = adapters.load(model, adapter, merge=False)
-    tokenizer = models.load_tokenizer(folder)
-    read = [states_of(model, tokenizer, [side[name] for name in shared]) for side in sides]
-    return of_states(*read)
+    return model, models.load_tokenizer(folder)
 
 
 def task(task_id: str) -> str:
@@ -129,24 +168,26 @@ def of_states(
     """
     if first[PRIMARY].shape[1] < FOLDS:
         raise FlexError(f"{first[PRIMARY].shape[1]} twins are too few; {FOLDS} at least are needed")
-    return list(_rows(first, second, seed))
+    return [
+        {"state": state} | row
+        for state in STATES
+        for row in _compared(first[state], second[state], (cka, retrieval, probe), seed)
+    ]
 
 
-def _rows(
-    first: dict[str, np.ndarray], second: dict[str, np.ndarray], seed: int
+def _compared(
+    first: np.ndarray, second: np.ndarray, measures: Sequence[Any], seed: int
 ) -> Iterator[dict[str, Any]]:
-    for state in STATES:
-        for layer, (x, y) in enumerate(zip(first[state], second[state], strict=True)):
-            for measure in (cka, retrieval, probe):
-                # The same draws everywhere, so that runs and layers differ by their states alone.
-                value, null = measure(x, y, np.random.default_rng(seed))
-                yield {
-                    "state": state,
-                    "layer": layer,
-                    "quantity": measure.__name__,
-                    "value": "" if np.isnan(value) else f"{value:.5g}",
-                    "null": "" if np.isnan(null) else f"{null:.5g}",
-                }
+    for layer, (x, y) in enumerate(zip(first, second, strict=True)):
+        for measure in measures:
+            # The same draws everywhere, so that runs and layers differ by their states alone.
+            value, null = measure(x, y, np.random.default_rng(seed))
+            yield {
+                "layer": layer,
+                "quantity": measure.__name__,
+                "value": "" if np.isnan(value) else f"{value:.5g}",
+                "null": "" if np.isnan(null) else f"{null:.5g}",
+            }
 
 
 def cka(x: np.ndarray, y: np.ndarray, rng: np.random.Generator) -> tuple[float, float]:

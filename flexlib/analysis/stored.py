@@ -57,6 +57,12 @@ def _representations(run: Path, machine: Machine) -> Rows | None:
     return representations.of_run(run, machine)
 
 
+def _languages(run: Path, machine: Machine) -> Rows | None:
+    from flexlib.analysis import representations
+
+    return representations.of_languages(run, machine)
+
+
 ANALYSES = {
     "fences": Analysis(
         fields=("benchmark", "task_id", "sample", "verdict", "passed"),
@@ -75,6 +81,10 @@ ANALYSES = {
         fields=("state", "layer", "quantity", "value", "null"),
         function=_representations,
         automatic=True,
+    ),
+    "languages": Analysis(
+        fields=("first", "second", "layer", "quantity", "value", "null"),
+        function=_languages,
     ),
 }
 

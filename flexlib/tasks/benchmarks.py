@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -129,6 +130,14 @@ NAMES = (*_FILES, *_NANOBENCH)
 TWINS = {
     "nanobench-twins": ("nanobench-python", "nanobench-java"),
     "humaneval-twins": ("humaneval", "multipl-e-java"),
+}
+#: The same tasks in every language there is, by the names of `TWINS`; Python is first.
+SIBLINGS = {
+    "nanobench-twins": tuple(f"nanobench-{language}" for language in NANOBENCH_LANGUAGES),
+    "humaneval-twins": (
+        "humaneval",
+        *(name for name in _FILES if re.fullmatch(r"multipl-e-(?!py$)[a-z]+", name)),
+    ),
 }
 
 

@@ -59,7 +59,9 @@ def test_renumberings_are_taken_on_average(arm):
     assert order.without_rotation(of(arm), 96, 4) == pytest.approx(measured, abs=0.02)
 
 
-@pytest.mark.parametrize("arm", ["fourier-released", "fourier-described", "fourier-last-axis", "fourier-rank"])
+@pytest.mark.parametrize(
+    "arm", ["fourier-released", "fourier-described", "fourier-last-axis", "fourier-rank"]
+)
 def test_with_rotation_it_is_that_of_the_factors_of_least_penalty(arm):
     settings, outputs, rank = of(arm), 40, 4
     values = np.array([5.0, 3.0, 1.0, 0.5])
@@ -72,7 +74,9 @@ def test_with_rotation_it_is_that_of_the_factors_of_least_penalty(arm):
     assert found == pytest.approx(mean_frequency(B), abs=0.05)
 
 
-@pytest.mark.parametrize("arm", ["fourier-A-columns", "fourier-columns", "fourier-released", "fourier-both-axes"])
+@pytest.mark.parametrize(
+    "arm", ["fourier-A-columns", "fourier-columns", "fourier-released", "fourier-both-axes"]
+)
 def test_no_rotation_has_a_lower_penalty(arm):
     """Descent over all invertible G, from several places, ends at the order that is derived."""
     settings, outputs, rank = of(arm), 40, 3

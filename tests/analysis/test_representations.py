@@ -284,3 +284,29 @@ def test_the_stored_numbers_are_those_that_are_computed_now(runs):
     after = analysis.read("representations", folder).query("arm == 'base'").reset_index(drop=True)
     assert len(before) == 2 * 6 * 3
     pd.testing.assert_frame_equal(after, before, atol=3e-3)  # a prompt of 500, by rounding
+
+
+def test_every_two_languages_are_compared_and_one_pair_is_that_of_the_twins(runs):
+    folder, ids = runs
+    assert list(analysis.analyse("languages", Machine(store=folder), [ids["lora"]])) == [
+        (ids["lora"], "made")
+    ]
+    found = analysis.read("languages", folder)
+    pairs = found[["first", "second"]].drop_duplicates()
+    assert len(pairs) == 6 and (pairs["first"] != pairs["second"]).all()
+    assert len(found) == 6 * 6 * 2  # pairs, layers, quantities
+    assert found["null"].dropna().abs().max() < 0.02
+    twins = analysis.read("representations", folder).query("arm == 'lora' and state == 'last'")
+    both = found.query("first == 'python' and second == 'java'").merge(
+        twins, on=["layer", "quantity"], suffixes=("", "_twins")
+    )
+    assert len(both) == 6 * 2
+    np.testing.assert_allclose(both["value"], both["value_twins"], atol=3e-3)
+
+
+def test_languages_of_a_run_that_was_not_asked_in_python(runs, monkeypatch):
+    folder, ids = runs
+    config = store.read_config(folder / ids["base"])
+    del config["benchmarks"]["nanobench-python"]
+    monkeypatch.setattr(rep.store, "read_config", lambda run: config)
+    assert rep.of_languages(folder / ids["base"], Machine(store=folder)) is None

@@ -121,7 +121,9 @@ def twins(folder: Path) -> dict[str, float]:
     depth = max(int(row["layer"]) for row in table)
     middle = [row for row in table if depth < 3 * int(row["layer"]) < 2 * depth]
     return {
-        f"twin-{quantity}": np.mean([float(r["value"]) for r in middle if r["quantity"] == quantity])
+        f"twin-{quantity}": np.mean(
+            [float(r["value"]) for r in middle if r["quantity"] == quantity]
+        )
         for quantity in ("retrieval", "cka")
     }
 
@@ -225,7 +227,10 @@ def test_every_headline_is_that_of_the_raw_files(profile):
         if decided["verdict"] == "not run":
             continue
         tables = study.tables(claim)
-        rounded = claim["metric"] in (*OF_UPDATE, *OF_TWINS)  # an analysis has five digits of each number
+        rounded = claim["metric"] in (
+            *OF_UPDATE,
+            *OF_TWINS,
+        )  # an analysis has five digits of each number
         assert decided["difference"] == pytest.approx(
             recomputed(tables), abs=5e-4 if rounded else 1e-9
         ), claim["id"]
