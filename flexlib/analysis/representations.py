@@ -14,8 +14,8 @@ the final norm, as transformers gives it). A prompt has two states in each layer
 
 With each number comes what it is when pairs are shuffled (for the probe: labels swapped at random in pairs).
 
-:func:`of_languages` compares every two languages that the tasks are there in, by the primary state, whether or
-not the run was asked in them.
+:func:`of_languages` compares every two languages that the tasks are there in, by the primary state, asked or
+not.
 """
 
 from __future__ import annotations

@@ -14,11 +14,13 @@ from flexlib.figures.rates import (
     verdict_composition,
 )
 from flexlib.figures.spectra import against_null, by_layer, singular_values
+from flexlib.figures.states import by_language
 from flexlib.figures.style import not_run
 
 __all__ = [
     "against_null",
     "best_of_many",
+    "by_language",
     "by_layer",
     "by_operations",
     "convergence",

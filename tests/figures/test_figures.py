@@ -1,5 +1,7 @@
 """Figures show what the table says: what is drawn is read back from the axes."""
 
+import itertools
+
 import matplotlib
 import numpy as np
 import pandas as pd
@@ -120,6 +122,28 @@ def test_the_matrix_has_training_languages_down_and_its_numbers_in_points():
     assert [ax.get_title() for ax in figures.transfer(both)] == ["lora", "other"]
     with pytest.raises(FlexError, match="nothing to draw"):
         figures.transfer(table.iloc[:0])
+
+
+def test_maps_have_layers_across_and_languages_down():
+    table = pd.DataFrame(
+        [
+            {"arm": arm, "pair": pair, "layer": layer, "value": value / 10}
+            for value, (arm, pair, layer) in enumerate(
+                itertools.product(["base", "lora"], ["Python and Java", "Java and C++"], [0, 1])
+            )
+        ]
+    )
+    first, second = figures.by_language(table)
+    assert [ax.get_title() for ax in (first, second)] == ["base", "lora"]
+    assert [t.get_text() for t in second.get_yticklabels()] == ["Python and Java", "Java and C++"]
+    assert [t.get_text() for t in second.texts] == ["40", "50", "60", "70"]
+    [image] = second.images
+    np.testing.assert_allclose(image.get_array(), [[0.4, 0.5], [0.6, 0.7]])
+    assert first.images[0].get_clim() == image.get_clim()  # one shade is one number in both
+    many = pd.concat([table.assign(layer=table["layer"] + 2 * i) for i in range(10)])
+    assert not figures.by_language(many)[0].texts
+    with pytest.raises(FlexError, match="nothing to draw"):
+        figures.by_language(table.iloc[:0])
 
 
 def test_rates_by_operations_are_a_line_an_arm():
