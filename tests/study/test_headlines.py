@@ -241,3 +241,23 @@ def test_every_headline_is_that_of_the_raw_files(profile):
             assert decided["low"] <= low + wiggle and decided["high"] >= high - wiggle, claim["id"]
         seen += 1
     assert seen
+
+
+def ranks(values: list[float]) -> np.ndarray:
+    """1 for the smallest; equal ones share the mean of theirs."""
+    x = np.array(values)
+    return np.array([(x < v).sum() + ((x == v).sum() + 1) / 2 for v in x])
+
+
+def test_the_correlation_of_transfer_with_retrieval_is_that_of_the_raw_files():
+    asked = paper.claims("nano").query("metric == 'retrieval-transfer'")
+    state = claims.state("nano", seed=0).loc[asked.index]
+    assert len(asked) and (state["verdict"] != "not run").all()
+    for claim in asked.to_dict("records"):
+        recall, rate = [], []
+        for folder, _, label in Study("nano").runs:
+            if label == claim["treatment"] and (folder / "representations.csv.gz").exists():
+                recall.append(twins(folder)["twin-retrieval"])
+                rate.append(passes(folder, "nanobench-java").mean())
+        r, s = ranks(recall), ranks(rate)
+        assert state.loc[claim["id"], "difference"] == pytest.approx(np.corrcoef(r, s)[0, 1])
