@@ -1,18 +1,20 @@
 """The order along the rank index that a factor penalty is derived to give B, at two ends.
 
 Without rotation
-    B answers a gradient g that has no order, and is as large as the penalty lets it be: B ~ C^-1 g, for the
-    quadratic form C of the penalty on B. The mean over all such g of its energy on the rank index is the
-    mean over outputs of their blocks of C^-2. Needs nothing that was trained.
+    B answers a gradient g that has no order: it minimises the loss g . w plus the penalty, so B ~ C^-1 g for
+    the quadratic form C of the penalty on B. Its energy on the rank index, in the mean over all such g, is
+    the mean over outputs of their blocks of C^-2. Needs nothing that was trained.
 With rotation
     (B G, G^-1 A) is the same update for every G, and training is free to find the one of least penalty. Let
     units have no order, so that A and B are weighed on the rank index by M_A and M_B, the mean blocks of C
-    (:mod:`flexlib.training.layout`). The least for an update of singular values sigma, descending, is
-    reached along the common eigenvectors of the two, with sigma_i where sqrt(a_i b_i) is the i-th
-    smallest, and an energy of B there of sigma_i sqrt(a_i / b_i). Needs the singular values.
+    (:mod:`flexlib.training.layout`). With M_A^1/2 M_B^1/2 = P T Q', T ascending, an update of singular values
+    sigma, descending, has the least penalty 2 sum T_i sigma_i, where B'B = M_B^-1/2 Q (T sigma) Q' M_B^-1/2.
+    Needs the singular values. A rotation that saves next to nothing is not made: of T_i within `ALIKE`
+    of each other each gets the mean of their sigma.
 
-Training has neither no time to rotate nor all of it. Where the whole index of A is renumbered, each rank
-component is weighed by a form of its own, and rotation is not free.
+Training rotates in part, so that the measured order should lie between the two. Where the whole index of A is
+renumbered, each rank component is weighed by a form of its own, rotation changes the penalty, and there
+is no second end.
 """
 
 from __future__ import annotations
@@ -26,50 +28,64 @@ from flexlib.config import RegularizerSettings
 from flexlib.errors import FlexError
 from flexlib.training import layout
 
-_ROTATION_COSTS = (None, "whole-A")  # axes of basis=permuted
+ALIKE = (
+    0.01  # relative; as released, blocks that are a multiple of the identity are so to a thousandth
+)
 
 
 def without_rotation(settings: RegularizerSettings | None, outputs: int, rank: int) -> float:
     """Mean frequency along the rank index, 0..1 (Nyquist), of the energy of B.
 
     Raises:
-        FlexError: the penalty is no factor penalty with both weights above 0.
+        FlexError: no order is derived for the penalty: it is no factor penalty of the convention
+            ``nyquist`` with both weights above 0, or renumbers or re-lays the factors of a transform without
+            flattening.
     """
     if settings is None:
         return float(_frequencies(rank).mean())
-    if settings.form != "factor" or not (settings.low_weight > 0 and settings.high_weight > 0):
-        raise FlexError("an order is derived for factor penalties with both weights above 0 alone")
+    _check(settings)
     inverse = dataclasses.replace(
         settings, low_weight=settings.low_weight**-2, high_weight=settings.high_weight**-2
     )
-    energy = _by_frequency(_block("B", inverse, outputs, rank))
-    return float(energy @ _frequencies(rank) / energy.sum())
+    return _mean_frequency(_block("B", inverse, outputs, rank))
 
 
 def with_rotation(
     settings: RegularizerSettings | None, outputs: int, rank: int, values: ArrayLike
 ) -> float | None:
-    """The same for an update with these singular values, as many as the rank; None where rotation is not
-    free. Eigenvectors of one eigenvalue share what they get.
+    """The same for an update with these singular values, as many as the rank; as many inputs as outputs. None
+    where rotation changes the penalty.
 
     Raises:
         FlexError: as for :func:`without_rotation`.
     """
-    none = without_rotation(settings, outputs, rank)
     if settings is None:
-        return none
+        return without_rotation(settings, outputs, rank)
+    _check(settings)
     if settings.basis == "orthogonal" or (
-        settings.basis == "permuted" and settings.axis in _ROTATION_COSTS
+        settings.basis == "permuted" and settings.axis in (None, "whole-A")
     ):
         return None
     of_A, of_B = (_block(side, settings, outputs, rank) for side in "AB")
-    products, vectors = np.linalg.eigh(of_A @ of_B)  # both Toeplitz and alike, or one the identity
-    a, b = (np.einsum("si,st,ti->i", vectors, m, vectors) for m in (of_A, of_B))
-    energy = np.sort(np.asarray(values, dtype=float))[::-1] * np.sqrt(a / b)
-    frequency = np.array([_by_frequency(np.outer(v, v)) @ _frequencies(rank) for v in vectors.T])
-    alike = np.cumsum(np.diff(products, prepend=products[0]) > 1e-9 * products[-1])
-    frequency = np.array([frequency[alike == group].mean() for group in alike])
-    return float(energy @ frequency / energy.sum())
+    _, costs, Qh = np.linalg.svd(_root(of_A) @ _root(of_B))
+    costs, Qh = costs[::-1], Qh[::-1]
+    sigma = np.sort(np.asarray(values, dtype=float))[::-1]
+    group = np.cumsum(np.diff(costs, prepend=costs[0]) > ALIKE * costs)
+    sigma = np.array([sigma[group == g].mean() for g in group])
+    back = np.linalg.inv(_root(of_B))
+    return _mean_frequency(back @ (Qh.T * (costs * sigma)) @ Qh @ back)
+
+
+def _check(settings: RegularizerSettings) -> None:
+    plain = settings.axis in (None, "units", "inputs", "outputs") and settings.basis != "orthogonal"
+    flattened = settings.layout_A is None and settings.layout_B is None
+    if (
+        settings.form != "factor"
+        or settings.convention != "nyquist"
+        or not (settings.low_weight > 0 and settings.high_weight > 0)
+        or (settings.transform and not (plain and flattened and settings.bands == "rectangular"))
+    ):
+        raise FlexError("no order along the rank index is derived for this penalty")
 
 
 def _frequencies(rank: int) -> np.ndarray:
@@ -77,13 +93,21 @@ def _frequencies(rank: int) -> np.ndarray:
     return 2 * np.minimum(j, rank - j) / rank
 
 
-def _by_frequency(matrix: np.ndarray) -> np.ndarray:
-    dft = np.fft.fft(np.eye(len(matrix)), norm="ortho")
-    return np.einsum("js,st,jt->j", dft, matrix, dft.conj()).real
+def _mean_frequency(energy: np.ndarray) -> float:
+    """Of a (rank, rank) matrix of second moments on the rank index."""
+    dft = np.fft.fft(np.eye(len(energy)), norm="ortho")
+    shares = np.einsum("js,st,jt->j", dft, energy, dft.conj()).real
+    return float(shares @ _frequencies(len(energy)) / shares.sum())
+
+
+def _root(matrix: np.ndarray) -> np.ndarray:
+    values, vectors = np.linalg.eigh(matrix)
+    return (vectors * np.sqrt(values)) @ vectors.T
 
 
 def _block(side: str, settings: RegularizerSettings, units: int, rank: int) -> np.ndarray:
-    """(rank, rank): mean over units of the block of C that a unit's rank components have."""
+    """(rank, rank): mean over units of the block of C that a unit's rank components have; over all
+    renumberings, where they are renumbered."""
     if settings.transform == "both-axes":
         k = np.arange(units)
         low = np.mean(2 * np.minimum(k, units - k) / units <= settings.threshold)
@@ -92,23 +116,20 @@ def _block(side: str, settings: RegularizerSettings, units: int, rank: int) -> n
         dft = np.fft.fft(np.eye(rank), norm="ortho")
         return np.einsum("js,j,jt->st", dft.conj(), rho, dft).real
     if settings.transform == "last-axis":
-        along_rank = side == "B"
-        # A is transformed along its inputs, and every rank component of a unit weighs the mean of rho.
-        return layout.rank_matrix(1, rank, settings) if along_rank else _mean(units, rank, settings)
+        if side == "B":
+            return layout.rank_matrix(1, rank, settings)
+        return np.eye(rank) * layout.lag_weights(units, [0], settings)[0]  # along the inputs
     columns = (settings.layout_A if side == "A" else settings.layout_B) == "columns"
     stride = 1 if columns == (side == "A") else units
     matrix = layout.rank_matrix(units, rank, settings, stride=stride)
-    whole = settings.basis == "orthogonal" or (
-        settings.basis == "permuted"
-        and settings.axis in (None, *(["whole-A"] if side == "A" else []))
-    )
-    if whole:  # C in a random basis is the mean of its weights, on average
-        return np.diag(np.diag(matrix))
-    if settings.basis == "permuted" and settings.axis == "rank" and side == "B":
+    renumbered = settings.axis if settings.basis == "permuted" else "units"
+    if (
+        settings.basis == "orthogonal"
+        or renumbered is None
+        or (renumbered, side) == ("whole-A", "A")
+    ):
+        return np.eye(rank) * matrix[0, 0]
+    if renumbered == "rank" and side == "B" and rank > 1:
         apart = (matrix.sum() - np.trace(matrix)) / (rank * (rank - 1))
         return np.full((rank, rank), apart) + (matrix[0, 0] - apart) * np.eye(rank)
     return matrix
-
-
-def _mean(units: int, rank: int, settings: RegularizerSettings) -> np.ndarray:
-    return np.eye(rank) * layout.lag_weights(units, [0], settings)[0]

@@ -77,11 +77,17 @@ def of_languages(run: Path, machine: Machine) -> list[dict[str, Any]] | None:
     of = next((names for names in SIBLINGS.values() if names[0] in config["benchmarks"]), None)
     if of is None:
         return None
-    problems = [load_benchmark(name, machine.data_dir, config.get("limit")) for name in of]
+    problems = [
+        problems_of(run, name, machine)
+        if name in config["benchmarks"]
+        else load_benchmark(name, machine.data_dir, config.get("limit"))
+        for name in of
+    ]
     prompts = {some[0].language: {task(p.task_id): p.prompt for p in some} for some in problems}
     shared = [
         name for name in next(iter(prompts.values())) if all(name in p for p in prompts.values())
     ]
+    _need(shared)
     model, tokenizer = _model_of(run, machine, of[0])
     states = {
         language: states_of(model, tokenizer, [side[name] for name in shared])[PRIMARY]
@@ -166,13 +172,17 @@ def of_states(
     Raises:
         FlexError: fewer than `FOLDS` twins.
     """
-    if first[PRIMARY].shape[1] < FOLDS:
-        raise FlexError(f"{first[PRIMARY].shape[1]} twins are too few; {FOLDS} at least are needed")
+    _need(first[PRIMARY][0])
     return [
         {"state": state} | row
         for state in STATES
         for row in _compared(first[state], second[state], (cka, retrieval, probe), seed)
     ]
+
+
+def _need(twins: Sequence[Any] | np.ndarray) -> None:
+    if len(twins) < FOLDS:
+        raise FlexError(f"{len(twins)} twins are too few; {FOLDS} at least are needed")
 
 
 def _compared(

@@ -34,7 +34,15 @@ def by_language(table: pd.DataFrame, by: str = "arm", ax: np.ndarray | None = No
         if len(layers) <= _WRITTEN:
             for (row, column), value in np.ndenumerate(100 * grid.to_numpy()):
                 if np.isfinite(value):
-                    axes.text(column, row, f"{value:.0f}", ha="center", va="center", fontsize=9, color="0.1")
+                    axes.text(
+                        column,
+                        row,
+                        f"{value:.0f}",
+                        ha="center",
+                        va="center",
+                        fontsize=9,
+                        color="0.1",
+                    )
         axes.set_xticks(range(len(layers)), layers)
         axes.set_yticks(range(len(pairs)), pairs)
         axes.grid(visible=False)

@@ -116,8 +116,11 @@ def response_matrix(
     """N of a factor: (rank, rank), symmetric, with 0 < N <= M in the order of quadratic forms.
 
     Raises:
-        FlexError: a weight is zero: its bins cost nothing, and so does every loss.
+        FlexError: a weight is zero: its bins cost nothing, and so does every loss; the convention is
+            ``index``, by which a bin and its conjugate differ and 1 / rho is not what answers rho.
     """
+    if settings.convention != "nyquist":
+        raise FlexError("the harmonic mean of a penalty's weights needs the convention nyquist")
     if not (settings.low_weight > 0 and settings.high_weight > 0):
         raise FlexError("the harmonic mean of a penalty's weights needs both above 0")
     inverse = dataclasses.replace(

@@ -65,6 +65,15 @@ def test_another_scale_has_its_own_n_and_verdict_beside():
     assert list(table)[-1] == "real"
 
 
+def test_a_claim_that_stands_beside_another_is_of_the_same_contrast():
+    nano, small = paper.claims(), paper.claims("small")
+    pairs = [(i, f"S-{i}") for i in nano.query("kind == 'claim'").index if f"S-{i}" in small.index]
+    assert len(pairs) >= 3
+    for first, second in pairs:
+        for key in ("kind", "treatment", "control", "metric", "direction"):
+            assert nano.loc[first, key] == small.loc[second, key], (first, key)
+
+
 def test_a_table_of_questions_has_no_published_figures_and_a_sentence_its_own_unit():
     claims, state = paper.claims(), state_of(C1={"verdict": "not run"})
     whole = shown.table(claims.loc[["C1"]], state)

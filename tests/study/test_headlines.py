@@ -1,5 +1,6 @@
 """Every headline once more, from the raw files and the registration alone: nothing of flexlib reads,
-pairs, averages or resamples here.
+pairs, averages or resamples here. Sizes, ranks and orders are computed from the adapters anew; those of runs that
+did not keep theirs, and how alike twins are, are averaged from the tables of the runs' analyses.
 
 A rate is a mean over tasks and seeds. Where both arms have several seeds, they are paired by those that both
 have; on several base models each counts as much as another.
@@ -71,7 +72,7 @@ def update(folder: Path) -> dict[str, float]:
         return update_of_spectra(folder)
     config = json.loads((folder / "adapter" / "adapter_config.json").read_text())
     weights = load_file(folder / "adapter" / "adapter_model.safetensors")
-    squares, ranks, orders = [], [], []
+    squares, ranks_of, orders = [], [], []
     for name, A in weights.items():
         if "lora_A" not in name:
             continue
@@ -83,14 +84,14 @@ def update(folder: Path) -> dict[str, float]:
             continue
         p = np.linalg.svd(W, compute_uv=False)[:r]
         p = p[p > 0] / p.sum()
-        ranks.append(np.exp(-(p * np.log(p)).sum()))
+        ranks_of.append(np.exp(-(p * np.log(p)).sum()))
         j = np.arange(r)
         wave = np.exp(2j * np.pi * np.outer(j, j) / r)
         energy = (abs(B @ wave) ** 2).sum(axis=0)
         orders.append(energy @ np.minimum(j, r - j) / (r / 2) / energy.sum())
     return {
         "update-norm": np.sqrt(sum(squares)),
-        "effective-rank": np.mean(ranks),
+        "effective-rank": np.mean(ranks_of),
         "rank-frequency": np.mean(orders),
     }
 

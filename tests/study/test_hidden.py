@@ -142,7 +142,7 @@ def test_few_seeds_have_no_normal_correlation():
 
 def test_the_registered_claims_are_on_metrics_that_there_are():
     for profile in ("nano", "small"):
-        of = paper.claims(profile).query("family.str.endswith('hidden')")
+        of = paper.claims(profile).query("family.str.contains('hidden')")
         assert len(of) and (of["benchmark"] == hidden.benchmark(profile)).all()
         assert set(of["metric"]) <= set(hidden.METRICS)
     assert hidden.benchmark("nano") != hidden.benchmark("small") == hidden.benchmark("paper")

@@ -172,6 +172,12 @@ def test_no_factors_of_an_update_have_less_than_the_least_penalty(seed, rank, of
     assert penalty(np.linalg.solve(near, best[0]), best[1] @ near) >= least * (1 - 1e-8)
 
 
+def test_a_bin_unlike_its_conjugate_has_no_harmonic_mean():
+    s = dataclasses.replace(fourier.RELEASED, convention="index")
+    with pytest.raises(FlexError, match="needs the convention nyquist"):
+        layout.response_matrix(20, 4, s)
+
+
 def test_equal_weights_make_it_the_nuclear_norm():
     values = np.array([3.0, 2.0, 0.5])
     assert layout.least_penalty(values, 1.0, np.eye(3)) == pytest.approx(2 * values.sum())
