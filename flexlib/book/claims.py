@@ -95,7 +95,8 @@ def table(
         state: from `inference.assess` on all of them.
         here: heading of the measured column.
         with_published: whether there is a column of the published figures.
-        beside: states of other profiles by the heading of their column, in which claim X is ``S-X``.
+        beside: states of other profiles by the heading of their column, in which claim X is ``S-X``; they
+            stand in place of p, for which a page has no room beside them.
     """
     state = state.set_index("id", drop=False)
     theirs = "published (95 % interval)"
@@ -112,7 +113,8 @@ def table(
         measured = _measured(claim, row)
         rows.append((name, claim["statement"], published(claim), measured, p, verdict, *others))
     found = pd.DataFrame(rows, columns=[*columns, "p (Holm)", "verdict", *(beside or {})])
-    return found if with_published else found.drop(columns=theirs)
+    dropped = ([] if with_published else [theirs]) + (["p (Holm)"] if beside else [])
+    return found.drop(columns=dropped)
 
 
 def _measured(claim: Mapping[str, Any], row: Mapping[str, Any]) -> str:
