@@ -154,6 +154,33 @@ def java_effects(
     return first, second, third
 
 
+def changes(
+    verdicts: pd.DataFrame, state: pd.DataFrame, treatment: str, control: str, *, seed: int
+) -> str:
+    """What an arm changes pass@1 by against another, on the benchmark of the verdicts, with its interval and
+    n, for a sentence."""
+    table = inference.contrasts(verdicts, [(treatment, control)], seed=seed, state=state)
+    if table.empty:
+        return "by an amount not yet measured (not run)"
+    r = table.iloc[0]
+    return (
+        f"by {shown.difference('pass@1', r, 'points')}, n = {r['tasks']} tasks and {r['seeds']} seeds"
+        f"{'' if r['claim'] else ', exploratory'}"
+    )
+
+
+def answer(states: States, profile: str, claim: str) -> str:
+    """The difference of a claim with its interval, n and verdict, for a sentence."""
+    row = states[profile][1].loc[claim] if profile in states else None
+    if row is None or row["verdict"] == "not run":
+        return "not yet measured (not run)"
+    seeds = f"{row['seeds']:.0f} {'seed' if row['seeds'] == 1 else 'seeds'}"
+    return (
+        f"{shown.difference('pass@1', row, 'points')}, n = {row['tasks']:.0f} tasks and {seeds}: "
+        f"{row['verdict']}"
+    )
+
+
 def _smallest_effect(profile: str) -> float:
     effects = paper.claims(profile).query("metric == 'pass@1'")["smallest_effect"]
     return float(effects.min()) if len(effects) else 0.02

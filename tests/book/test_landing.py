@@ -7,6 +7,7 @@ import pytest
 
 from flexlib.book import landing
 from flexlib.book.landing import Effect
+from flexlib.study import claims
 
 UP, DOWN, SAME, WIDE = (
     Effect(0.17, 0.13, 0.2),
@@ -137,3 +138,32 @@ def test_where_the_repository_is_comes_from_one_place(tmp_path):
     assert "data/runs" in landing.repository(tmp_path)
     (tmp_path / "CITATION.cff").write_text("repository-code: https://example.org/r\n")
     assert landing.repository(tmp_path).startswith("[Repository](https://example.org/r)")
+
+
+def test_a_claim_in_a_sentence_has_its_interval_n_and_verdict():
+    row = {"difference": -0.1, "low": -0.2, "high": 0.02, "tasks": 158.0, "seeds": 1.0}
+    state = pd.DataFrame(
+        {"S-C3-lora": row | {"verdict": "cannot tell"}, "S-C3-base": {"verdict": "not run"}}
+    ).T
+    states = {"small": (None, state)}
+    told = landing.answer(states, "small", "S-C3-lora")
+    assert told == "−10.0 points (−20.0 to +2.0), n = 158 tasks and 1 seed: cannot tell"
+    assert landing.answer(states, "small", "S-C3-base") == "not yet measured (not run)"
+    assert landing.answer({}, "small", "S-C3-lora") == "not yet measured (not run)"
+
+
+def test_what_an_arm_changes_in_a_sentence():
+    verdicts = pd.DataFrame(
+        [
+            {"profile": "nano", "arm": arm, "seed": seed, "benchmark": "nanobench-java", "language": "java",
+             "task_id": f"{task}", "sample": 0, "verdict": "pass" if good else "wrong", "passed": good}
+            for arm, share in (("base", 4), ("lora", 8))
+            for seed in ((0,) if arm == "base" else (1, 2))
+            for task in range(40)
+            for good in [task % 10 < share]
+        ]
+    )  # fmt: skip
+    state = claims.state("nano", seed=0)
+    told = landing.changes(verdicts, state, "lora", "base", seed=0)
+    assert told.startswith("by +") and "points (" in told and "n = " in told
+    assert landing.changes(verdicts, state, "dora", "base", seed=0).endswith("(not run)")
