@@ -158,7 +158,7 @@ def test_settings_that_would_stop_the_run_later_are_refused(base, overrides, mac
         preflight.check(resolved, inputs, place)
 
 
-@pytest.mark.parametrize("arm", ["muon", "schedule-free", "python-broad", "rslora"])
+@pytest.mark.parametrize("arm", ["muon", "schedule-free", "full", "rslora"])
 def test_an_arm_that_is_to_be_tuned_first_is_refused(base, arm):
     place = Machine(base_model=base, progress=False)
     for overrides in ([], ["training.epochs=1"]):
