@@ -19,18 +19,18 @@ is no second end.
 
 from __future__ import annotations
 
-import dataclasses
+from collections.abc import Iterable, Mapping
 
 import numpy as np
+import pandas as pd
 from numpy.typing import ArrayLike
 
+from flexlib import config as configs
 from flexlib.config import RegularizerSettings
 from flexlib.errors import FlexError
-from flexlib.training import layout
+from flexlib.training import fourier, layout
 
-ALIKE = (
-    0.01  # relative; as released, blocks that are a multiple of the identity are so to a thousandth
-)
+ALIKE = 0.01  # relative: blocks that stand for a multiple of the identity are one to a thousandth
 
 
 def without_rotation(settings: RegularizerSettings | None, outputs: int, rank: int) -> float:
@@ -42,12 +42,9 @@ def without_rotation(settings: RegularizerSettings | None, outputs: int, rank: i
             flattening.
     """
     if settings is None:
-        return float(_frequencies(rank).mean())
+        return _mean_frequency(np.eye(rank))
     _check(settings)
-    inverse = dataclasses.replace(
-        settings, low_weight=settings.low_weight**-2, high_weight=settings.high_weight**-2
-    )
-    return _mean_frequency(_block("B", inverse, outputs, rank))
+    return _mean_frequency(_block("B", layout.inverse(settings, 2), outputs, rank))
 
 
 def with_rotation(
@@ -76,28 +73,44 @@ def with_rotation(
     return _mean_frequency(back @ (Qh.T * (costs * sigma)) @ Qh @ back)
 
 
+def derived(
+    labels: Iterable[str], profile: str, outputs: int, values: Mapping[str, ArrayLike]
+) -> pd.DataFrame:
+    """Both ends of every label whose penalty is a factor penalty: ``label, without, with``; the latter is NaN
+    where rotation changes the penalty.
+
+    Args:
+        outputs: of every module.
+        values: singular values of the update, by label.
+
+    Raises:
+        FlexError: no order is derived for one of them.
+    """
+    rows = []
+    for label in labels:
+        arm, *overrides = label.split()
+        wanted = configs.load(profile, arm, 1, overrides=overrides)
+        settings = wanted.regularizer
+        if settings is not None and settings.form == "factor":
+            place = (settings, outputs, wanted.adapter.rank)
+            rows.append((label, without_rotation(*place), with_rotation(*place, values[label])))
+    return pd.DataFrame(rows, columns=["label", "without", "with"]).astype({"with": float})
+
+
 def _check(settings: RegularizerSettings) -> None:
     plain = settings.axis in (None, "units", "inputs", "outputs") and settings.basis != "orthogonal"
     flattened = settings.layout_A is None and settings.layout_B is None
-    if (
-        settings.form != "factor"
-        or settings.convention != "nyquist"
-        or not (settings.low_weight > 0 and settings.high_weight > 0)
-        or (settings.transform and not (plain and flattened and settings.bands == "rectangular"))
+    if settings.form != "factor" or (
+        settings.transform and not (plain and flattened and settings.bands == "rectangular")
     ):
         raise FlexError("no order along the rank index is derived for this penalty")
-
-
-def _frequencies(rank: int) -> np.ndarray:
-    j = np.arange(rank)
-    return 2 * np.minimum(j, rank - j) / rank
+    layout.inverse(settings, 1)
 
 
 def _mean_frequency(energy: np.ndarray) -> float:
     """Of a (rank, rank) matrix of second moments on the rank index."""
-    dft = np.fft.fft(np.eye(len(energy)), norm="ortho")
-    shares = np.einsum("js,st,jt->j", dft, energy, dft.conj()).real
-    return float(shares @ _frequencies(len(energy)) / shares.sum())
+    shares = layout.by_frequency(energy)
+    return float(shares @ fourier.frequencies(len(shares)) / shares.sum())
 
 
 def _root(matrix: np.ndarray) -> np.ndarray:
@@ -109,10 +122,9 @@ def _block(side: str, settings: RegularizerSettings, units: int, rank: int) -> n
     """(rank, rank): mean over units of the block of C that a unit's rank components have; over all
     renumberings, where they are renumbered."""
     if settings.transform == "both-axes":
-        k = np.arange(units)
-        low = np.mean(2 * np.minimum(k, units - k) / units <= settings.threshold)
+        low = np.mean(fourier.frequencies(units) <= settings.threshold)
         mixed = low * settings.low_weight + (1 - low) * settings.high_weight
-        rho = np.where(_frequencies(rank) <= settings.threshold, mixed, settings.high_weight)
+        rho = np.where(fourier.frequencies(rank) <= settings.threshold, mixed, settings.high_weight)
         dft = np.fft.fft(np.eye(rank), norm="ortho")
         return np.einsum("js,j,jt->st", dft.conj(), rho, dft).real
     if settings.transform == "last-axis":

@@ -62,8 +62,15 @@ def _unit(metric: str) -> Unit:
 def size(row: Mapping[str, Any]) -> str:
     """The n of a result: tasks, where there are any, x seeds (x base models)."""
     counts = [(row["tasks"], "task"), (row["seeds"], "seed"), (row["bases"], "base")]
-    shown = [f"{n:.0f} {name}{'s' if n > 1 else ''}" for n, name in counts if n > 1]
-    return " x ".join(shown) or "1 seed"
+    shown = [(n, name) for n, name in counts if n > 1 or name == "seed"]
+    return " x ".join(f"{n:.0f} {name}{'s' if n > 1 else ''}" for n, name in shown)
+
+
+def told(claim: Mapping[str, Any], row: Mapping[str, Any]) -> str:
+    """What became of a claim, for a sentence: its difference, interval, n and verdict."""
+    if row["verdict"] == "not run":
+        return "not run yet"
+    return f"{_measured(claim, row)}; verdict: {row['verdict']}"
 
 
 def published(claim: Mapping[str, Any]) -> str:
@@ -88,15 +95,15 @@ def table(
     with_published: bool = True,
     beside: Mapping[str, pd.DataFrame] | None = None,
 ) -> pd.DataFrame:
-    """A row a claim: number, statement, published, measured, adjusted p and verdict.
+    """A row a claim: number, statement, published, measured, adjusted p and verdict. Where other profiles
+    stand beside it there is no room for p, and each scale has its verdict in its column.
 
     Args:
         claims: from `flexlib.study.paper.claims`; a subset is in order.
         state: from `inference.assess` on all of them.
         here: heading of the measured column.
         with_published: whether there is a column of the published figures.
-        beside: states of other profiles by the heading of their column, in which claim X is ``S-X``; they
-            stand in place of p, for which a page has no room beside them.
+        beside: states of other profiles by the heading of their column, in which claim X is ``S-X``.
     """
     state = state.set_index("id", drop=False)
     theirs = "published (95 % interval)"
@@ -105,16 +112,18 @@ def table(
     for claim in claims.to_dict("records"):
         row = state.loc[claim["id"]]
         name = claim["id"] + ("†" if claim["after_runs"] else "")
-        p = "–"
+        p, verdict = "–", verdict_badge(row["verdict"])
         if row["verdict"] != "not run":
             p = inference.p_text(row["adjusted_p"], row["at_floor"] is True)
-        verdict = verdict_badge(row["verdict"])
-        others = [_beside(claim, other) for other in (beside or {}).values()]
-        measured = _measured(claim, row)
-        rows.append((name, claim["statement"], published(claim), measured, p, verdict, *others))
-    found = pd.DataFrame(rows, columns=[*columns, "p (Holm)", "verdict", *(beside or {})])
-    dropped = ([] if with_published else [theirs]) + (["p (Holm)"] if beside else [])
-    return found.drop(columns=dropped)
+        if beside:
+            others = [other[other["id"] == f"S-{claim['id']}"] for other in beside.values()]
+            cells = [_judged(claim, row), *(_judged(claim, *o.to_dict("records")) for o in others)]
+        else:
+            cells = [_measured(claim, row), p, verdict]
+        rows.append((name, claim["statement"], published(claim), *cells))
+    columns += [*beside] if beside else ["p (Holm)", "verdict"]
+    found = pd.DataFrame(rows, columns=columns)
+    return found if with_published else found.drop(columns=theirs)
 
 
 def _measured(claim: Mapping[str, Any], row: Mapping[str, Any]) -> str:
@@ -123,11 +132,9 @@ def _measured(claim: Mapping[str, Any], row: Mapping[str, Any]) -> str:
     return f"{difference(claim['metric'], row)}; n = {size(row)}"
 
 
-def _beside(claim: Mapping[str, Any], state: pd.DataFrame) -> str:
-    """The same claim on another profile, and what became of it; a dash where it was not asked."""
-    rows = state[state["id"] == f"S-{claim['id']}"]
-    if rows.empty:
+def _judged(claim: Mapping[str, Any], row: Mapping[str, Any] | None = None) -> str:
+    """What was measured, with its verdict; a dash where the claim was not asked."""
+    if row is None:
         return "–"
-    row = rows.iloc[0]
     verdict = verdict_badge(row["verdict"])
-    return verdict if row["verdict"] == "not run" else f"{_measured(claim, row)}; {verdict}"
+    return verdict if row["verdict"] == "not run" else f"{_measured(claim, row)} {verdict}"

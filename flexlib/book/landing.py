@@ -169,18 +169,6 @@ def changes(
     )
 
 
-def answer(states: States, profile: str, claim: str) -> str:
-    """The difference of a claim with its interval, n and verdict, for a sentence."""
-    row = states[profile][1].loc[claim] if profile in states else None
-    if row is None or row["verdict"] == "not run":
-        return "not yet measured (not run)"
-    seeds = f"{row['seeds']:.0f} {'seed' if row['seeds'] == 1 else 'seeds'}"
-    return (
-        f"{shown.difference('pass@1', row, 'points')}, n = {row['tasks']:.0f} tasks and {seeds}: "
-        f"{row['verdict']}"
-    )
-
-
 def _smallest_effect(profile: str) -> float:
     effects = paper.claims(profile).query("metric == 'pass@1'")["smallest_effect"]
     return float(effects.min()) if len(effects) else 0.02

@@ -16,6 +16,7 @@ retrieval-transfer  over the seeds of an arm: Spearman's rank correlation of twi
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -123,6 +124,23 @@ def table(folder: Path | None = None, *, profile: str) -> pd.DataFrame:
     return found.assign(benchmark=benchmark(profile))[
         ["arm", "seed", "benchmark", "metric", "value"]
     ]
+
+
+def by_languages(folder: Path | None = None, *, profile: str, arms: Sequence[str]) -> pd.DataFrame:
+    """Recall of the same task in every two languages: ``arm, first, second, layer, value, seeds``, means over
+    the seeds that all trained ``arms`` with such an analysis have; the base has one run.
+
+    Raises:
+        FlexError: a run is corrupt.
+    """
+    rows = analysis.read("languages", folder, profile=profile).query("quantity == 'retrieval'")
+    rows = rows[rows["arm"].isin(arms)]
+    trained = rows[rows["arm"] != "base"].groupby("arm")["seed"].unique().map(set)
+    shared = set.intersection(*trained) if len(trained) else set()
+    rows = rows[(rows["arm"] == "base") | rows["seed"].isin(shared)]
+    keys = ["arm", "first", "second", "layer"]
+    found = rows.groupby(keys, sort=False)["value"].agg(value="mean", seeds="size").reset_index()
+    return found.sort_values("arm", key=lambda c: c.map(list(arms).index), kind="stable")
 
 
 def rates(verdicts: pd.DataFrame, benchmark: str) -> pd.Series:

@@ -105,9 +105,13 @@ def rank_weights(
 
     which is the expected penalty per energy if that frequency holds all of it.
     """
-    matrix = rank_matrix(units, rank, settings, stride=stride)
-    dft = np.fft.fft(np.eye(rank), norm="ortho")
-    return np.einsum("js,st,jt->j", dft, matrix, dft.conj()).real
+    return by_frequency(rank_matrix(units, rank, settings, stride=stride))
+
+
+def by_frequency(form: np.ndarray) -> np.ndarray:
+    """The diagonal of F M F^H for a form M on the rank index: what each frequency of it has."""
+    dft = np.fft.fft(np.eye(len(form)), norm="ortho")
+    return np.einsum("js,st,jt->j", dft, form, dft.conj()).real
 
 
 def response_matrix(
@@ -119,14 +123,24 @@ def response_matrix(
         FlexError: a weight is zero: its bins cost nothing, and so does every loss; the convention is
             ``index``, by which a bin and its conjugate differ and 1 / rho is not what answers rho.
     """
+    return np.linalg.inv(rank_matrix(units, rank, inverse(settings, 1), stride=stride))
+
+
+def inverse(settings: RegularizerSettings, power: int) -> RegularizerSettings:
+    """The penalty whose form is C to this power, inverted.
+
+    Raises:
+        FlexError: as for :func:`response_matrix`.
+    """
     if settings.convention != "nyquist":
-        raise FlexError("the harmonic mean of a penalty's weights needs the convention nyquist")
+        raise FlexError("the inverse of a penalty's weights needs the convention nyquist")
     if not (settings.low_weight > 0 and settings.high_weight > 0):
-        raise FlexError("the harmonic mean of a penalty's weights needs both above 0")
-    inverse = dataclasses.replace(
-        settings, low_weight=1 / settings.low_weight, high_weight=1 / settings.high_weight
+        raise FlexError("the inverse of a penalty's weights needs both above 0")
+    return dataclasses.replace(
+        settings,
+        low_weight=settings.low_weight**-power,
+        high_weight=settings.high_weight**-power,
     )
-    return np.linalg.inv(rank_matrix(units, rank, inverse, stride=stride))
 
 
 def least_penalty(values: ArrayLike, of_A: float, of_B: np.ndarray) -> float:

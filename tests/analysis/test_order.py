@@ -143,5 +143,22 @@ def test_no_penalty_has_no_order_and_others_none_that_is_derived():
             lambda s: order.without_rotation(s, 24, 4),
             lambda s: order.with_rotation(s, 24, 4, np.ones(4)),
         ):
-            with pytest.raises(FlexError, match="no order along the rank index is derived"):
+            with pytest.raises(
+                FlexError, match=r"is derived for this penalty|inverse of a penalty's weights"
+            ):
                 derive(other)
+
+
+def test_the_table_has_the_ends_of_each_factor_penalty():
+    released, rank_4 = "fourier-released", "fourier-released adapter.alpha=8 adapter.rank=4"
+    values = {released: 0.5 ** np.arange(8), rank_4: 0.5 ** np.arange(4)}
+    labels = ["lora", released, "l2-norm", rank_4, "fourier-permuted"]
+    values["fourier-permuted"] = values[released]
+    found = order.derived(labels, "nano", 192, values).set_index("label")
+    assert list(found.index) == [released, rank_4, "fourier-permuted"]
+    for label, rank in ((released, 8), (rank_4, 4)):
+        place = (config.load("nano", released, 1).regularizer, 192, rank)
+        assert found.loc[label, "without"] == order.without_rotation(*place)
+        assert found.loc[label, "with"] == order.with_rotation(*place, values[label])
+    assert np.isnan(found.loc["fourier-permuted", "with"])
+    assert list(order.derived([], "nano", 192, {})) == ["label", "without", "with"]

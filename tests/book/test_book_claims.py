@@ -58,11 +58,16 @@ def test_another_scale_has_its_own_n_and_verdict_beside():
     table = shown.table(claims.loc[state["id"]], state, beside={"real": other}).set_index("no.")
     assert table.loc["C1", "real"] == "–"  # S-C1-python is another contrast
     assert table.loc["C3-lora†", "real"].startswith(
-        "+1.0 points (−10.0 to +20.0); n = 158 tasks; <"
+        "+1.0 points (−10.0 to +20.0); n = 158 tasks x 1 seed <"
     )
     assert ">cannot tell<" in table.loc["C3-lora†", "real"]
     assert ">not run<" in table.loc["C3-base†", "real"]
-    assert list(table)[-2:] == ["verdict", "real"] and "p (Holm)" not in table
+    here = "here (simultaneous 95 % interval)"
+    assert list(table)[-2:] == [here, "real"] and ">not run<" in table.loc["C1", here]
+    [row] = other.loc[["S-C3-lora"]].to_dict("records")
+    told = shown.told(claims.loc["C3-lora"], row)
+    assert told == "+1.0 points (−10.0 to +20.0); n = 158 tasks x 1 seed; verdict: cannot tell"
+    assert shown.told(claims.loc["C1"], {"verdict": "not run"}) == "not run yet"
 
 
 def test_a_claim_that_stands_beside_another_is_of_the_same_contrast():

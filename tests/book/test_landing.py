@@ -140,18 +140,6 @@ def test_where_the_repository_is_comes_from_one_place(tmp_path):
     assert landing.repository(tmp_path).startswith("[Repository](https://example.org/r)")
 
 
-def test_a_claim_in_a_sentence_has_its_interval_n_and_verdict():
-    row = {"difference": -0.1, "low": -0.2, "high": 0.02, "tasks": 158.0, "seeds": 1.0}
-    state = pd.DataFrame(
-        {"S-C3-lora": row | {"verdict": "cannot tell"}, "S-C3-base": {"verdict": "not run"}}
-    ).T
-    states = {"small": (None, state)}
-    told = landing.answer(states, "small", "S-C3-lora")
-    assert told == "−10.0 points (−20.0 to +2.0), n = 158 tasks and 1 seed: cannot tell"
-    assert landing.answer(states, "small", "S-C3-base") == "not yet measured (not run)"
-    assert landing.answer({}, "small", "S-C3-lora") == "not yet measured (not run)"
-
-
 def test_what_an_arm_changes_in_a_sentence():
     verdicts = pd.DataFrame(
         [

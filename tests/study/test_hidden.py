@@ -140,6 +140,30 @@ def test_few_seeds_have_no_normal_correlation():
     assert hidden.correlated(pd.Series(range(10)), pd.Series(range(10))).n == 10
 
 
+def test_languages_are_compared_on_the_seeds_that_all_trained_arms_have(monkeypatch):
+    rows = pd.DataFrame(
+        [
+            {"arm": arm, "seed": seed, "first": "python", "second": "java", "layer": 1,
+             "quantity": quantity, "value": seed / 10}
+            for arm, seeds in (("fourier-released", (2, 3)), ("lora", (1, 2, 3)), ("base", (0,)), ("l2", (2,)))
+            for seed in seeds
+            for quantity in ("retrieval", "cka")
+        ]
+    )  # fmt: skip
+    monkeypatch.setattr(hidden.analysis, "read", lambda name, folder, profile: rows)
+    arms = ["base", "lora", "fourier-released"]
+    found = hidden.by_languages(profile="nano", arms=arms)
+    assert list(found["arm"]) == arms
+    assert list(found["value"]) == pytest.approx([0, 0.25, 0.25])
+    assert list(found["seeds"]) == [1, 2, 2]
+    alone = hidden.by_languages(profile="nano", arms=["base", "lora"])
+    assert list(alone["value"]) == pytest.approx([0, 0.2])
+    rows = rows.query("arm == 'base'")
+    assert list(hidden.by_languages(profile="nano", arms=arms)["arm"]) == ["base"]
+    rows = rows.iloc[:0]
+    assert hidden.by_languages(profile="nano", arms=arms).empty
+
+
 def test_the_registered_claims_are_on_metrics_that_there_are():
     for profile in ("nano", "small"):
         of = paper.claims(profile).query("family.str.contains('hidden')")
