@@ -15,6 +15,7 @@ from flexlib.analysis import representations as rep
 from flexlib.errors import FlexError
 from flexlib.runs import store
 from flexlib.runs.machine import Machine
+from flexlib.tasks.benchmarks import SIBLINGS, TWINS
 
 
 def rng(seed: int = 0) -> np.random.Generator:
@@ -309,3 +310,11 @@ def test_languages_of_a_run_that_was_not_asked_in_python(runs, monkeypatch):
     del config["benchmarks"]["nanobench-python"]
     monkeypatch.setattr(rep.store, "read_config", lambda run: config)
     assert rep.of_languages(folder / ids["base"], Machine(store=folder)) is None
+
+
+def test_a_task_has_each_language_once():
+    """MBPP's tasks in Java are other tasks, and MultiPL-E's Python is HumanEval again."""
+    others = "java js cpp ts php go rs lua rkt".split()
+    assert set(SIBLINGS["humaneval-twins"]) == {"humaneval", *(f"multipl-e-{l}" for l in others)}
+    for name, (python, java) in TWINS.items():
+        assert SIBLINGS[name][0] == python and java in SIBLINGS[name]

@@ -153,5 +153,8 @@ def test_what_an_arm_changes_in_a_sentence():
     )  # fmt: skip
     state = claims.state("nano", seed=0)
     told = landing.changes(verdicts, state, "lora", "base", seed=0)
-    assert told.startswith("by +") and "points (" in told and "n = " in told
+    assert told.startswith("by +40.0 points (")
+    assert told.endswith("), n = 40 tasks and 2 seeds")  # of a registered claim
+    other = landing.changes(verdicts.replace("lora", "dora"), state, "dora", "base", seed=0)
+    assert other.endswith(" seeds, exploratory")
     assert landing.changes(verdicts, state, "dora", "base", seed=0).endswith("(not run)")
