@@ -269,12 +269,16 @@ def test_the_command_takes_a_copy_of_the_base(runs, base, capsys):
     assert f"{base} is not the base of run" in capsys.readouterr().out
 
 
-def test_a_run_of_one_language_has_no_twins(runs, monkeypatch):
+@pytest.mark.parametrize(
+    ("function", "missing"),
+    [(rep.of_run, "nanobench-java"), (rep.of_languages, "nanobench-python")],
+)
+def test_a_run_that_was_not_asked_in_a_language_has_no_twins(runs, monkeypatch, function, missing):
     folder, ids = runs
     config = store.read_config(folder / ids["base"])
-    del config["benchmarks"]["nanobench-java"]
+    del config["benchmarks"][missing]
     monkeypatch.setattr(rep.store, "read_config", lambda run: config)
-    assert rep.of_run(folder / ids["base"], Machine(store=folder)) is None
+    assert function(folder / ids["base"], Machine(store=folder)) is None
 
 
 def test_the_stored_numbers_are_those_that_are_computed_now(runs):
@@ -304,17 +308,9 @@ def test_every_two_languages_are_compared_and_one_pair_is_that_of_the_twins(runs
     np.testing.assert_allclose(both["value"], both["value_twins"], atol=3e-3)
 
 
-def test_languages_of_a_run_that_was_not_asked_in_python(runs, monkeypatch):
-    folder, ids = runs
-    config = store.read_config(folder / ids["base"])
-    del config["benchmarks"]["nanobench-python"]
-    monkeypatch.setattr(rep.store, "read_config", lambda run: config)
-    assert rep.of_languages(folder / ids["base"], Machine(store=folder)) is None
-
-
 def test_a_task_has_each_language_once():
     """MBPP's tasks in Java are other tasks, and MultiPL-E's Python is HumanEval again."""
-    others = "java js cpp ts php go rs lua rkt".split()
-    assert set(SIBLINGS["humaneval-twins"]) == {"humaneval", *(f"multipl-e-{l}" for l in others)}
+    others = ["java", "js", "cpp", "ts", "php", "go", "rs", "lua", "rkt"]
+    assert set(SIBLINGS["humaneval-twins"]) == {"humaneval", *(f"multipl-e-{o}" for o in others)}
     for name, (python, java) in TWINS.items():
         assert SIBLINGS[name][0] == python and java in SIBLINGS[name]
