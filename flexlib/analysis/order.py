@@ -90,9 +90,9 @@ def derived(
     for label in labels:
         arm, *overrides = label.split()
         wanted = configs.load(profile, arm, 1, overrides=overrides)
-        settings = wanted.regularizer
-        if settings is not None and settings.form == "factor":
-            place = (settings, outputs, wanted.adapter.rank)
+        settings, adapter = wanted.regularizer, wanted.adapter
+        if settings is not None and adapter is not None and settings.form == "factor":
+            place = (settings, outputs, adapter.rank)
             rows.append((label, without_rotation(*place), with_rotation(*place, values[label])))
     return pd.DataFrame(rows, columns=["label", "without", "with"]).astype({"with": float})
 

@@ -6,20 +6,24 @@ is said, not left out in silence. The sentence follows from three intervals by r
 
 from __future__ import annotations
 
+import io
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import matplotlib.pyplot as plt
 import pandas as pd
 import yaml
 
 from flexlib import paths
 from flexlib.book import claims as shown
-from flexlib.book import verdict_badge
+from flexlib.book import span, verdict_badge
 from flexlib.errors import FlexError
+from flexlib.figures import hero
 from flexlib.figures.style import ARM_NAMES
+from flexlib.study import claims as registered
 from flexlib.study import inference, paper, stats
 
 #: Scales in the order in which they are shown, and what they are called.
@@ -82,6 +86,24 @@ PREDICTIONS = {
 }
 
 
+#: The page that a card leads to, by the first letters of a claim's id, longer ones first.
+PAGES = {
+    "C1": "lora",
+    "C2": "optimisers",
+    "C3": "spectra",
+    "F": "lora",
+    "M": "spectra",
+    "B": "spectra",
+    "H": "hidden",
+    "L": "lora",
+    "R": "optimisers",
+    "S-H": "hidden",
+    "S": "realmodel",
+}
+#: The claims of a profile and what became of them (:func:`flexlib.study.claims.state`), both by id.
+States = Mapping[str, tuple[pd.DataFrame, pd.DataFrame]]
+
+
 class Effect(NamedTuple):
     """A difference of pass rates and its interval, in 0..1."""
 
@@ -104,10 +126,18 @@ class Summary:
     findings: dict[str, str]
 
 
-def summary(verdicts: pd.DataFrame, seed: int, states: Mapping[str, pd.DataFrame]) -> Summary:
-    """The summary of every profile that has runs of plain LoRA; where none has, of those with a base.
+def states(verdicts: pd.DataFrame, profile: str, *, seed: int) -> States:
+    """The claims of ``profile`` and of every scale that has both claims and runs."""
+    ran = set(verdicts["profile"])
+    return {
+        name: (asked, registered.state(name, seed=seed))
+        for name in SCALES
+        if (len(asked := paper.claims(name)) and name in ran) or name == profile
+    }
 
-    ``states`` has what became of the claims of a profile (:func:`flexlib.study.claims.state`).
+
+def summary(verdicts: pd.DataFrame, seed: int, states: States) -> Summary:
+    """The summary of every profile that has runs of plain LoRA; where none has, of those with a base.
 
     Raises:
         FlexError: there is none.
@@ -126,9 +156,8 @@ def summary(verdicts: pd.DataFrame, seed: int, states: Mapping[str, pd.DataFrame
         rates.append(each.assign(scale=scale, arm=each["arm"].map(ARM_NAMES)))
         runs = seed_rates(chosen)
         by_seed.append(runs.assign(scale=scale, arm=runs["arm"].map(ARM_NAMES)))
-        findings[profile] = finding(
-            *java_effects(chosen, seed, states.get(profile)), _smallest_effect(profile)
-        )
+        _, became = states.get(profile, (None, None))
+        findings[profile] = finding(*java_effects(chosen, seed, became), _smallest_effect(profile))
     if not rates:
         raise FlexError(
             "the landing page shows what was found, and the store has no run: see `flexlib grid -h`"
@@ -152,21 +181,6 @@ def java_effects(
         for table in found
     )
     return first, second, third
-
-
-def changes(
-    verdicts: pd.DataFrame, state: pd.DataFrame, treatment: str, control: str, *, seed: int
-) -> str:
-    """What an arm changes pass@1 by against another, on the benchmark of the verdicts, with its interval and
-    n, for a sentence."""
-    table = inference.contrasts(verdicts, [(treatment, control)], seed=seed, state=state)
-    if table.empty:
-        return "by an amount not yet measured (not run)"
-    r = table.iloc[0]
-    return (
-        f"by {shown.difference('pass@1', r, 'points')}, n = {r['tasks']} tasks and {r['seeds']} seeds"
-        f"{'' if r['claim'] else ', exploratory'}"
-    )
 
 
 def _smallest_effect(profile: str) -> float:
@@ -278,16 +292,9 @@ def sentence(findings: dict[str, str]) -> str:
     )
 
 
-States = Mapping[str, tuple[pd.DataFrame, pd.DataFrame]]
-
-
-def cards(states: States, pages: Mapping[str, str]) -> str:
+def cards(states: States, pages: Mapping[str, str] = PAGES) -> str:
     """A card for every claim that was run and every question that was answered, and one for all
-    predictions of a topic, as Markdown of sphinx-design.
-
-    ``states`` has the claims and what became of them (:func:`flexlib.study.claims.state`), by id,
-    for each profile; ``pages`` has the page for an id's first letters.
-    """
+    predictions of a topic, as Markdown of sphinx-design; ``pages`` has the page for an id's first letters."""
     text = [":::::{grid} 1 2 2 3", ":gutter: 2", ":class-container: claims", ""]
     for profile, claim, row in _each(states):
         if row["verdict"] == "not run" or claim.kind == "prediction" or _is_open(claim, row):
@@ -351,6 +358,43 @@ def without_card(states: States) -> str:
         told = [f"{n} {kind}{'s' if n > 1 else ''}" for kind, n in sorted(waiting.items())]
         parts.append(f"{', '.join(told)} [not run yet](discussion.md)")
     return f"Registered, and without a card: {'; '.join(parts)}." if parts else ""
+
+
+def caption(summary: Summary) -> dict[str, str]:
+    """Of the figure: which arm is highest, its tasks, and what was not run, for a sentence each."""
+    rates = summary.rates
+    best = rates.loc[rates.groupby(["scale", "language"], sort=False)["pass_at_k"].idxmax(), "arm"]
+    tasks = rates.groupby("scale", sort=False)["tasks"].agg(span)
+    return {
+        "hero-best": " or ".join(dict.fromkeys(best)),
+        "hero-n": "; ".join(f"{n} tasks a language ({scale})" for scale, n in tasks.items()),
+        "hero-missing": "; ".join(summary.missing) + "." if summary.missing else "",
+    }
+
+
+def preview(summary: Summary) -> bytes:
+    """The picture shown where the page is linked to, as PNG."""
+    figure = hero.card(summary.rates, "FLeX, reproduced and audited", sentence(summary.findings))
+    picture = io.BytesIO()
+    figure.savefig(picture, format="png", dpi=100, transparent=False, facecolor="white")
+    plt.close(figure)
+    return picture.getvalue()
+
+
+def glance(states: States, profile: str, kind: str) -> pd.DataFrame:
+    """The claims of a kind of ``profile`` with their verdicts: of claims all, with what was published and a
+    column for every other scale; of others those that have runs."""
+    claims, state = states[profile]
+    claims = claims[claims["kind"] == kind]
+    if kind != "claim":
+        ran = state.loc[claims.index, "verdict"] != "not run"
+        return shown.table(claims[ran], state, here=f"{profile} study", with_published=False)
+    others = {
+        f"{SCALES[name].partition(' on ')[0]} (simultaneous 95 % interval)": became
+        for name, (_, became) in states.items()
+        if name != profile
+    }
+    return shown.table(claims, state, here=f"{profile} study", with_published=True, beside=others)
 
 
 def _is_open(claim: Any, row: pd.Series) -> bool:

@@ -7,7 +7,7 @@ import pytest
 
 from flexlib.book import landing
 from flexlib.book.landing import Effect
-from flexlib.study import claims
+from flexlib.study import paper
 
 UP, DOWN, SAME, WIDE = (
     Effect(0.17, 0.13, 0.2),
@@ -140,21 +140,36 @@ def test_where_the_repository_is_comes_from_one_place(tmp_path):
     assert landing.repository(tmp_path).startswith("[Repository](https://example.org/r)")
 
 
-def test_what_an_arm_changes_in_a_sentence():
-    verdicts = pd.DataFrame(
-        [
-            {"profile": "nano", "arm": arm, "seed": seed, "benchmark": "nanobench-java", "language": "java",
-             "task_id": f"{task}", "sample": 0, "verdict": "pass" if good else "wrong", "passed": good}
-            for arm, share in (("base", 4), ("lora", 8))
-            for seed in ((0,) if arm == "base" else (1, 2))
-            for task in range(40)
-            for good in [task % 10 < share]
-        ]
-    )  # fmt: skip
-    state = claims.state("nano", seed=0)
-    told = landing.changes(verdicts, state, "lora", "base", seed=0)
-    assert told.startswith("by +40.0 points (")
-    assert told.endswith("), n = 40 tasks and 2 seeds")  # of a registered claim
-    other = landing.changes(verdicts.replace("lora", "dora"), state, "dora", "base", seed=0)
-    assert other.endswith(" seeds, exploratory")
-    assert landing.changes(verdicts, state, "dora", "base", seed=0).endswith("(not run)")
+def test_the_caption_names_the_highest_arms_and_what_was_not_run():
+    rates = pd.DataFrame(
+        [["one", "base", "Java", 40, 0.2], ["one", "LoRA", "Java", 40, 0.3], ["two", "base", "Java", 158, 0.4],
+         ["two", "LoRA", "Java", 158, 0.1], ["two", "LoRA", "Python", 164, 0.9]],
+        columns=["scale", "arm", "language", "tasks", "pass_at_k"])  # fmt: skip
+    said = landing.caption(landing.Summary(rates, rates, ["L2: not run"], {}))
+    assert said["hero-best"] == "LoRA or base"
+    assert said["hero-n"] == "40 tasks a language (one); 158 to 164 tasks a language (two)"
+    assert said["hero-missing"] == "L2: not run."
+
+
+def test_at_a_glance_claims_are_all_there_and_questions_only_with_runs():
+    ids = ["L1", "Q1", "Q2"]
+    claims = pd.DataFrame(
+        paper.claims("nano").loc[["C3-lora", "C3-lora", "C3-lora"]].assign(id=ids)
+    )
+    claims["kind"] = ["claim", "question", "question"]
+    claims = claims.set_index("id", drop=False)
+    state = pd.DataFrame(
+        {"id": ids, "difference": 0.1, "low": 0.05, "high": 0.2, "adjusted_p": 0.01, "at_floor": False,
+         "tasks": 40, "seeds": 10, "bases": 1, "verdict": ["not run", "yes", "not run"]}, index=ids)  # fmt: skip
+    states = {"nano": (claims, state), "small": (claims, state)}
+    of_claims = landing.glance(states, "nano", "claim")
+    assert list(of_claims["no."].str.rstrip("†")) == ["L1"]
+    assert [c.partition(" (")[0] for c in of_claims.columns[2:]] == [
+        "published",
+        "nano study",
+        "Qwen2.5-Coder 0.5B",
+    ]
+    of_questions = landing.glance(states, "nano", "question")
+    assert list(of_questions["no."].str.rstrip("†")) == ["Q1"] and not any(
+        "published" in c for c in of_questions
+    )

@@ -1,0 +1,52 @@
+"""The numbers of the abstract are those of the published table and of the stored runs."""
+
+from __future__ import annotations
+
+import pandas as pd
+import pytest
+
+from flexlib.book import abstract
+from flexlib.study import claims, paper
+
+
+def test_published_gains_are_those_of_the_published_table():
+    states = {"nano": (paper.claims("nano"), claims.state("nano", seed=0))}
+    said = abstract.values(RUNS, states, "nano", seed=0)
+    assert said["c3-base-gain"] == pytest.approx(42.1 - 34.2)
+    assert said["c3-lora-gain"] == pytest.approx(42.1 - 31.5)
+    assert said["real-penalty"] == "not run yet"  # the real model has no state here
+    assert said["control"] == "renumbered" and said["control-java"].endswith("(not run)")
+    assert said["lora-java"].startswith("by +40.0 points (")
+    assert said["penalty-java"].endswith("(not run)")
+
+
+def test_the_control_is_the_better_of_those_that_ran():
+    states = {"nano": (paper.claims("nano"), claims.state("nano", seed=0))}
+    permuted = RUNS.replace("lora", "fourier-permuted")
+    units = RUNS.replace("lora", "fourier-units")
+    said = abstract.values(pd.concat([RUNS, permuted]), states, "nano", seed=0)
+    assert said["control"] == abstract.CONTROLS["fourier-permuted"]
+    said = abstract.values(pd.concat([RUNS, permuted, units]), states, "nano", seed=0)
+    assert said["control"] == abstract.CONTROLS["fourier-units"]
+
+
+RUNS = pd.DataFrame(
+    [
+        {"profile": "nano", "arm": arm, "seed": seed, "benchmark": "nanobench-java", "language": "java",
+         "task_id": f"{task}", "sample": 0, "verdict": "pass" if good else "wrong", "passed": good}
+        for arm, share in (("base", 4), ("lora", 8))
+        for seed in ((0,) if arm == "base" else (1, 2))
+        for task in range(40)
+        for good in [task % 10 < share]
+    ]
+)  # fmt: skip
+
+
+def test_what_an_arm_changes_in_a_sentence():
+    state = claims.state("nano", seed=0)
+    told = abstract.changes(RUNS, state, "lora", "base", seed=0)
+    assert told.startswith("by +40.0 points (")
+    assert told.endswith("), n = 40 tasks and 2 seeds")  # of a registered claim
+    other = abstract.changes(RUNS.replace("lora", "dora"), state, "dora", "base", seed=0)
+    assert other.endswith(" seeds, exploratory")
+    assert abstract.changes(RUNS, state, "dora", "base", seed=0).endswith("(not run)")
