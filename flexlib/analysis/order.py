@@ -27,6 +27,7 @@ from numpy.typing import ArrayLike
 
 from flexlib import config as configs
 from flexlib.config import RegularizerSettings
+from flexlib.config.adapters import LowRank
 from flexlib.errors import FlexError
 from flexlib.training import fourier, layout
 
@@ -91,7 +92,7 @@ def derived(
         arm, *overrides = label.split()
         wanted = configs.load(profile, arm, 1, overrides=overrides)
         settings, adapter = wanted.regularizer, wanted.adapter
-        if settings is not None and adapter is not None and settings.form == "factor":
+        if isinstance(adapter, LowRank) and settings is not None and settings.form == "factor":
             place = (settings, outputs, adapter.rank)
             rows.append((label, without_rotation(*place), with_rotation(*place, values[label])))
     return pd.DataFrame(rows, columns=["label", "without", "with"]).astype({"with": float})

@@ -9,8 +9,12 @@ from flexlib.book import abstract
 from flexlib.study import claims, paper
 
 
-def test_published_gains_are_those_of_the_published_table():
-    states = {"nano": (paper.claims("nano"), claims.state("nano", seed=0))}
+@pytest.fixture(scope="module")
+def states():
+    return {"nano": (paper.claims("nano"), claims.state("nano", seed=0))}
+
+
+def test_published_gains_are_those_of_the_published_table(states):
     said = abstract.values(RUNS, states, "nano", seed=0)
     assert said["c3-base-gain"] == pytest.approx(42.1 - 34.2)
     assert said["c3-lora-gain"] == pytest.approx(42.1 - 31.5)
@@ -20,10 +24,9 @@ def test_published_gains_are_those_of_the_published_table():
     assert said["penalty-java"].endswith("(not run)")
 
 
-def test_the_control_is_the_better_of_those_that_ran():
-    states = {"nano": (paper.claims("nano"), claims.state("nano", seed=0))}
-    permuted = RUNS.replace("lora", "fourier-permuted")
-    units = RUNS.replace("lora", "fourier-units")
+def test_the_control_is_the_better_of_those_that_ran(states):
+    lora = RUNS[RUNS["arm"] == "lora"]
+    permuted, units = (lora.assign(arm=arm) for arm in ("fourier-permuted", "fourier-units"))
     said = abstract.values(pd.concat([RUNS, permuted]), states, "nano", seed=0)
     assert said["control"] == abstract.CONTROLS["fourier-permuted"]
     said = abstract.values(pd.concat([RUNS, permuted, units]), states, "nano", seed=0)
@@ -42,8 +45,8 @@ RUNS = pd.DataFrame(
 )  # fmt: skip
 
 
-def test_what_an_arm_changes_in_a_sentence():
-    state = claims.state("nano", seed=0)
+def test_what_an_arm_changes_in_a_sentence(states):
+    _, state = states["nano"]
     told = abstract.changes(RUNS, state, "lora", "base", seed=0)
     assert told.startswith("by +40.0 points (")
     assert told.endswith("), n = 40 tasks and 2 seeds")  # of a registered claim
