@@ -325,17 +325,17 @@ def training(store: Path | None = None, *, profile: str | None = None) -> pd.Dat
     Raises:
         FlexError: as :func:`runs`.
     """
-    import pandas as pd
 
-    frames = [
-        _read_frame(run, "training.csv", TRAINING_FIELDS).assign(**keys)
-        for run, keys, config in _identified(store, profile)
-        if "training" in config
-    ]
-    fields = [*_KEYS, *TRAINING_FIELDS]
-    if not frames:
-        return pd.DataFrame(columns=fields)
-    table = pd.concat(frames, ignore_index=True).reindex(columns=fields)
+    table = _stacked(
+        [
+            (keys, _read_frame(run, "training.csv", TRAINING_FIELDS))
+            for run, keys, config in _identified(store, profile)
+            if "training" in config
+        ],
+        TRAINING_FIELDS,
+    )
+    if table.empty:
+        return table
     return table.assign(ce=table["ce"].fillna(table["loss"].where(table["penalty"].isna())))
 
 
@@ -348,16 +348,13 @@ def tables(
     Raises:
         FlexError: as :func:`runs`.
     """
-    import pandas as pd
-
-    frames = [
-        _read_frame(run, name, fields).assign(**keys)
-        for run, keys, _ in _identified(store, profile)
-        if name in read_provenance(run)["files"]
-    ]
-    columns = [*_KEYS, *fields]
-    return (
-        pd.concat(frames, ignore_index=True)[columns] if frames else pd.DataFrame(columns=columns)
+    return _stacked(
+        [
+            (keys, _read_frame(run, name, fields))
+            for run, keys, _ in _identified(store, profile)
+            if name in read_provenance(run)["files"]
+        ],
+        fields,
     )
 
 
@@ -402,6 +399,22 @@ def _verdict_frame(identified: Iterable[_Identified]) -> pd.DataFrame:
     ]
     frame = pd.DataFrame(rows, columns=fields)
     return frame.assign(sample=frame["sample"].astype(int), passed=frame["passed"] == "True")
+
+
+def _stacked(
+    frames: Sequence[tuple[Mapping[str, Any], pd.DataFrame]], fields: Sequence[str]
+) -> pd.DataFrame:
+    """The tables of several runs, below one another, with the keys of each run in its rows."""
+    import numpy as np
+    import pandas as pd
+
+    columns = [*_KEYS, *fields]
+    if not frames:
+        return pd.DataFrame(columns=columns)
+    table = pd.concat([frame for _, frame in frames], ignore_index=True)
+    lengths = [len(frame) for _, frame in frames]
+    of_run = {key: np.repeat([keys[key] for keys, _ in frames], lengths) for key in _KEYS}
+    return table.assign(**of_run)[columns]
 
 
 def _read_frame(run: Path, name: str, fields: Sequence[str]) -> pd.DataFrame:

@@ -489,14 +489,13 @@ def assess(
         FlexError: claims of one family have different alphas, or as `contrast`.
     """
     effects: dict[str, Effect | None] = dict.fromkeys(claims["id"]) | dict(measured or {})
-    for claim in claims.itertuples():
-        run = [
-            {claim.treatment, claim.control} <= set(verdicts["arm"][verdicts["benchmark"] == part])
-            for part in claim.benchmark.split(" + ")
-        ]
-        if claim.metric == "pass@1" and all(run):
+    ran = {name: set(arms) for name, arms in verdicts.groupby("benchmark")["arm"].unique().items()}
+    of_arm = dict(tuple(verdicts.groupby("arm")))
+    for claim in claims[claims["metric"] == "pass@1"].itertuples():
+        arms = {claim.treatment, claim.control}
+        if all(arms <= ran.get(part, set()) for part in claim.benchmark.split(" + ")):
             effects[claim.id] = contrast(
-                verdicts,
+                pd.concat(of_arm[arm] for arm in sorted(arms)),
                 claim.treatment,
                 claim.control,
                 claim.benchmark,

@@ -54,14 +54,20 @@ def test_todays_configuration_of_a_stored_run_has_its_id():
 def test_adapters_of_stored_runs_are_told_in_todays_words():
     table = store.runs()
     trained = table[table["training.dataset"].notna()]
-    assert set(trained["adapter.kind"]) == {"lora"} and not trained["adapter.rank"].isna().any()
+    low_rank = trained["adapter.kind"] == "lora"
+    assert set(trained["arm"][~low_rank]) <= {"python-broad"}  # tunes all weights
+    assert trained["adapter.rank"].notna().equals(low_rank)
     assert not [column for column in table if column.startswith("lora.")]
 
 
 def test_spectra_of_before_are_read():
     spectra = analysis.read("spectra")
-    trained = {run_id for run_id, stored in CONFIGS.items() if "training" in stored}
-    assert set(spectra["run_id"]) == trained
+    factors = {
+        run_id
+        for run_id, stored in CONFIGS.items()
+        if "training" in stored and stored.get("adapter", {}).get("kind") != "full"
+    }
+    assert set(spectra["run_id"]) == factors
 
 
 def test_answers_are_shuffled_as_they_were():
