@@ -67,7 +67,7 @@ def test_adjusted_p_values_are_those_of_closed_testing_on_either_side():
 
 def test_never_less_strict_than_holm_on_two_sided_p_values():
     rng = np.random.default_rng(2)
-    for _ in range(40):
+    for _ in range(15):
         effects = {f"c{i}": Normal(e) for i, e in enumerate(rng.normal(0, 3, 6))}
         table = inference.simultaneous(effects)
         pooled = stats.holm(table["p_value"].to_dict())
