@@ -76,10 +76,10 @@ def within(planned: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
     """The rows of a plan's own runs: of each cell and arm the seeds that are planned, no further ones.
 
     Args:
-        planned: some of the cells, each label once, as :func:`cells` gives them.
+        planned: some of the cells, as :func:`cells` gives them; of a label in several the most seeds.
         table: of verdicts, of training or of anything else with ``arm`` and ``seed``.
     """
-    most = table["arm"].map(planned.set_index("label")["seeds"])
+    most = table["arm"].map(planned.groupby("label")["seeds"].max())
     return table[table["seed"] <= most]
 
 
@@ -109,7 +109,7 @@ def rates(planned: pd.DataFrame, verdicts: pd.DataFrame, *, seed: int) -> pd.Dat
     from flexlib.study import stats
 
     parts = [
-        stats.arm_rates(within(of.drop_duplicates("label"), verdicts), seed=seed).assign(most=most)
+        stats.arm_rates(within(of, verdicts), seed=seed).assign(most=most)
         for most, of in planned.groupby("seeds")  # a label can be in cells with other seeds
     ]
     found = pd.concat(parts).rename(columns={"arm": "label", "pass_at_k": "rate"})
@@ -141,7 +141,7 @@ def differences(
     parts = []
     for values, of_cell in planned.groupby(keys, sort=False):
         label = of_cell.set_index("arm")["label"]
-        named = [(label[a], label[b]) for a, b in pairs]
+        named = [(label[a], label[b]) for a, b in pairs if a in label and b in label]
         told = state[state["seeds"] <= of_cell["seeds"].max()]
         found = inference.contrasts(within(of_cell, verdicts), named, seed=seed, state=told)
         parts.append(found.drop(columns="group").assign(**dict(zip(keys, values, strict=True))))

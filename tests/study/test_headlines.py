@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import csv
 import gzip
+import itertools
 import json
 from collections import defaultdict
 from pathlib import Path
@@ -242,6 +243,41 @@ def test_every_headline_is_that_of_the_raw_files(profile):
             assert decided["low"] <= low + wiggle and decided["high"] >= high - wiggle, claim["id"]
         seen += 1
     assert seen
+
+
+def loss_curve(folder: Path) -> list[tuple[int, float]]:
+    """Step and validation loss, in order."""
+    return [
+        (int(r["step"]), float(r["eval_loss"])) for r in rows(folder, "training") if r["eval_loss"]
+    ]
+
+
+def first_step(curve: list[tuple[int, float]], loss: float) -> float | None:
+    """Where the broken line through a curve first has a loss or less."""
+    for (before, high), (after, low) in itertools.pairwise(curve):
+        if high <= loss:
+            return before
+        if low <= loss:
+            return before + (after - before) * (high - loss) / (high - low)
+    return None
+
+
+def test_how_fast_a_loss_is_reached_is_that_of_the_raw_files():
+    state, of_arm = claims.state("nano", seed=0), defaultdict(dict)
+    for folder, config, label in Study("nano").runs:
+        if "training" in config:
+            of_arm[label][config["seed"]] = loss_curve(folder)
+    pairs = [(of_arm["sophia"][seed], of_arm["adamw"][seed]) for seed in of_arm["sophia"]]
+    reached = [first_step(sophia, adamw[-1][1]) is not None for sophia, adamw in pairs]
+    assert state.loc["C2a-reached", "difference"] == pytest.approx(np.mean(reached) - 0.5)
+    shares = []
+    for sophia, adamw in pairs:
+        common = max(sophia[-1][1], adamw[-1][1])
+        shares.append((first_step(sophia, common) - first_step(adamw, common)) / adamw[-1][0])
+    assert state.loc["C2a-steps", "difference"] == pytest.approx(np.mean(shares))
+    assert len(pairs) == state.loc["C2a-steps", "seeds"] == state.loc["C2a-reached", "seeds"]
+    remaining = paper.claims("nano").query("kind == 'claim'")["metric"]
+    assert set(remaining) <= {"pass@1", "validation-loss", "reached-target", "steps-to-common-loss"}
 
 
 def ranks(values: list[float]) -> np.ndarray:

@@ -153,9 +153,10 @@ def test_without_runs_there_is_no_row_and_all_is_to_do(tmp_path):
 
 def test_an_arm_of_a_plan_has_settings_of_its_own():
     cells = plans.cells("regime")
-    assert len(plans.configurations("regime")) == 42
+    assert len(plans.configurations("regime")) == 45
     by_cell = cells.groupby("name")["arm"].nunique()
-    assert set(by_cell) == {3} == {cells["arm"].nunique()} and cells["label"].is_unique
+    assert sorted(by_cell) == [3, 3, 3, 4]  # a wider rho in one
+    assert cells["arm"].nunique() == 4 and cells["label"].is_unique
     assert cells["arm"][0] == cells["label"][0] == "adamw"
     wide = cells[cells["arm"].str.contains("rho=0.2")]
     for label, cell in zip(wide["label"], wide.itertuples(), strict=True):
@@ -177,6 +178,19 @@ def test_an_arm_is_compared_with_the_first_of_its_plan():
     assert found[["treatment", "control", "name"]].values.tolist() == [
         ["released-fourier-07", "lora", "as released"]
     ]
+    assert found["difference"].item() == pytest.approx(0.25)
+
+
+def test_an_arm_of_one_cell_is_compared_there_alone():
+    cells = plans.cells("regime")
+    wider = cells[cells["arm"].str.contains("rho=3")]["label"].item()
+    labels = ["adamw", "adamw training.batch_size=16", wider]
+    table = verdicts(
+        {(arm, s): n for s in (1, 2) for arm, n in zip(labels, (2, 4, 9), strict=True)}
+    )
+    state = inference.assess(paper.claims().query("family == 'data'"), table, seed=0)
+    found = plans.differences("regime", table, state, seed=0).query("language == 'java'")
+    assert found[["treatment", "control"]].values.tolist() == [[wider, labels[1]]]
     assert found["difference"].item() == pytest.approx(0.25)
 
 
