@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from flexlib.book import claims as shown
-from flexlib.book.landing import States
+from flexlib.book.landing import BEST, States
 from flexlib.errors import FlexError
 from flexlib.study import inference
 
@@ -53,6 +53,7 @@ def values(verdicts: pd.DataFrame, states: States, profile: str, *, seed: int) -
         ("control-java", java, "fourier-released", control),
     ):
         said[name] = changes(of, state, treatment, against, seed=seed)
+    said["best"] = shown.told(claims.loc[BEST], state.loc[BEST])
     asked, became = states.get("small", (None, None))
     for name, claim in REAL.items():
         told = None if asked is None else shown.told(asked.loc[claim], became.loc[claim])

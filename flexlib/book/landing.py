@@ -104,6 +104,16 @@ PAGES = {
 States = Mapping[str, tuple[pd.DataFrame, pd.DataFrame]]
 
 
+#: The question whether the penalty helps at its best; its card is shown without an answer too.
+BEST = "C3-best-lora"
+#: What its verdicts add to the sentence of the page.
+AT_BEST = {
+    "yes": " At the best setting of a sweep the penalty raises Java over plain LoRA.",
+    "no": " Nor does the penalty raise Java over plain LoRA at the best setting of a sweep.",
+    "cannot tell": " At the best setting of a sweep these runs cannot tell whether the penalty helps.",
+}
+
+
 class Effect(NamedTuple):
     """A difference of pass rates and its interval, in 0..1."""
 
@@ -157,7 +167,12 @@ def summary(verdicts: pd.DataFrame, seed: int, states: States) -> Summary:
         runs = seed_rates(chosen)
         by_seed.append(runs.assign(scale=scale, arm=runs["arm"].map(ARM_NAMES)))
         _, became = states.get(profile, (None, None))
-        findings[profile] = finding(*java_effects(chosen, seed, became), _smallest_effect(profile))
+        best = (
+            "not run" if became is None or BEST not in became.index else became.loc[BEST, "verdict"]
+        )
+        findings[profile] = finding(
+            *java_effects(chosen, seed, became), _smallest_effect(profile), best
+        )
     if not rates:
         raise FlexError(
             "the landing page shows what was found, and the store has no run: see `flexlib grid -h`"
@@ -221,7 +236,7 @@ def seed_rates(verdicts: pd.DataFrame) -> pd.DataFrame:
 
 
 def finding(tuned: Effect | None, penalised: Effect | None, meaningless: Effect | None,
-            smallest: float) -> str:  # fmt: skip
+            smallest: float, best: str = "not run") -> str:  # fmt: skip
     """The answer in one sentence.
 
     Args:
@@ -229,6 +244,7 @@ def finding(tuned: Effect | None, penalised: Effect | None, meaningless: Effect 
         penalised: with the released Fourier penalty minus without, in Java.
         meaningless: the released penalty minus the same with frequency made meaningless, in Java.
         smallest: the smallest difference worth claiming; two effects within it are the same.
+        best: the verdict on whether the penalty raises Java at the best setting of the sweep.
         None stands for what was not run.
     """
     if (
@@ -249,23 +265,23 @@ def finding(tuned: Effect | None, penalised: Effect | None, meaningless: Effect 
         return first + "; the penalty was not run."
     if tuned is not None and _sign(tuned) > 0 > _sign(penalised):
         most = abs(penalised.difference) > tuned.difference / 2
-        second = f"the penalty takes {'most' if most else 'part'} of that gain away"
+        second = f"the penalty at its released strength takes {'most' if most else 'part'} of that gain away"
     elif _sign(penalised):
-        second = f"the penalty {'raises' if _sign(penalised) > 0 else 'lowers'} it"
+        second = f"the penalty at its released strength {'raises' if _sign(penalised) > 0 else 'lowers'} it"
     elif abs(penalised.low) < smallest and abs(penalised.high) < smallest:
-        second = "the penalty changes nothing"
+        second = "the penalty at its released strength changes nothing"
     else:
         second = "these runs cannot tell whether the penalty changes it"
     if meaningless is None:
         third = "the control without frequencies was not run"
     elif -smallest < meaningless.low and meaningless.high < smallest:
         third = "does just the same when its frequencies mean nothing"
-        return f"{first}; {second}, and {third}."
+        return f"{first}; {second}, and {third}.{AT_BEST.get(best, '')}"
     elif _sign(meaningless):
         third = "its frequencies do matter"
     else:
         third = "these runs cannot tell whether its frequencies matter"
-    return f"{first}; {second}; {third}."
+    return f"{first}; {second}; {third}.{AT_BEST.get(best, '')}"
 
 
 def _undecided(effect: Effect | None, smallest: float) -> bool:
@@ -293,8 +309,9 @@ def sentence(findings: dict[str, str]) -> str:
 
 
 def cards(states: States, pages: Mapping[str, str] = PAGES) -> str:
-    """A card for every claim that was run and every question that was answered, and one for all
-    predictions of a topic, as Markdown of sphinx-design; ``pages`` has the page for an id's first letters."""
+    """A card for every claim that was run and every question that was answered (`BEST` always), and one for
+    all predictions of a topic, as Markdown of sphinx-design; ``pages`` has the page for an id's first
+    letters."""
     text = [":::::{grid} 1 2 2 3", ":gutter: 2", ":class-container: claims", ""]
     for profile, claim, row in _each(states):
         if row["verdict"] == "not run" or claim.kind == "prediction" or _is_open(claim, row):
@@ -398,7 +415,7 @@ def glance(states: States, profile: str, kind: str) -> pd.DataFrame:
 
 
 def _is_open(claim: Any, row: pd.Series) -> bool:
-    return bool(claim.kind == "question" and row["verdict"] == "cannot tell")
+    return bool(claim.kind == "question" and row["verdict"] == "cannot tell" and claim.id != BEST)
 
 
 def _each(states: States) -> Iterator[tuple[str, Any, pd.Series]]:

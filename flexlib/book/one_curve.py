@@ -27,6 +27,15 @@ SINGLE = (
     "fourier-B-columns",
     "fourier-rank",
     "fourier-delta",
+    "fourier-columns",
+    "fourier-released adapter.alpha=8 adapter.rank=4",
+    "fourier-released adapter.alpha=32 adapter.rank=16",
+    "rank-weights-on-B",
+    # Of the other released configurations two train other modules, and four are arms of other names.
+    "released-fourier-02",
+    "released-fourier-04",
+    "released-fourier-08",
+    "released-fourier-10",
 )
 OTHERS = "other penalties"
 #: L2 of equal norm is L2 of another strength, and lies where the sweep of L2 has no setting.

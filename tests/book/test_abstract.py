@@ -18,6 +18,8 @@ def test_published_gains_are_those_of_the_published_table(states):
     said = abstract.values(RUNS, states, "nano", seed=0)
     assert said["c3-base-gain"] == pytest.approx(42.1 - 34.2)
     assert said["c3-lora-gain"] == pytest.approx(42.1 - 31.5)
+    best = states["nano"][1].loc["C3-best-lora", "verdict"]
+    assert said["best"].endswith(best if best == "not run yet" else f"verdict: {best}")
     assert said["real-penalty"] == "not run yet"  # the real model has no state here
     assert said["control"] == "renumbered" and said["control-java"].endswith("(not run)")
     assert said["lora-java"].startswith("by +40.0 points (")

@@ -22,7 +22,7 @@ UP, DOWN, SAME, WIDE = (
     [
         ((UP, DOWN, SAME), ("makes Java better, without any Fourier", "most of that gain away", "frequencies mean nothing")),
         ((UP, Effect(-0.03, -0.05, -0.01), SAME), ("part of that gain away",)),
-        ((UP, UP, UP), ("makes Java better", "the penalty raises it", "frequencies do matter")),
+        ((UP, UP, UP), ("makes Java better", "the penalty at its released strength raises it", "frequencies do matter")),
         ((DOWN, SAME, SAME), ("makes Java worse", "changes nothing")),
         ((WIDE, WIDE, WIDE), ("too few to tell",)),
         ((WIDE, WIDE, None), ("too few to tell",)),
@@ -36,6 +36,18 @@ def test_the_finding_follows_from_the_intervals(effects, says):
     sentence = landing.finding(*effects, 0.02)
     assert all(part in sentence for part in says), sentence
     assert sentence.endswith(".") and sentence.count(".") == 1
+
+
+@pytest.mark.parametrize(
+    ("verdict", "said"),
+    [("cannot tell", "cannot tell whether the penalty helps."), ("yes", "setting of a sweep the penalty raises"),
+     ("no", " Nor does the penalty raise")],
+)  # fmt: skip
+def test_the_finding_says_what_the_penalty_does_at_its_best(verdict, said):
+    alone = landing.finding(UP, DOWN, SAME, 0.02)
+    at_best = landing.finding(UP, DOWN, SAME, 0.02, verdict)
+    assert "at its released strength" in alone
+    assert at_best.startswith(alone) and said in at_best.removeprefix(alone)
 
 
 def test_scales_that_agree_are_one_sentence_and_others_two():
@@ -115,6 +127,10 @@ def test_cards_show_what_was_run_and_name_what_was_not():
     state.loc["L1", "verdict"] = "cannot tell"
     asked = claims.assign(kind=["question", "claim", "claim"])
     assert "raise Python?" not in landing.cards({"nano": (asked, state)}, {})
+    best = {"L1": landing.BEST}  # has its card, answered or not
+    asked_best = asked.assign(id=asked["id"].replace(best)).rename(index=best)
+    text = landing.cards({"nano": (asked_best, state.rename(index=best))}, {})
+    assert landing.SHORT[landing.BEST] in text
     told = landing.without_card({"nano": (asked, state)})
     assert "card: 1 question that the runs cannot answer; 1 claim [not" in told
 
