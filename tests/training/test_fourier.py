@@ -679,7 +679,6 @@ def test_the_released_arm_is_the_released_configuration():
 # weight or nearly, so that the released strength is theirs.
 RELAID = {
     "fourier-units": {"basis": "permuted", "axis": "units"},
-    "fourier-outputs": {"basis": "permuted", "axis": "outputs"},
     "fourier-rank": {"basis": "permuted", "axis": "rank"},
     "fourier-whole-A": {"basis": "permuted", "axis": "whole-A"},
     "fourier-A-columns": {"layout_A": "columns"},
