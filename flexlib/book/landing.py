@@ -390,8 +390,9 @@ def caption(summary: Summary) -> dict[str, str]:
 
 
 def preview(summary: Summary) -> bytes:
-    """The picture shown where the page is linked to, as PNG."""
-    figure = hero.card(summary.rates, "FLeX, reproduced and audited", sentence(summary.findings))
+    """The picture shown where the page is linked to, as PNG: figure and finding of the first scale."""
+    finding = sentence(dict([next(iter(summary.findings.items()))]))
+    figure = hero.card(summary.rates, "FLeX, reproduced and audited", finding)
     picture = io.BytesIO()
     figure.savefig(picture, format="png", dpi=100, transparent=False, facecolor="white")
     plt.close(figure)

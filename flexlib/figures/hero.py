@@ -55,8 +55,8 @@ def card(rates: pd.DataFrame, title: str, sentence: str) -> Figure:
     first scale."""
     figure = plt.figure(figsize=(12, 6.3), facecolor="white")
     figure.text(0.05, 0.9, title, fontsize=30, va="center")
-    figure.text(0.05, 0.72, textwrap.fill(sentence, 68), fontsize=19, va="center", color="#333333")
-    ax = figure.add_axes((0.26, 0.12, 0.68, 0.42))
+    figure.text(0.05, 0.83, textwrap.fill(sentence, 84), fontsize=17, va="top", color="#333333")
+    ax = figure.add_axes((0.26, 0.1, 0.68, 0.4))
     with mpl.rc_context({"font.size": 14}):
         style.dots(
             ax, rates[rates["scale"] == rates["scale"].iloc[0]], "pass_at_k", "arm", "language"

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import matplotlib.pyplot as plt
 import pandas as pd
 import pytest
 
 from flexlib.book import landing
 from flexlib.book.landing import Effect
+from flexlib.figures import hero
 from flexlib.study import paper
 
 UP, DOWN, SAME, WIDE = (
@@ -189,3 +191,20 @@ def test_at_a_glance_claims_are_all_there_and_questions_only_with_runs():
     assert list(of_questions["no."].str.rstrip("†")) == ["Q1"] and not any(
         "published" in c for c in of_questions
     )
+
+
+def test_the_longest_finding_has_room_in_the_preview():
+    longest = max(
+        (landing.finding(UP, DOWN, third, 0.02, best) for third in (SAME, UP, WIDE, None) for best in landing.AT_BEST),
+        key=len,
+    )  # fmt: skip
+    rates = pd.DataFrame(
+        [["one", arm, language, 40, 2, 0.2, 0.1, 0.3] for arm in ("base", "LoRA") for language in ("Python", "Java")],
+        columns=["scale", "arm", "language", "tasks", "seeds", "pass_at_k", "low", "high"])  # fmt: skip
+    figure = hero.card(rates, "FLeX", longest)
+    renderer = figure.canvas.get_renderer()
+    title, text = (t.get_window_extent(renderer) for t in figure.texts)
+    axes = figure.axes[0].get_tightbbox(renderer)
+    plt.close(figure)
+    assert title.y0 > text.y1 and text.y0 > axes.y1
+    assert text.x1 < figure.bbox.x1
