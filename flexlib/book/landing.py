@@ -108,9 +108,9 @@ States = Mapping[str, tuple[pd.DataFrame, pd.DataFrame]]
 BEST = "C3-best-lora"
 #: What its verdicts add to the sentence of the page.
 AT_BEST = {
-    "yes": " At the best setting of a sweep the penalty raises Java over plain LoRA.",
-    "no": " Nor does the penalty raise Java over plain LoRA at the best setting of a sweep.",
-    "cannot tell": " At the best setting of a sweep these runs cannot tell whether the penalty helps.",
+    "yes": " At its best setting the penalty raises Java over plain LoRA.",
+    "no": " Nor does the penalty raise Java over plain LoRA at its best setting.",
+    "cannot tell": " Whether the penalty helps at its best setting cannot be told.",
 }
 
 
@@ -265,11 +265,11 @@ def finding(tuned: Effect | None, penalised: Effect | None, meaningless: Effect 
         return first + "; the penalty was not run."
     if tuned is not None and _sign(tuned) > 0 > _sign(penalised):
         most = abs(penalised.difference) > tuned.difference / 2
-        second = f"the penalty at its released strength takes {'most' if most else 'part'} of that gain away"
+        second = f"the penalty as released takes {'most' if most else 'part'} of that gain away"
     elif _sign(penalised):
-        second = f"the penalty at its released strength {'raises' if _sign(penalised) > 0 else 'lowers'} it"
+        second = f"the penalty as released {'raises' if _sign(penalised) > 0 else 'lowers'} it"
     elif abs(penalised.low) < smallest and abs(penalised.high) < smallest:
-        second = "the penalty at its released strength changes nothing"
+        second = "the penalty as released changes nothing"
     else:
         second = "these runs cannot tell whether the penalty changes it"
     if meaningless is None:

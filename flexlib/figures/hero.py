@@ -24,7 +24,7 @@ def pass_by_scale(rates: pd.DataFrame, by_seed: pd.DataFrame) -> np.ndarray:
     scales = list(dict.fromkeys(rates["scale"]))
     counts = [rates.loc[rates["scale"] == scale, "arm"].nunique() for scale in scales]
     # One scale has room; more stay in sight together with the sentence above them.
-    heights = [(0.62 if len(scales) == 1 else 0.4) * n + 0.55 for n in counts]
+    heights = [(0.62 if len(scales) == 1 else 0.37) * n + 0.55 for n in counts]
     _, axes = plt.subplots(
         len(scales), 1, squeeze=False, layout="constrained", figsize=(7.0, 0.6 + sum(heights)),
         height_ratios=heights,

@@ -24,7 +24,7 @@ UP, DOWN, SAME, WIDE = (
     [
         ((UP, DOWN, SAME), ("makes Java better, without any Fourier", "most of that gain away", "frequencies mean nothing")),
         ((UP, Effect(-0.03, -0.05, -0.01), SAME), ("part of that gain away",)),
-        ((UP, UP, UP), ("makes Java better", "the penalty at its released strength raises it", "frequencies do matter")),
+        ((UP, UP, UP), ("makes Java better", "the penalty as released raises it", "frequencies do matter")),
         ((DOWN, SAME, SAME), ("makes Java worse", "changes nothing")),
         ((WIDE, WIDE, WIDE), ("too few to tell",)),
         ((WIDE, WIDE, None), ("too few to tell",)),
@@ -42,13 +42,13 @@ def test_the_finding_follows_from_the_intervals(effects, says):
 
 @pytest.mark.parametrize(
     ("verdict", "said"),
-    [("cannot tell", "cannot tell whether the penalty helps."), ("yes", "setting of a sweep the penalty raises"),
+    [("cannot tell", " Whether the penalty helps at its best setting"), ("yes", " At its best setting the penalty raises"),
      ("no", " Nor does the penalty raise")],
 )  # fmt: skip
 def test_the_finding_says_what_the_penalty_does_at_its_best(verdict, said):
     alone = landing.finding(UP, DOWN, SAME, 0.02)
     at_best = landing.finding(UP, DOWN, SAME, 0.02, verdict)
-    assert "at its released strength" in alone
+    assert "as released" in alone
     assert at_best.startswith(alone) and said in at_best.removeprefix(alone)
 
 
