@@ -150,8 +150,9 @@ def from_curve(
     settings: pd.DataFrame, verdicts: pd.DataFrame, reference: str, benchmark: str, *, seed: int
 ) -> pd.DataFrame:
     """How far the settings of each arm lie, on average, from the curve of a reference penalty in the plane of
-    size and pass rate, a row an arm: ``setting``, ``settings``, how many lie within the reference's sizes,
-    ``seeds`` and ``difference, low, high``, the interval of 95 % over tasks and seeds.
+    size and pass rate, a row an arm that shares at least two seeds with it: ``setting``, ``settings``, how
+    many lie within the reference's sizes, ``seeds`` and ``difference, low, high``, the interval of 95 % over
+    tasks and seeds.
 
     The curve is linear in the logarithm of the size between the reference's settings. At given sizes a
     distance from it is a difference of two means of pass rates, so it is bootstrapped as one.
@@ -176,7 +177,7 @@ def from_curve(
     rows = []
     for arm, of in settings[within & (settings["setting"] != reference)].groupby("setting"):
         seeds = set.intersection(*(set(solved[label]) for label in [*of["label"], *line["label"]]))
-        if not seeds:
+        if len(seeds) < 2:  # one shows no spread
             continue
         shares = [
             np.interp(np.log(of["size"]), np.log(line["size"]), row).mean()

@@ -166,6 +166,8 @@ def test_distance_from_a_curve_is_taken_at_equal_size():
     assert away.loc["fourier", ["settings", "seeds"]].tolist() == [2, 2]
     same = stats.paired_bootstrap(both, seed=3)
     assert away.loc["fourier", ["low", "high"]].tolist() == pytest.approx([same.low, same.high])
+    one = sweep.from_curve(settings, verdicts[verdicts["seed"] == 1], "l2", "x", seed=3)
+    assert one.empty  # shows no spread
     assert away.loc["other", "difference"] == pytest.approx(at_2[:, :2].mean())
     assert sweep.from_curve(
         settings.query("setting == 'fourier'"), verdicts, "l2", "x", seed=3
