@@ -19,6 +19,7 @@ def test_nothing_moves_by_more_than_a_hundredth_of_a_point():
     figure, ax = plt.subplots()
     ax.plot([1, 2, 3], [0.1, 1 / 3, 1e-3], marker="o", label="a curve")
     ax.set_ylabel("turned text")
+    ax.set_title("$y_1 + x$")  # glyphs off the line
     ax.legend()
     text = io.StringIO()
     figure.savefig(text, format="svg")

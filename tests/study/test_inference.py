@@ -529,6 +529,17 @@ def test_assess_without_an_effect_claims_none():
     assert (table["low"] < 0.02).all() and (table["detectable"] > 0).all()
 
 
+def test_a_claim_on_two_benchmarks_is_tested_once_both_have_runs():
+    one = simulated_verdicts({"base": 0.3, "lora": 0.5}, n_tasks=40)
+    two = one.assign(benchmark="more", task_id="m" + one["task_id"])
+    benchmark = f"{one['benchmark'].iloc[0]} + more"
+    _, claim = registered(id="B", benchmark=benchmark)
+    claims = pd.DataFrame([claim])
+    both = inference.assess(claims, pd.concat([one, two]), seed=1).iloc[0]
+    assert both["tasks"] == 80 and both["verdict"] != "not run"
+    assert set(inference.assess(claims, one, seed=1)["verdict"]) == {"not run"}
+
+
 def test_assess_of_an_empty_store_and_of_unequal_alphas():
     verdicts = simulated_verdicts({"base": 0.4, "lora": 0.4}, n_tasks=20)
     claims = pd.DataFrame(registered(id="B"))

@@ -181,6 +181,12 @@ def test_an_arm_is_compared_with_the_first_of_its_plan():
     assert found["difference"].item() == pytest.approx(0.25)
 
 
+def test_a_label_of_several_cells_has_the_most_seeds_of_them():
+    planned = pd.DataFrame({"label": ["lora", "lora", "dora"], "seeds": [3, 5, 3]})
+    runs = pd.DataFrame({"arm": ["lora", "lora", "dora", "dora"], "seed": [5, 6, 3, 5]})
+    assert plans.within(planned, runs).values.tolist() == [["lora", 5], ["dora", 3]]
+
+
 def test_an_arm_of_one_cell_is_compared_there_alone():
     cells = plans.cells("regime")
     wider = cells[cells["arm"].str.contains("rho=3")]["label"].item()
