@@ -7,17 +7,12 @@ from typing import Any
 import pandas as pd
 
 from flexlib.book import claims as shown
-from flexlib.book.landing import BEST, States
+from flexlib.book.landing import BEST, CONTROLS, States
 from flexlib.errors import FlexError
 from flexlib.study import inference
 
 #: Published gains, and the claim that states each.
 PUBLISHED = {"c1": "C1", "c3-lora": "C3-lora", "c3-base": "C3-base"}
-#: Controls without frequencies, the better first, and what each does.
-CONTROLS = {
-    "fourier-units": "with the inputs and outputs of every module renumbered at random",
-    "fourier-permuted": "with the whole index put in random order",
-}
 #: Claims on the real model.
 REAL = {"real-lora": "S-lora-java", "real-penalty": "S-C3-lora"}
 

@@ -38,12 +38,17 @@ BENCHMARKS = {
     "Python": ("nanobench-python", "humaneval"),
     "Java": ("nanobench-java", "multipl-e-java"),
 }
+#: Controls without frequencies, the better first, and what each does.
+CONTROLS = {
+    "fourier-units": "with the inputs and outputs of every module renumbered at random",
+    "fourier-permuted": "with the whole index put in random order",
+}
 #: The arms of the figure. The second of a pair stands in for the first until that has runs.
 ARMS = (
     ("base",),
     ("lora",),
     ("fourier-released",),
-    ("fourier-units", "fourier-permuted"),
+    tuple(CONTROLS),
     ("l2-norm", "l2-matched"),  # at equal size of the update
 )
 
@@ -88,8 +93,6 @@ PREDICTIONS = {
     "M": "Registered predictions of what the penalty does, from this study's theory.",
     "H": "Registered predictions of how alike one task is inside the model in two languages.",
 }
-
-
 #: The page that a card leads to, by the first letters of a claim's id, longer ones first.
 PAGES = {
     "C1": "lora",
@@ -104,18 +107,16 @@ PAGES = {
     "S-H": "hidden",
     "S": "realmodel",
 }
-#: The claims of a profile and what became of them (:func:`flexlib.study.claims.state`), both by id.
-States = Mapping[str, tuple[pd.DataFrame, pd.DataFrame]]
-
-
 #: The question whether the penalty helps at its best; its card is shown without an answer too.
 BEST = "C3-best-lora"
 #: What its verdicts add to the sentence of the page.
 AT_BEST = {
     "yes": " At its best setting the penalty raises Java over plain LoRA.",
-    "no": " Nor does the penalty raise Java over plain LoRA at its best setting.",
+    "no": " At its best setting the penalty does not raise Java over plain LoRA.",
     "cannot tell": " Whether the penalty helps at its best setting cannot be told.",
 }
+#: The claims of a profile and what became of them (:func:`flexlib.study.claims.state`), both by id.
+States = Mapping[str, tuple[pd.DataFrame, pd.DataFrame]]
 
 
 class Effect(NamedTuple):
@@ -192,7 +193,7 @@ def java_effects(
     """In Java: plain LoRA over the base, the released penalty over plain LoRA, and over its control without
     frequencies; None for what was not run."""
     java = verdicts[verdicts["language"] == "Java"]
-    control = next((arm for arm in ARMS[3] if arm in set(java["arm"])), "")
+    control = next((arm for arm in CONTROLS if arm in set(java["arm"])), "")
     pairs = [("lora", "base"), ("fourier-released", "lora"), ("fourier-released", control)]
     found = [inference.contrasts(java, [pair], seed=seed, state=state) for pair in pairs]
     first, second, third = (
@@ -277,15 +278,14 @@ def finding(tuned: Effect | None, penalised: Effect | None, meaningless: Effect 
     else:
         second = "these runs cannot tell whether the penalty changes it"
     if meaningless is None:
-        third = "the control without frequencies was not run"
+        third = "; the control without frequencies was not run"
     elif -smallest < meaningless.low and meaningless.high < smallest:
-        third = "does just the same when its frequencies mean nothing"
-        return f"{first}; {second}, and {third}.{AT_BEST.get(best, '')}"
+        third = ", and does just the same when its frequencies mean nothing"
     elif _sign(meaningless):
-        third = "its frequencies do matter"
+        third = "; its frequencies do matter"
     else:
-        third = "these runs cannot tell whether its frequencies matter"
-    return f"{first}; {second}; {third}.{AT_BEST.get(best, '')}"
+        third = "; these runs cannot tell whether its frequencies matter"
+    return f"{first}; {second}{third}.{AT_BEST.get(best, '')}"
 
 
 def _undecided(effect: Effect | None, smallest: float) -> bool:

@@ -67,13 +67,11 @@ def points(
     single = verdicts[verdicts["arm"].isin([*SINGLE, *PLAIN, ITS_KIN])]
     alone = stats.arm_rates(single, seed=seed).rename(columns={"pass_at_k": "rate", "arm": "label"})
     alone = alone[alone["label"].isin(sizes.index)]
-    arms = alone["label"].map(
-        {**dict.fromkeys(PLAIN, names["lora"]), ITS_KIN: names[REFERENCE]}
-    )  # of others none
+    arms = {**dict.fromkeys(PLAIN, names["lora"]), ITS_KIN: names[REFERENCE]}
     alone = alone.assign(
         size=alone["label"].map(sizes),
         setting=alone["label"].replace(ITS_KIN, REFERENCE),
-        arm=arms.fillna(OTHERS),
+        arm=alone["label"].map(arms).fillna(OTHERS),
     )
     every = pd.concat([swept, alone], ignore_index=True)
     return every[every["size"] >= VANISHED * every["size"].max()].sort_values("size")

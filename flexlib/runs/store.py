@@ -325,7 +325,6 @@ def training(store: Path | None = None, *, profile: str | None = None) -> pd.Dat
     Raises:
         FlexError: as :func:`runs`.
     """
-
     table = _stacked(
         [
             (keys, _read_frame(run, "training.csv", TRAINING_FIELDS))
@@ -334,8 +333,6 @@ def training(store: Path | None = None, *, profile: str | None = None) -> pd.Dat
         ],
         TRAINING_FIELDS,
     )
-    if table.empty:
-        return table
     return table.assign(ce=table["ce"].fillna(table["loss"].where(table["penalty"].isna())))
 
 

@@ -4,9 +4,17 @@ from __future__ import annotations
 
 import pandas as pd
 import pytest
+import verdict_tables
 
-from flexlib.book import abstract
+from flexlib.book import abstract, landing
 from flexlib.study import claims, paper
+
+RUNS = verdict_tables.table(
+    (arm, seed, "nanobench-java", "java", f"{task}", task % 10 < share)
+    for arm, share, seeds in (("base", 4, (0,)), ("lora", 8, (1, 2)))
+    for seed in seeds
+    for task in range(40)
+).assign(profile="nano")
 
 
 @pytest.fixture(scope="module")
@@ -30,21 +38,9 @@ def test_the_control_is_the_better_of_those_that_ran(states):
     lora = RUNS[RUNS["arm"] == "lora"]
     permuted, units = (lora.assign(arm=arm) for arm in ("fourier-permuted", "fourier-units"))
     said = abstract.values(pd.concat([RUNS, permuted]), states, "nano", seed=0)
-    assert said["control"] == abstract.CONTROLS["fourier-permuted"]
+    assert said["control"] == landing.CONTROLS["fourier-permuted"]
     said = abstract.values(pd.concat([RUNS, permuted, units]), states, "nano", seed=0)
-    assert said["control"] == abstract.CONTROLS["fourier-units"]
-
-
-RUNS = pd.DataFrame(
-    [
-        {"profile": "nano", "arm": arm, "seed": seed, "benchmark": "nanobench-java", "language": "java",
-         "task_id": f"{task}", "sample": 0, "verdict": "pass" if good else "wrong", "passed": good}
-        for arm, share in (("base", 4), ("lora", 8))
-        for seed in ((0,) if arm == "base" else (1, 2))
-        for task in range(40)
-        for good in [task % 10 < share]
-    ]
-)  # fmt: skip
+    assert said["control"] == landing.CONTROLS["fourier-units"]
 
 
 def test_what_an_arm_changes_in_a_sentence(states):

@@ -43,7 +43,7 @@ def test_the_finding_follows_from_the_intervals(effects, says):
 @pytest.mark.parametrize(
     ("verdict", "said"),
     [("cannot tell", " Whether the penalty helps at its best setting"), ("yes", " At its best setting the penalty raises"),
-     ("no", " Nor does the penalty raise")],
+     ("no", " At its best setting the penalty does not raise")],
 )  # fmt: skip
 def test_the_finding_says_what_the_penalty_does_at_its_best(verdict, said):
     alone = landing.finding(UP, DOWN, SAME, 0.02)
