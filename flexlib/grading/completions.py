@@ -1,18 +1,28 @@
-"""From the completions of a benchmark to the rows of its verdicts."""
+"""From the completions of a benchmark to the rows of its verdicts.
+
+Equal programs are judged once a process: the samples of a task, and the arms and seeds of a grid, give many
+alike.
+"""
 
 from __future__ import annotations
 
+import dataclasses
+import hashlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from flexlib import grading
 from flexlib.errors import FlexError
-from flexlib.grading.programs import Program, is_tolerable
+from flexlib.grading.programs import Program, Verdict, is_tolerable
 from flexlib.tasks import answers
 from flexlib.tasks.benchmarks import Problem
 
 if TYPE_CHECKING:
     from flexlib.config import BenchmarkSettings
+
+#: Verdicts that are the program's own. The others depend on the machine too, or say nothing of it.
+_SETTLED = ("pass", "wrong", "compile_error", "runtime_error")
+_judged: dict[str, Verdict] = {}  # by `_key`
 
 
 def grade_completions(
@@ -44,8 +54,8 @@ def grade_completions(
         for c in completions
     ]
     rows = []
-    judged = grading.grade(programs, **options)
-    for completion, program, verdict in zip(completions, programs, judged, strict=True):
+    verdicts = _judge(programs, options)
+    for completion, program, verdict in zip(completions, programs, verdicts, strict=True):
         detail = " ".join(verdict.detail.split())
         whole = program.completion.startswith(completion["completion"])  # nothing was cut off
         if completion["truncated"] and whole and not verdict.passed:
@@ -67,3 +77,22 @@ def grade_completions(
             "see `flexlib doctor`, and give the same command again: it goes on from here"
         )
     return rows
+
+
+def _judge(programs: Sequence[Program], options: dict[str, Any]) -> list[Verdict]:
+    """The verdict on each program, of equal ones that on the first."""
+    keys = [_key(program, options) for program in programs]
+    known = {key: _judged[key] for key in keys if key in _judged}
+    new = {key: program for key, program in zip(keys, programs, strict=True) if key not in known}
+    for key, verdict in zip(new, grading.grade(new.values(), **options), strict=True):
+        known[key] = verdict
+        if verdict.verdict in _SETTLED:
+            _judged[key] = verdict
+    return [dataclasses.replace(known[k], id=p.id) for k, p in zip(keys, programs, strict=True)]
+
+
+def _key(program: Program, options: dict[str, Any]) -> str:
+    asked = dataclasses.replace(program, id="")
+    how = [options.get(name) for name in ("timeout", "unsafe_no_sandbox")]
+    text = repr((asked, how))
+    return hashlib.sha256(text.encode("utf-8", "backslashreplace")).hexdigest()

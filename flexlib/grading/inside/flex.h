@@ -251,10 +251,12 @@ using Anything = std::variant<bool, char, int, long, long long, float, double, c
                               std::vector<std::string>, std::map<int, int>, std::map<long, long>,
                               std::map<std::string, std::string>>;
 
-template <>
-struct Code<std::any> {
+// A partial specialization, though of one type: the bodies of a full one are compiled in every
+// program, and these instantiate all of the variant.
+template <class T>
+struct Code<T, std::enable_if_t<std::is_same_v<T, std::any>>> {
     template <std::size_t I = 0>
-    static void put(std::string& to, const std::any& value) {
+    static void put(std::string& to, const T& value) {
         if constexpr (I == std::variant_size_v<Anything>) {
             if (value.has_value()) throw Broken("a std::any of a type that cannot be carried");
             put_count(to, I);
@@ -265,13 +267,13 @@ struct Code<std::any> {
             put<I + 1>(to, value);
         }
     }
-    static std::any get(Reader& from) {
+    static T get(Reader& from) {
         Reader ahead = from;
         if (ahead.count(0) == std::variant_size_v<Anything>) {
             from = ahead;
-            return std::any();
+            return T();
         }
-        return std::visit([](auto item) { return std::any(item); }, flex::get<Anything>(from));
+        return std::visit([](auto item) { return T(item); }, flex::get<Anything>(from));
     }
 };
 
