@@ -152,11 +152,11 @@ def test_a_decoding_that_brings_benchmarks_is_of_these_alone():
 
 def test_an_untuned_arm_is_told_from_one_at_a_value_that_was_named():
     """Even where that is the default: the label of the arm alone is kept for what will be tuned."""
-    bare = load(arm="muon")
-    assert bare.untuned == ("training.learning_rate",) and bare.label == "muon"
+    bare = load(arm="full")
+    assert bare.untuned == ("training.learning_rate",) and bare.label == "full"
     key = f"training.learning_rate={bare.training.learning_rate}"
-    named = load(key, "training.epochs=3", arm="muon")
-    assert named.untuned is None and named.label == "muon training.learning_rate=0.004"
+    named = load(key, "training.epochs=3", arm="full")
+    assert named.untuned is None and named.label == "full training.learning_rate=0.004"
     assert load(key).label == "lora" and load(arm="sophia").untuned is None
     assert load("training.learning_rate=1", profile="small").untuned is None
     same = config.training_identity

@@ -88,7 +88,7 @@ def test_a_grid_refuses_the_last_of_its_arms_before_it_trains_the_first(
     ("last", "message"),
     [
         (load("regularizer.strength=0", arm="l2-norm"), "find it with `flexlib calibrate`"),
-        (load(arm="muon"), "flexlib tune --arm muon"),
+        (load(arm="full"), "flexlib tune --arm full"),
     ],
 )
 def test_a_grid_checks_every_label_before_it_trains_the_first(
@@ -158,7 +158,7 @@ def test_settings_that_would_stop_the_run_later_are_refused(base, overrides, mac
         preflight.check(resolved, inputs, place)
 
 
-@pytest.mark.parametrize("arm", ["muon", "schedule-free", "full", "rslora"])
+@pytest.mark.parametrize("arm", ["prompt", "full", "rslora"])
 def test_an_arm_that_is_to_be_tuned_first_is_refused(base, arm):
     place = Machine(base_model=base, progress=False)
     for overrides in ([], ["training.epochs=1"]):
@@ -169,12 +169,12 @@ def test_an_arm_that_is_to_be_tuned_first_is_refused(base, arm):
 
 def test_an_arm_at_a_value_that_was_chosen_is_not_refused(base):
     place = Machine(base_model=base, progress=False)
-    default = config.load("nano", "muon", 1).training.learning_rate
+    default = config.load("nano", "full", 1).training.learning_rate
     for wanted in (
-        load(f"training.learning_rate={default}", arm="muon"),  # on the command line
+        load(f"training.learning_rate={default}", arm="full"),  # on the command line
         load(arm="sophia"),  # in the profile
         load(),  # of an arm that has one of its own from the start
-        tuning.trials("muon")[0][1],  # by the plan of its trials
+        tuning.trials("full")[0][1],  # by the plan of its trials
     ):
         preflight.check(*preflight.resolve(wanted, place), place)
 
