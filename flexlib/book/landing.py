@@ -93,19 +93,30 @@ PREDICTIONS = {
     "M": "Registered predictions of what the penalty does, from this study's theory.",
     "H": "Registered predictions of how alike one task is inside the model in two languages.",
 }
+#: What the questions are about whose ids begin so; each has a card, that counts their answers.
+QUESTIONS = {
+    "T-": "Our questions on transfer between four languages, each trained on.",
+    "D-": "Our questions on the penalty where training data is little or dirty.",
+    "X-": "Our questions on tasks that are longer than any in training.",
+    "O-": "Our questions on Muon and schedule-free AdamW.",
+}
 #: The page that a card leads to, by the first letters of a claim's id, longer ones first.
 PAGES = {
     "C1": "lora",
     "C2": "optimisers",
     "C3": "spectra",
+    "D": "training-data",
     "F": "lora",
     "M": "spectra",
     "B": "spectra",
     "H": "hidden",
     "L": "lora",
+    "O": "optimisers",
     "R": "optimisers",
     "S-H": "hidden",
     "S": "realmodel",
+    "T": "transfer",
+    "X": "harder",
 }
 #: The question whether the penalty helps at its best; its card is shown without an answer too.
 BEST = "C3-best-lora"
@@ -314,13 +325,13 @@ def sentence(findings: dict[str, str]) -> str:
 
 def cards(states: States, pages: Mapping[str, str] = PAGES) -> str:
     """A card for every claim that was run and every question that was answered (`BEST` always), and one for
-    all predictions of a topic, as Markdown of sphinx-design; ``pages`` has the page for an id's first
-    letters."""
+    all predictions or questions of a topic, as Markdown of sphinx-design; ``pages`` has the page for an
+    id's first letters."""
     text = [":::::{grid} 1 2 2 3", ":gutter: 2", ":class-container: claims", ""]
     for profile, claim, row in _each(states):
-        if row["verdict"] == "not run" or claim.kind == "prediction" or _is_open(claim, row):
+        if row["verdict"] == "not run" or _topic(claim) or _is_open(claim, row):
             continue
-        page = next((page for start, page in pages.items() if claim.id.startswith(start)), "claims")
+        page = _page(claim.id, pages)
         text += [
             "::::{grid-item-card}",
             ":class-card: claim",
@@ -340,12 +351,8 @@ def cards(states: States, pages: Mapping[str, str] = PAGES) -> str:
             "::::",
             "",
         ]
-    for topic, words in PREDICTIONS.items():
-        ran = [
-            row["verdict"]
-            for _, claim, row in _each(states)
-            if claim.kind == "prediction" and claim.id.startswith(topic)
-        ]
+    for topic, words in (PREDICTIONS | QUESTIONS).items():
+        ran = [row["verdict"] for _, claim, row in _each(states) if _topic(claim) == topic]
         if told := Counter(v for v in ran if v != "not run"):
             text += [
                 "::::{grid-item-card}",
@@ -357,7 +364,7 @@ def cards(states: States, pages: Mapping[str, str] = PAGES) -> str:
                 f"of {len(ran)}",
                 "",
                 ":::{card-footer}",
-                f"[Predictions]({pages[topic]}.md)",
+                f"[{'Predictions' if topic in PREDICTIONS else 'Questions'}]({_page(topic, pages)}.md)",
                 ":::",
                 "::::",
                 "",
@@ -420,7 +427,19 @@ def glance(states: States, profile: str, kind: str) -> pd.DataFrame:
 
 
 def _is_open(claim: Any, row: pd.Series) -> bool:
-    return bool(claim.kind == "question" and row["verdict"] == "cannot tell" and claim.id != BEST)
+    """Whether a question without an answer has no card of any kind."""
+    told = row["verdict"] != "cannot tell" or claim.id == BEST or _topic(claim)
+    return bool(claim.kind == "question" and not told)
+
+
+def _topic(claim: Any) -> str | None:
+    """Of `PREDICTIONS` and `QUESTIONS` that with whose card a claim is counted; None if it has its own."""
+    topics = PREDICTIONS if claim.kind == "prediction" else QUESTIONS
+    return next((topic for topic in topics if claim.id.startswith(topic)), None)
+
+
+def _page(name: str, pages: Mapping[str, str]) -> str:
+    return next((page for start, page in pages.items() if name.startswith(start)), "claims")
 
 
 def _each(states: States) -> Iterator[tuple[str, Any, pd.Series]]:

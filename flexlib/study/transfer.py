@@ -19,7 +19,7 @@ One task in several languages is one task: their rates are averaged before tasks
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import permutations
+from itertools import combinations, permutations
 
 import pandas as pd
 
@@ -85,18 +85,46 @@ def by_claim(claims: pd.DataFrame, verdicts: pd.DataFrame, *, seed: int) -> dict
             sides = [_of_cells(verdicts, arm, cells) for arm in (claim.treatment, claim.control)]
         else:
             first, second = claim.benchmark.removeprefix("nanobench-").split("-")
-            ways = [[(first, second)], [(second, first)]]
-            sides = [
-                difference(
-                    *(_of_cells(verdicts, arm, way) for arm in (claim.treatment, claim.control)),
-                    untrained=base,
-                )
-                for way in ways
-            ]
+            sides = _both_ways(verdicts, claim.treatment, claim.control, first, second)
         found = difference(*sides, untrained=base and claim.metric == TRANSFER)
         if found is not None and found.shape[1] > 1:
             results[claim.id] = paired_bootstrap(found.to_numpy(), seed=seed)
     return results
+
+
+def asymmetries(
+    verdicts: pd.DataFrame, arm: str, control: str = "base", *, seed: int, n_resamples: int = 10_000
+) -> pd.DataFrame:
+    """For every pair of languages the gain over the control in the second of training on the first, less that
+    in the first of training on the second: ``first, second, difference, low, high, tasks, seeds``, with a
+    95 % interval of each pair alone. Pairs without two common seeds are left out.
+
+    Args:
+        control: ``base``, or another arm, which is then trained on the same language.
+        seed: of the bootstrap.
+    """
+    rows = []
+    for first, second in combinations(LANGUAGES, 2):
+        found = difference(*_both_ways(verdicts, arm, control, first, second))
+        if found is not None and found.shape[1] > 1:
+            result = paired_bootstrap(found.to_numpy(), seed=seed, n_resamples=n_resamples)
+            rows.append((first, second, result.estimate, result.low, result.high, *found.shape))
+    columns = ["first", "second", "difference", "low", "high", "tasks", "seeds"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def _both_ways(
+    verdicts: pd.DataFrame, arm: str, control: str, first: str, second: str
+) -> list[pd.DataFrame | None]:
+    """The gain of an arm over the control, tasks down and seeds across: of training on the first language in
+    the second, and the other way round."""
+    return [
+        difference(
+            *(_of_cells(verdicts, name, [way]) for name in (arm, control)),
+            untrained=control == "base",
+        )
+        for way in ((first, second), (second, first))
+    ]
 
 
 def _of_cells(

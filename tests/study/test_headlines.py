@@ -245,6 +245,58 @@ def test_every_headline_is_that_of_the_raw_files(profile):
     assert seen
 
 
+#: What NanoBench's languages are called in claims and in the names of runs.
+NAMES = {"python": "nanobench", "java": "nanobench-java", "javascript": "nanobench-javascript", "cpp": "nanobench-cpp"}  # fmt: skip
+
+
+def transferred(claim: dict, study: Study) -> list[tuple[str, np.ndarray]]:
+    """Of every cell that a claim on transfer is about its weight's sign, and the gain, tasks by seeds."""
+
+    def rates(arm: str, trained: str, tested: str) -> dict[int, np.ndarray]:
+        found = {}
+        for folder, config, label in study.runs:
+            own = config["arm"] == arm and "four-languages" in label.split()
+            dataset = (config.get("training") or {}).get("dataset", "nanobench")
+            if own and (arm == "base" or dataset == NAMES[trained]):
+                found[config["seed"]] = passes(folder, f"nanobench-{tested}")
+        return found
+
+    def gain(trained: str, tested: str) -> np.ndarray:
+        first = rates(claim["treatment"], trained, tested)
+        second = rates(claim["control"], trained, tested)
+        [*others] = second if claim["control"] != "base" else first
+        seeds = sorted({*first} & {*others})
+        base = next(iter(second.values())) if claim["control"] == "base" else None
+        return np.stack([first[s] - (second[s] if base is None else base) for s in seeds], axis=1)
+
+    every = list(itertools.permutations(NAMES, 2))
+    of = claim["benchmark"].removeprefix("nanobench-")
+    if claim["metric"] == "transfer-asymmetry":
+        first, second = of.split("-")
+        return [("+", gain(first, second)), ("-", gain(second, first))]
+    return [("+", gain(*c)) for c in every if of in ("off-diagonal", f"from-{c[0]}")]
+
+
+def test_transfer_is_that_of_the_raw_files():
+    asked = paper.claims("nano").query("family == 'languages'")
+    state, study, seen = claims.state("nano", seed=0), Study("nano"), 0
+    for claim in asked.to_dict("records"):
+        decided = state.loc[claim["id"]]
+        if decided["verdict"] == "not run":
+            continue
+        parts = transferred(claim, study)
+        signed = [of if sign == "+" else -of for sign, of in parts]
+        apart = claim["metric"] == "transfer-asymmetry"
+        of_task = sum(signed) if apart else sum(signed) / len(signed)
+        assert decided["difference"] == pytest.approx(of_task.mean(), abs=1e-9), claim["id"]
+        low, high = np.quantile(resampled([[of_task], [0 * of_task]], 1000), [0.025, 0.975])
+        wiggle = 0.1 * (high - low)
+        assert decided["low"] <= low + wiggle and decided["high"] >= high - wiggle, claim["id"]
+        seen += 1
+    if not seen:
+        pytest.skip("no run of NanoBench's other training languages is stored")
+
+
 def loss_curve(folder: Path) -> list[tuple[int, float]]:
     """Step and validation loss, in order."""
     return [

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import product
+from itertools import combinations, product
 
 import pandas as pd
 import pytest
@@ -97,6 +97,26 @@ def test_the_asymmetry_is_the_difference_of_two_gains():
     verdicts.loc[easy, "passed"] = verdicts["task_id"] < "t02"
     [found] = transfer.by_claim(asked, verdicts, seed=0).values()
     assert found.estimate == pytest.approx(((9 - 2) - (6 - 4)) / N)
+
+
+def test_every_pair_has_its_asymmetry_that_of_the_claim_on_it():
+    order = {name: i for i, name in enumerate(LANGUAGES)}
+    verdicts = made_up(lambda arm, trained, tested, seed: 5 + 2 * order[trained] + seed)
+    table = transfer.asymmetries(verdicts, "lora", seed=0).set_index(["first", "second"])
+    assert list(table.index) == list(combinations(LANGUAGES, 2))
+    for first, second in table.index:
+        gap = 2 * (order[first] - order[second]) / N
+        assert table.loc[(first, second), "difference"] == pytest.approx(gap)
+    asked = claim(metric="transfer-asymmetry", benchmark="nanobench-python-java")
+    [found] = transfer.by_claim(asked, verdicts, seed=0).values()
+    row = table.loc[("python", "java")]
+    assert (found.estimate, found.low, found.high) == tuple(row[["difference", "low", "high"]])
+    assert tuple(row[["tasks", "seeds"]]) == (N, 3)
+    cut = verdicts[verdicts["arm"] != transfer.label("lora", "cpp")]
+    assert len(transfer.asymmetries(cut, "lora", seed=0)) == 3
+    both = made_up(lambda arm, *_: {"lora": 6, "other": 8}[arm], arms=("lora", "other"))
+    against = transfer.asymmetries(both, "other", "lora", seed=0)
+    assert len(against) == 6 and (against["difference"] == 0).all()
 
 
 def test_one_task_in_several_languages_is_one_task():
