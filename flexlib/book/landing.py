@@ -329,7 +329,8 @@ def cards(states: States, pages: Mapping[str, str] = PAGES) -> str:
     id's first letters."""
     text = [":::::{grid} 1 2 2 3", ":gutter: 2", ":class-container: claims", ""]
     for profile, claim, row in _each(states):
-        if row["verdict"] == "not run" or _topic(claim) or _is_open(claim, row):
+        shared = claim.kind == "prediction" or _topic(claim)  # a card, if there is one
+        if row["verdict"] == "not run" or shared or _is_open(claim, row):
             continue
         page = _page(claim.id, pages)
         text += [

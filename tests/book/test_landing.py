@@ -138,9 +138,9 @@ def test_cards_show_what_was_run_and_name_what_was_not():
 
 
 def test_predictions_share_a_card_that_counts_their_verdicts():
-    ids = ["M-1", "M-2", "M-3", "M-4", "H-1"]
+    ids = ["M-1", "M-2", "M-3", "M-4", "H-1", "S-M-1"]
     claims = pd.DataFrame({"id": ids, "statement": ids, "metric": "pass@1", "kind": "prediction"})
-    verdicts = ["confirmed", "confirmed", "not confirmed", "not run", "cannot tell"]
+    verdicts = ["confirmed", "confirmed", "not confirmed", "not run", "cannot tell", "confirmed"]
     state = pd.DataFrame({"verdict": verdicts, "difference": 0.0}, index=ids)
     states = {"nano": (claims.set_index("id", drop=False), state)}
     text = landing.cards(states, {"M": "spectra", "H": "hidden"})
