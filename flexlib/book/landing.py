@@ -97,7 +97,7 @@ PREDICTIONS = {
 QUESTIONS = {
     "T-": "Our questions on transfer between four languages, each trained on.",
     "D-": "Our questions on the penalty where training data is little or dirty.",
-    "X-": "Our questions on tasks longer than any in training, of which every arm solves next to none.",
+    "X-": "Our questions on tasks longer than any in training, where all arms are near zero.",
     "O-": "Our questions on Muon and schedule-free AdamW.",
 }
 #: The page that a card leads to, by the first letters of a claim's id, longer ones first.
