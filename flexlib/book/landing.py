@@ -88,17 +88,14 @@ SHORT = {
     "C2a-final-loss": "Sophia ends at a lower validation loss than AdamW.",
     "C2b": "Sophia and AdamW end at about the same pass@1.",
 }
-#: What the predictions are about whose ids begin so; each has a card.
-PREDICTIONS = {
-    "M": "Registered predictions of what the penalty does, from this study's theory.",
-    "H": "Registered predictions of how alike one task is inside the model in two languages.",
-}
-#: What the questions are about whose ids begin so; each has a card, that counts their answers.
-QUESTIONS = {
-    "T-": "Our questions on transfer between four languages, each trained on.",
-    "D-": "Our questions on the penalty where training data is little or dirty.",
-    "X-": "Our questions on tasks longer than any in training, where all arms are near zero.",
-    "O-": "Our questions on Muon and schedule-free AdamW.",
+#: By kind and the first letters of their ids, claims that share a card, which counts their verdicts.
+TOPICS = {
+    ("prediction", "M"): "Registered predictions of what the penalty does, from this study's theory.",
+    ("prediction", "H"): "Registered predictions of how alike one task is inside the model in two languages.",
+    ("question", "T-"): "Our questions on transfer between four languages, each trained on.",
+    ("question", "D-"): "Our questions on the penalty where training data is little or dirty.",
+    ("question", "X-"): "Our questions on tasks longer than any in training, where all arms are near zero.",
+    ("question", "O-"): "Our questions on Muon and schedule-free AdamW.",
 }
 #: The page that a card leads to, by the first letters of a claim's id, longer ones first.
 PAGES = {
@@ -352,8 +349,8 @@ def cards(states: States, pages: Mapping[str, str] = PAGES) -> str:
             "::::",
             "",
         ]
-    for topic, words in (PREDICTIONS | QUESTIONS).items():
-        ran = [row["verdict"] for _, claim, row in _each(states) if _topic(claim) == topic]
+    for (kind, start), words in TOPICS.items():
+        ran = [row["verdict"] for _, claim, row in _each(states) if _topic(claim) == (kind, start)]
         if told := Counter(v for v in ran if v != "not run"):
             text += [
                 "::::{grid-item-card}",
@@ -365,7 +362,7 @@ def cards(states: States, pages: Mapping[str, str] = PAGES) -> str:
                 f"of {len(ran)}",
                 "",
                 ":::{card-footer}",
-                f"[{'Predictions' if topic in PREDICTIONS else 'Questions'}]({_page(topic, pages)}.md)",
+                f"[{kind.capitalize()}s]({_page(start, pages)}.md)",
                 ":::",
                 "::::",
                 "",
@@ -429,14 +426,13 @@ def glance(states: States, profile: str, kind: str) -> pd.DataFrame:
 
 def _is_open(claim: Any, row: pd.Series) -> bool:
     """Whether a question without an answer has no card of any kind."""
-    told = row["verdict"] != "cannot tell" or claim.id == BEST or _topic(claim)
-    return bool(claim.kind == "question" and not told)
+    shown = row["verdict"] != "cannot tell" or claim.id == BEST or _topic(claim)
+    return claim.kind == "question" and not shown
 
 
-def _topic(claim: Any) -> str | None:
-    """Of `PREDICTIONS` and `QUESTIONS` that with whose card a claim is counted; None if it has its own."""
-    topics = PREDICTIONS if claim.kind == "prediction" else QUESTIONS
-    return next((topic for topic in topics if claim.id.startswith(topic)), None)
+def _topic(claim: Any) -> tuple[str, str] | None:
+    """That of `TOPICS` with whose card a claim is counted."""
+    return next((t for t in TOPICS if claim.kind == t[0] and claim.id.startswith(t[1])), None)
 
 
 def _page(name: str, pages: Mapping[str, str]) -> str:

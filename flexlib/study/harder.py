@@ -14,6 +14,12 @@ DECODING = "harder-tasks"
 LEVELS = ("test", "hard")
 
 
+def highest(verdicts: pd.DataFrame) -> float:
+    """The highest pass@1 of any arm in any language on NanoBench-hard; NaN without runs."""
+    hard = verdicts[verdicts["benchmark"].str.startswith("nanobench-hard")]
+    return float(hard.groupby(["arm", "benchmark"])["passed"].mean().max())
+
+
 def by_operations(
     verdicts: pd.DataFrame,
     arms: Sequence[str],

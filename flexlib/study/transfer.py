@@ -113,6 +113,12 @@ def asymmetries(
     return pd.DataFrame(rows, columns=columns)
 
 
+def unparsed(verdicts: pd.DataFrame, arm: str, benchmark: str) -> pd.Series:
+    """Of each seed of a stored arm the share of its answers, 0..1, that do not compile or parse."""
+    of = verdicts[(verdicts["arm"] == arm) & (verdicts["benchmark"] == benchmark)]
+    return (of["verdict"] == "compile_error").groupby(of["seed"]).mean()
+
+
 def _both_ways(
     verdicts: pd.DataFrame, arm: str, control: str, first: str, second: str
 ) -> list[pd.DataFrame | None]:

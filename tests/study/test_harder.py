@@ -50,3 +50,9 @@ def test_what_was_not_run_is_left_out():
     table = harder.by_operations(test_only, ["lora", "lion"], "python", seed=0, n_resamples=50)
     assert table["operations"].tolist() == pytest.approx([2, 3, 4])
     assert harder.by_operations(verdicts, ["lora"], "java", seed=0).empty
+
+
+def test_the_highest_rate_is_that_of_an_arm_over_its_seeds_on_the_hard_tasks_alone():
+    assert harder.highest(made_up()) == pytest.approx(0.25)  # one level of two, in one seed of two
+    only_easy = made_up().query("benchmark == 'nanobench-python'")
+    assert harder.highest(only_easy) != harder.highest(only_easy)

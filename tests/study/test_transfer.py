@@ -114,7 +114,8 @@ def test_every_pair_has_its_asymmetry_that_of_the_claim_on_it():
     assert tuple(row[["tasks", "seeds"]]) == (N, 3)
     cut = verdicts[verdicts["arm"] != transfer.label("lora", "cpp")]
     assert len(transfer.asymmetries(cut, "lora", seed=0)) == 3
-    both = made_up(lambda arm, *_: {"lora": 6, "other": 8}[arm], arms=("lora", "other"))
+    own = lambda arm, trained, _, seed: (arm == "other") + 3 + seed * (1 + order[trained])
+    both = made_up(own, arms=("lora", "other"))  # seed by seed one more, whatever it is trained on
     against = transfer.asymmetries(both, "other", "lora", seed=0)
     assert len(against) == 6 and (against["difference"] == 0).all()
 
@@ -152,3 +153,14 @@ def test_the_registered_questions_are_decided_by_what_is_there(monkeypatch):
     monkeypatch.setattr(state.store, "verdicts", lambda *_, **__: verdicts)
     decided = state.state(seed=0, claims=asked)["verdict"]
     assert decided["T-java"] == "yes" and decided["T-penalty"] == "no"
+
+
+def test_answers_that_do_not_parse_are_counted_by_seed():
+    rows = [("lora", s, "b", "python", f"t{i}", False) for s in (1, 2) for i in range(4)]
+    verdicts = verdict_tables.table(rows)
+    broken = (verdicts["seed"] == 2) & verdicts["task_id"].isin(["t0", "t1"])
+    verdicts.loc[broken, "verdict"] = "compile_error"
+    other = verdicts.assign(arm="base", verdict="compile_error")
+    found = transfer.unparsed(pd.concat([verdicts, other]), "lora", "b")
+    assert found.to_dict() == {1: 0, 2: 0.5}
+    assert transfer.unparsed(verdicts, "lora", "of another").empty
