@@ -152,14 +152,14 @@ def test_predictions_share_a_card_that_counts_their_verdicts():
 
 
 def test_questions_of_a_topic_share_a_card_answered_or_not():
-    ids = ["T-1", "T-2", "T-3", "L1"]
+    ids = ["T-1", "T-2", "T-3", "M-1"]  # the last letter is that of a topic of predictions
     claims = pd.DataFrame({"id": ids, "statement": ids, "metric": "pass@1", "kind": "question"})
     verdicts = ["yes", "cannot tell", "not run", "yes"]
     state = pd.DataFrame({"verdict": verdicts, "difference": 0.0, "low": 0.0, "high": 0.0, "seeds": 5}, index=ids)  # fmt: skip
     states = {"nano": (claims.set_index("id", drop=False), state)}
-    text = landing.cards(states, {"T": "transfer", "L": "lora"})
+    text = landing.cards(states, {"T": "transfer", "M": "spectra"})
     single, topic = text.split("grid-item-card")[1:]
-    assert "[L1, profile nano](lora.md)" in single and "[Questions](transfer.md)" in topic
+    assert "[M-1, profile nano](spectra.md)" in single and "[Questions](transfer.md)" in topic
     assert "cannot tell" in topic and "of 3" in topic
     assert landing.without_card(states).endswith("card: 1 question [not run yet](discussion.md).")
 

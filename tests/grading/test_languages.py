@@ -345,13 +345,19 @@ U f(long n) {
             'assert(candidate(std::vector<std::any>({3, "ab"})) == 5);',
         ),
         (
+            "std::any",
+            "std::any a",
+            "return a;",
+            "assert(!candidate(std::any()).has_value()); assert(std::any_cast<int>(candidate(3)) == 3);",
+        ),
+        (
             "void",
             "std::vector<long>& a",
             "a.push_back(1);",
             "std::vector<long> a; candidate(a); assert(a.size() == 1);",
         ),
     ],
-    ids=["containers", "any", "changed argument"],
+    ids=["containers", "any", "empty any", "changed argument"],
 )
 def test_cpp_passes(result, parameters, body, tests):
     needs("cpp")
