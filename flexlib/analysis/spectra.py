@@ -30,7 +30,7 @@ from torch import Tensor
 from flexlib import paths
 from flexlib.analysis import stored
 from flexlib.errors import FlexError
-from flexlib.runs import store
+from flexlib.runs import derived, store
 from flexlib.training import fourier
 from flexlib.training.fourier import Factors
 
@@ -200,6 +200,13 @@ def rank_shares(folder: Path | None = None, *, profile: str | None = None) -> pd
     Raises:
         FlexError: a run is corrupt.
     """
+    return derived.kept("rank-shares", folder, profile, lambda: _rank_shares(folder, profile))
+
+
+# --- all runs -----------------------------------------------------------------------------------
+
+
+def _rank_shares(folder: Path | None, profile: str | None) -> pd.DataFrame:
     keys = ["run_id", "profile", "arm", "seed"]
     table = stored.read("spectra", folder, profile=profile)
     known = table[table["quantity"] == "rank_share"]

@@ -8,6 +8,7 @@ with a fraction is no integer. Two things that TOML lacks are added: a comma-sep
 from __future__ import annotations
 
 import dataclasses
+import functools
 import re
 import typing
 from collections.abc import Mapping
@@ -57,7 +58,7 @@ def build(cls: type[T], table: Mapping[str, Any], section: str, **fixed: Any) ->
             raise FlexError(
                 f"unknown parameter '{section}.{key}'; {section} has {', '.join(sorted(names))}"
             )
-    hints = typing.get_type_hints(cls)
+    hints = _hints(cls)
     values = {key: _none(value, hints[key]) for key, value in table.items()}
     try:
         return cls(**values, **fixed)
@@ -72,9 +73,7 @@ def build(cls: type[T], table: Mapping[str, Any], section: str, **fixed: Any) ->
 def value(type_: Any, value: Any, key: str) -> Any:
     """A single parameter, checked as :func:`build` does."""
     try:
-        return TypeAdapter(type_, config=ConfigDict(strict=True)).validate_python(
-            _none(value, type_)
-        )
+        return _adapter(type_).validate_python(_none(value, type_))
     except ValidationError as error:
         raise FlexError(_said(error, key)) from None
 
@@ -82,6 +81,16 @@ def value(type_: Any, value: Any, key: str) -> Any:
 def settable(cls: type) -> list[str]:
     """The parameters of a section that a table may set."""
     return [f.name for f in dataclasses.fields(cls) if f.metadata.get("settable", True)]
+
+
+@functools.cache  # a grid builds hundreds of configurations
+def _hints(cls: type) -> dict[str, Any]:
+    return typing.get_type_hints(cls)
+
+
+@functools.cache
+def _adapter(type_: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(type_, config=ConfigDict(strict=True))
 
 
 def _none(value: Any, hint: Any) -> Any:

@@ -38,6 +38,7 @@ from flexlib import config as configs
 from flexlib import disk, paths
 from flexlib.errors import FlexError
 from flexlib.formats import TRAINING_FIELDS, VERDICT_FIELDS, to_csv, to_json
+from flexlib.runs import derived
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -303,7 +304,9 @@ def verdicts(store: Path | None = None, *, profile: str | None = None) -> pd.Dat
     Raises:
         FlexError: as :func:`runs`.
     """
-    return _verdict_frame(_identified(store, profile))
+    return derived.kept(
+        "verdicts", store, profile, lambda: _verdict_frame(_identified(store, profile))
+    )
 
 
 def verdicts_of(run: Path) -> pd.DataFrame:
@@ -325,15 +328,7 @@ def training(store: Path | None = None, *, profile: str | None = None) -> pd.Dat
     Raises:
         FlexError: as :func:`runs`.
     """
-    table = _stacked(
-        [
-            (keys, _read_frame(run, "training.csv", TRAINING_FIELDS))
-            for run, keys, config in _identified(store, profile)
-            if "training" in config
-        ],
-        TRAINING_FIELDS,
-    )
-    return table.assign(ce=table["ce"].fillna(table["loss"].where(table["penalty"].isna())))
+    return derived.kept("training", store, profile, lambda: _training(store, profile))
 
 
 def tables(
@@ -345,13 +340,9 @@ def tables(
     Raises:
         FlexError: as :func:`runs`.
     """
-    return _stacked(
-        [
-            (keys, _read_frame(run, name, fields))
-            for run, keys, _ in _identified(store, profile)
-            if name in read_provenance(run)["files"]
-        ],
-        fields,
+    asked = (profile, tuple(fields))
+    return derived.kept(
+        name.partition(".")[0], store, asked, lambda: _tables(name, fields, store, profile)
     )
 
 
@@ -396,6 +387,31 @@ def _verdict_frame(identified: Iterable[_Identified]) -> pd.DataFrame:
     ]
     frame = pd.DataFrame(rows, columns=fields)
     return frame.assign(sample=frame["sample"].astype(int), passed=frame["passed"] == "True")
+
+
+def _training(store: Path | None, profile: str | None) -> pd.DataFrame:
+    table = _stacked(
+        [
+            (keys, _read_frame(run, "training.csv", TRAINING_FIELDS))
+            for run, keys, config in _identified(store, profile)
+            if "training" in config
+        ],
+        TRAINING_FIELDS,
+    )
+    return table.assign(ce=table["ce"].fillna(table["loss"].where(table["penalty"].isna())))
+
+
+def _tables(
+    name: str, fields: Sequence[str], store: Path | None, profile: str | None
+) -> pd.DataFrame:
+    return _stacked(
+        [
+            (keys, _read_frame(run, name, fields))
+            for run, keys, _ in _identified(store, profile)
+            if name in read_provenance(run)["files"]
+        ],
+        fields,
+    )
 
 
 def _stacked(

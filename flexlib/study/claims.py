@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from flexlib.runs import store
+from flexlib.runs import derived, store
 from flexlib.study import (
     bases,
     convergence,
@@ -38,7 +38,25 @@ def state(
         folder: of the runs; None: the project's own.
         claims: from :func:`paper.claims`; None: those that no other id has taken the place of.
     """
-    claims = paper.claims(profile) if claims is None else claims
+    if claims is None:
+        everything = paper.claims(profile)
+        return derived.kept(
+            "claims", folder, (profile, seed), lambda: _state(profile, everything, seed, folder)
+        )
+    return _state(profile, claims, seed, folder)
+
+
+def as_registered(profile: str = "nano") -> pd.DataFrame:
+    """The claims of the first registration of the superseded ones, each in the family that it had then."""
+    everything = pd.concat([paper.claims(profile), paper.claims(profile, superseded=True)])
+    old = everything[everything["superseded_by"] != ""]
+    return everything[everything["registered"].isin(set(old["registered"]))]
+
+
+# --- details ------------------------------------------------------------------------------------
+
+
+def _state(profile: str, claims: pd.DataFrame, seed: int, folder: Path | None) -> pd.DataFrame:
     training = store.training(folder, profile=profile)
     verdicts = store.verdicts(folder, profile=profile)
     measured: dict[str, inference.Effect] = {}
@@ -64,10 +82,3 @@ def state(
         verdicts = bases.over(verdicts)
     decided = inference.assess(claims, verdicts, seed=seed, measured=measured)
     return decided.set_index("id", drop=False)
-
-
-def as_registered(profile: str = "nano") -> pd.DataFrame:
-    """The claims of the first registration of the superseded ones, each in the family that it had then."""
-    everything = pd.concat([paper.claims(profile), paper.claims(profile, superseded=True)])
-    old = everything[everything["superseded_by"] != ""]
-    return everything[everything["registered"].isin(set(old["registered"]))]

@@ -18,7 +18,7 @@ from pathlib import Path
 import pandas as pd
 
 from flexlib import analysis
-from flexlib.runs import store
+from flexlib.runs import derived, store
 from flexlib.study import inference
 from flexlib.study.inference import Effect
 
@@ -31,6 +31,34 @@ def table(folder: Path | None = None, *, profile: str) -> pd.DataFrame:
     Raises:
         FlexError: a run is corrupt.
     """
+    return derived.kept("outcomes", folder, profile, lambda: _table(folder, profile))
+
+
+def by_claim(claims: pd.DataFrame, outcomes: pd.DataFrame, *, seed: int) -> dict[str, Effect]:
+    """The results, by id, of the registered ``claims`` on `METRICS`: differences of means over the seeds
+    that both arms have, paired by seed. Claims of which the arms share fewer than two seeds are left out.
+
+    Args:
+        outcomes: from :func:`table`.
+        seed: of the bootstrap.
+    """
+    results: dict[str, Effect] = {}
+    for claim in claims[claims["metric"].isin(METRICS)].itertuples():
+        chosen = outcomes[
+            (outcomes["metric"] == claim.metric) & (outcomes["benchmark"] == claim.benchmark)
+        ]
+        values = chosen.pivot(index="seed", columns="arm", values="value")
+        if {claim.treatment, claim.control} <= set(values):
+            arms = values[claim.treatment], values[claim.control]
+            if effect := inference.paired_by_seed(*arms, seed=seed):
+                results[claim.id] = effect
+    return results
+
+
+# --- details ------------------------------------------------------------------------------------
+
+
+def _table(folder: Path | None, profile: str) -> pd.DataFrame:
     from flexlib.analysis import spectra  # torch is slow to import
 
     keys = ["arm", "seed"]
@@ -57,24 +85,3 @@ def table(folder: Path | None = None, *, profile: str) -> pd.DataFrame:
     rows = rows.merge(runs, on=keys)
     rows["benchmark"] = rows["training.dataset"].astype(str) + "-" + rows["part"].astype(str)
     return rows[[*keys, "benchmark", "metric", "value"]]
-
-
-def by_claim(claims: pd.DataFrame, outcomes: pd.DataFrame, *, seed: int) -> dict[str, Effect]:
-    """The results, by id, of the registered ``claims`` on `METRICS`: differences of means over the seeds
-    that both arms have, paired by seed. Claims of which the arms share fewer than two seeds are left out.
-
-    Args:
-        outcomes: from :func:`table`.
-        seed: of the bootstrap.
-    """
-    results: dict[str, Effect] = {}
-    for claim in claims[claims["metric"].isin(METRICS)].itertuples():
-        chosen = outcomes[
-            (outcomes["metric"] == claim.metric) & (outcomes["benchmark"] == claim.benchmark)
-        ]
-        values = chosen.pivot(index="seed", columns="arm", values="value")
-        if {claim.treatment, claim.control} <= set(values):
-            arms = values[claim.treatment], values[claim.control]
-            if effect := inference.paired_by_seed(*arms, seed=seed):
-                results[claim.id] = effect
-    return results
