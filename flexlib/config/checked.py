@@ -58,7 +58,7 @@ def build(cls: type[T], table: Mapping[str, Any], section: str, **fixed: Any) ->
             raise FlexError(
                 f"unknown parameter '{section}.{key}'; {section} has {', '.join(sorted(names))}"
             )
-    hints = _hints(cls)
+    hints = _hints(cls)  # type: ignore[arg-type]
     values = {key: _none(value, hints[key]) for key, value in table.items()}
     try:
         return cls(**values, **fixed)
