@@ -51,6 +51,14 @@ def add_machine(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_known_verdicts(parser: argparse.ArgumentParser) -> None:
+    """Of a command that makes many runs."""
+    parser.add_argument(
+        "--known-verdicts", action="store_true", default=None,
+        help="do not judge programs again that a run in the store has (`flexlib regrade` judges all)",
+    )  # fmt: skip
+
+
 def add_audit(parser: argparse.ArgumentParser) -> None:
     """Where and how what is run as it is, is run: nothing of training."""
     group = parser.add_argument_group("where and how; changes no result")

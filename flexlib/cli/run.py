@@ -35,6 +35,7 @@ def add_parser(commands: options.Commands) -> None:
         "--compact", action="store_true",
         help="of runs made now, keep neither adapter nor completions",
     )  # fmt: skip
+    options.add_known_verdicts(grid)
     options.add_configuration(grid)
     options.add_machine(grid)
     grid.set_defaults(command=_grid)

@@ -22,6 +22,7 @@ def add_parser(commands: options.Commands) -> None:
              "needs its calibration, real-model-languages six further toolchains)",
     )  # fmt: skip
     parser.add_argument("--list", action="store_true", help="name the runs, make none")
+    options.add_known_verdicts(parser)
     options.add_machine(parser)
     parser.set_defaults(command=_sweep)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from flexlib import grading
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 #: Verdicts that are the program's own. The others depend on the machine too, or say nothing of it.
 _SETTLED = ("pass", "wrong", "compile_error", "runtime_error")
 _judged: dict[str, Verdict] = {}  # by `_key`
+_CUT_SHORT = "truncated"
 
 
 def grade_completions(
@@ -42,24 +43,12 @@ def grade_completions(
     Raises:
         FlexError: a toolchain or the sandbox is missing, or too many programs could not be judged.
     """
-    by_id = {p.task_id: p for p in problems}
-    programs = [
-        Program(
-            id=f"{c['task_id']}#{c['sample']}",
-            language=by_id[c["task_id"]].language,
-            prompt=by_id[c["task_id"]].prompt,
-            completion=answers.graded(by_id[c["task_id"]], c["completion"], settings),
-            tests=by_id[c["task_id"]].tests,
-        )
-        for c in completions
-    ]
-    rows = []
+    rows, programs = [], _programs(problems, completions, settings)
     verdicts = _judge(programs, options)
     for completion, program, verdict in zip(completions, programs, verdicts, strict=True):
         detail = " ".join(verdict.detail.split())
-        whole = program.completion.startswith(completion["completion"])  # nothing was cut off
-        if completion["truncated"] and whole and not verdict.passed:
-            detail = f"truncated; {detail}" if detail else "truncated"
+        if _is_cut_short(completion, program) and not verdict.passed:
+            detail = f"{_CUT_SHORT}; {detail}" if detail else _CUT_SHORT
         rows.append(
             {
                 "task_id": completion["task_id"],
@@ -77,6 +66,65 @@ def grade_completions(
             "see `flexlib doctor`, and give the same command again: it goes on from here"
         )
     return rows
+
+
+def know(
+    problems: Sequence[Problem],
+    completions: Sequence[dict[str, Any]],
+    rows: Sequence[Mapping[str, Any]],
+    settings: BenchmarkSettings,
+    **options: Any,
+) -> None:
+    """Take over what the grader said of completions before: equal programs are not judged again in this
+    process.
+
+    Args:
+        rows: from :func:`grade_completions` with the same arguments, or read from where they were written.
+    """
+    for program, completion, row in zip(
+        _programs(problems, completions, settings), completions, rows, strict=True
+    ):
+        if (completion["task_id"], completion["sample"]) != (row["task_id"], int(row["sample"])):
+            raise ValueError(f"{program.id} has the verdict of another program")
+        detail = row["detail"]
+        if _is_cut_short(completion, program) and row["verdict"] != "pass":
+            detail = detail.removeprefix(_CUT_SHORT).removeprefix("; ")
+        if row["verdict"] in _SETTLED:
+            verdict = Verdict(program.id, row["verdict"], detail, 0.0)
+            _judged.setdefault(_key(program, options), verdict)
+
+
+def known() -> int:
+    """How many programs have a verdict in this process."""
+    return len(_judged)
+
+
+def forget() -> None:
+    """Judge every program anew from here on."""
+    _judged.clear()
+
+
+def _programs(
+    problems: Sequence[Problem],
+    completions: Sequence[dict[str, Any]],
+    settings: BenchmarkSettings,
+) -> list[Program]:
+    by_id = {p.task_id: p for p in problems}
+    return [
+        Program(
+            id=f"{c['task_id']}#{c['sample']}",
+            language=by_id[c["task_id"]].language,
+            prompt=by_id[c["task_id"]].prompt,
+            completion=answers.graded(by_id[c["task_id"]], c["completion"], settings),
+            tests=by_id[c["task_id"]].tests,
+        )
+        for c in completions
+    ]
+
+
+def _is_cut_short(completion: Mapping[str, Any], program: Program) -> bool:
+    """Whether decoding ended the completion, and nothing was cut off it."""
+    return completion["truncated"] and program.completion.startswith(completion["completion"])
 
 
 def _judge(programs: Sequence[Program], options: dict[str, Any]) -> list[Verdict]:

@@ -9,7 +9,7 @@ from flexlib import config as configs
 from flexlib import models
 from flexlib.config import RunConfig
 from flexlib.errors import Busy
-from flexlib.runs import preflight, store
+from flexlib.runs import known, preflight, store
 from flexlib.runs.machine import Machine
 from flexlib.runs.pipeline import run
 from flexlib.training import distributed
@@ -33,6 +33,8 @@ def grid(wanted: Iterable[RunConfig], machine: Machine) -> Iterator[tuple[RunCon
         by_label.setdefault(config.label, []).append(config)
     for of_label in by_label.values():
         _check(of_label, machine)
+    if machine.known_verdicts:
+        known.take_over(machine, {b.name for config in wanted for b in config.benchmarks})
     # An analysis between two runs loads a model of its own, and on a GPU two may not fit.
     bases = models.BaseModels() if device == "cpu" else None
     for config in wanted:

@@ -30,6 +30,7 @@ class Machine:
     generation_batch: int = 64  # completions (beams, in beam search) decoded together
     workers: int | None = None  # programs graded at once
     unsafe_no_sandbox: bool = False
+    known_verdicts: bool = False  # in a grid, of programs that a run in the store has
     progress: bool = True
 
     @property

@@ -50,6 +50,7 @@ def of_run(config: RunConfig, machine: Machine, device: str) -> dict[str, Any]:
         "compile": machine.compile,
         "attention": machine.attention,
         "sandboxed": not machine.unsafe_no_sandbox,
+        "known_verdicts": machine.known_verdicts,
         # Where each benchmark was read, and the sha256 that its content was held against.
         "data": {n: sources.describe(t, machine.data_dir) for n, t in tables.items() if t},
     }

@@ -40,6 +40,9 @@ def regrade(
         FlexError: no such run; it has no completions, or they are corrupt; the benchmark is not the one it
             was run on; a program that has a verdict cannot be judged now.
     """
+    from flexlib.grading import completions
+
+    completions.forget()  # what this process has judged before, or taken over
     for run in store.select(machine.store, run_ids):
         if not run_ids and store.is_compact(run):
             names = store.read_config(run)["benchmarks"]

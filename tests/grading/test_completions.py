@@ -51,3 +51,43 @@ def test_what_the_machine_decides_too_is_judged_again(asked, verdict):
     judge(rows)
     judge(rows)
     assert [p.completion.split()[0] for p in asked] == [verdict, "pass", verdict]
+
+
+def test_verdicts_of_before_are_taken_over(asked):
+    """Each with its own detail, as if it had been judged here."""
+    rows = [answer(1, "pass"), answer(1, "wrong", 1), answer(2, "timeout"), answer(2, "wrong", 1)]
+    rows[3]["truncated"] = True
+    before = completions.grade_completions(TASKS, rows, SETTINGS)
+    assert [row["detail"] for row in before] == ["why", "why", "why", "truncated; why"]
+    completions._judged.clear()
+    asked.clear()
+    stored = [{**row, "sample": str(row["sample"])} for row in before]  # as read from a file
+    completions.know(TASKS, rows, stored, SETTINGS)
+    again = completions.grade_completions(TASKS, rows[::-1], SETTINGS)
+    assert again == before[::-1]
+    assert [p.id for p in asked] == ["t2#0"]  # what the machine decides too
+    assert completions.known() == 3
+
+
+def test_another_limit_or_cut_is_not_taken_over(asked):
+    rows = [answer(1, "pass")]
+    before = completions.grade_completions(TASKS, rows, SETTINGS)
+    completions._judged.clear()
+    completions.know(TASKS, rows, before, SETTINGS)
+    completions.grade_completions(TASKS, rows, SETTINGS, timeout=9.0)
+    completions.grade_completions(TASKS, [answer(1, "pass ")], SETTINGS)
+    assert len(asked) == 3
+
+
+def test_what_is_judged_here_counts_before_what_was_stored(asked):
+    rows = [answer(1, "wrong")]
+    before = completions.grade_completions(TASKS, rows, SETTINGS)
+    completions.know(TASKS, rows, [{**before[0], "verdict": "pass"}], SETTINGS)
+    assert judge(rows) == [("t1", 0, "wrong")]
+
+
+def test_verdicts_in_another_order_are_an_error(asked):
+    rows = [answer(1, "pass"), answer(2, "pass")]
+    before = completions.grade_completions(TASKS, rows, SETTINGS)
+    with pytest.raises(ValueError, match="t1#0"):
+        completions.know(TASKS, rows, before[::-1], SETTINGS)

@@ -380,6 +380,70 @@ def test_a_grader_that_is_broken_stops_the_run(place, judge, capsys):
     assert place.call("run", "--arm", "base") == 0
 
 
+# --- verdicts that are known ----------------------------------------------------------------------
+
+
+@pytest.fixture
+def untrained(copied, monkeypatch) -> Place:
+    """The store also has the base, whose programs a second run writes again; nothing is known."""
+    from flexlib.grading import completions
+
+    assert copied.call("run", "--arm", "base") == 0
+    monkeypatch.setattr(completions, "_judged", {})
+    return copied
+
+
+AGAIN = ("grid", "--arm", "base", "--limit", "4")  # the first four of its five programs
+
+
+@pytest.fixture
+def programs(monkeypatch) -> list:
+    """Those that the grader is given."""
+    from flexlib import grading
+
+    seen, judge = [], grading.grade
+
+    def grade(programs, **options):
+        programs = list(programs)
+        seen.extend(p for p in programs if p.id != "probe")
+        return judge(programs, **options)
+
+    monkeypatch.setattr(grading, "grade", grade)
+    return seen
+
+
+def test_a_grid_judges_every_program_unless_it_is_told_that_some_are_known(untrained, programs):
+    assert untrained.call(*AGAIN) == 0
+    assert len(programs) == 4
+    table = store.runs(untrained.store)
+    assert list(table["known_verdicts"]) == [False] * 3
+
+
+def test_known_programs_are_not_judged_again(untrained, programs):
+    """The stored verdicts are altered, so that they are seen to be where the new ones are from."""
+    [base] = [r for r in untrained.runs() if store.read_config(r)["arm"] == "base"]
+    rows = store.read_verdicts(base, "nanobench-python")
+    told = {"verdict": "wrong", "passed": False, "detail": "truncated; told"}  # they do not compile
+    rows = [row | told for row in rows]
+    store.replace_verdicts(base, {"nanobench-python": rows}, {})
+    rows_as_stored = store.read_verdicts(base, "nanobench-python")
+    assert untrained.call(*AGAIN, "--known-verdicts") == 0
+    [new] = [r for r in untrained.runs() if store.read_provenance(r)["known_verdicts"]]
+    assert store.read_verdicts(new, "nanobench-python") == rows_as_stored[:4] and not programs
+    assert untrained.regrade("--check", new.name) == 1  # takes nothing over
+    assert len(programs) == 4
+
+
+@pytest.mark.parametrize("other", ["a toolchain", "a benchmark"])
+def test_what_was_judged_otherwise_is_judged_again(untrained, programs, other, monkeypatch):
+    from flexlib.runs import known
+
+    if other == "a toolchain":
+        monkeypatch.setattr(provenance, "toolchain_version", lambda language: "another")
+    asked = {"nanobench-python"} if other == "a toolchain" else {"nanobench-java"}
+    assert known.take_over(Machine(store=untrained.store, progress=False), asked) == 0
+
+
 # --- regrading ------------------------------------------------------------------------------------
 
 
