@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 NAMES = (
-    "data", "released", "regime", "bases", "languages", "harder", "real-model",
+    "data", "released", "regime", "bases", "languages", "harder", "adapters", "real-model",
     "real-model-languages", "real-model-norm",
 )  # fmt: skip
 STRENGTH = "strength"  # the plan of flexlib.study.sweep

@@ -83,6 +83,18 @@ def test_questions_are_asked_of_cells_with_enough_seeds():
         assert pair["name"].nunique() == 1
 
 
+def test_every_adapter_that_has_trials_is_run_and_five_times_where_something_is_asked():
+    of = plans.cells("adapters").set_index("arm")
+    assert set(of.index) - {"lora"} == set(plans.plan("adapters")["trials"])
+    assert not of.index.has_duplicates
+    asked = paper.claims().query("family == 'adapters'")
+    for claim in asked.itertuples():
+        assert (of.loc[[claim.treatment, claim.control], "seeds"] >= claim.minimum_n).all()
+    in_question = {*asked["treatment"], *asked["control"]}
+    assert set(of.index[of["seeds"] == 5]) == in_question
+    assert set(of["seeds"]) == {3, 5}
+
+
 def test_rates_of_the_cells_that_have_runs_in_the_order_of_the_plan():
     made = {(f"fourier-released {HALF}", s): 5 for s in (1, 2)} | {("lora", 1): 8, ("lora", 2): 10}
     made |= {(f"lora {FEW}", 1): 4, ("sophia", 1): 20}
