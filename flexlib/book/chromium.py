@@ -70,7 +70,9 @@ class Chromium:
         self._seen = Visit()
         self.page.goto("about:blank")  # else another fragment of the open page loads nothing
         self._seen = Visit()
-        self.page.goto(url, wait_until="networkidle", timeout=1000 * timeout)
+        self.page.goto(url, wait_until="load", timeout=1000 * timeout)
+        # Not this alone: a long page that is still being parsed asks for nothing either.
+        self.page.wait_for_load_state("networkidle", timeout=1000 * timeout)
         return self._seen
 
     def evaluate(self, script: str) -> Any:

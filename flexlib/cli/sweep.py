@@ -18,9 +18,8 @@ def add_parser(commands: options.Commands) -> None:
         "--plan", choices=plans.ALL, default=plans.STRENGTH,
         help="of the penalty's strength (default), of size and quality of the training set, of the "
              "released configurations, of the regime in which Sophia could win, of several bases, of "
-             "NanoBench in four languages, of its harder tasks, of adapters (after `flexlib tune`), or of the "
-             "real code model (real-model-norm needs its calibration, real-model-languages six further "
-             "toolchains)",
+             "NanoBench in four languages, of its harder tasks, of adapters (tuned before), or of the real "
+             "code model (real-model-norm needs its calibration, real-model-languages six more toolchains)",
     )  # fmt: skip
     parser.add_argument("--list", action="store_true", help="name the runs, make none")
     options.add_known_verdicts(parser)

@@ -7,6 +7,7 @@ from html import unescape
 from pathlib import Path
 
 import pytest
+from accessibility import violations
 
 from flexlib.book.chromium import PROGRAM, Chromium
 
@@ -37,7 +38,7 @@ def test_errors_and_requests_of_a_page_are_noticed(browser, tmp_path):
 
 @pytest.fixture(params=PAGES or [None], ids=lambda page: page.stem if page else "no-site")
 def page(request, browser):
-    """Each built page, opened from disk on a desktop screen in the light theme."""
+    """Each built page, to be opened from disk on a desktop screen in the light theme."""
     if request.param is None:
         pytest.skip("no built site: run make book first")
     browser.resize(1280)
@@ -45,7 +46,8 @@ def page(request, browser):
     return request.param
 
 
-def test_page_loads_without_errors_or_the_network(browser, page):
+def test_page_in_the_light_theme(browser, page):
+    """Opened once, on the desktop, and made smaller step by step."""
     seen = browser.visit(page.as_uri())
     assert not seen.errors
     assert not [url for url in seen.requests if not url.startswith(("file:", "data:", "blob:"))]
@@ -53,10 +55,30 @@ def test_page_loads_without_errors_or_the_network(browser, page):
     outside = """[...document.querySelectorAll('[src], link[href]')]
         .map(e => e.src || e.href).filter(url => /^https?:/.test(url))"""
     assert browser.evaluate(outside) == []
+    assert set(browser.evaluate(FILTERS)) <= {"none"}
+    is_complete(browser)
+    unfold(browser)
+    assert violations(browser) == []
+    for width in (1100, 390):  # a tablet, a phone
+        browser.resize(width)
+        fits(browser, width)
 
 
-def test_page_is_complete_and_accessible(browser, page):
+def test_page_in_the_dark_theme(browser, page):
+    """What a theme changes: colours, and figures turned round."""
+    browser.prefer("dark")
     browser.visit(page.as_uri())
+    assert browser.evaluate("document.documentElement.dataset.theme") == "dark"
+    assert set(browser.evaluate(FILTERS)) <= {"invert(1) hue-rotate(180deg)"}
+    unfold(browser)
+    assert violations(browser, rules=["color-contrast"]) == []
+
+
+FILTERS = "[...document.querySelectorAll('.bd-article img')].map(i => getComputedStyle(i).filter)"
+
+
+def is_complete(browser) -> None:
+    """One heading, every picture there and described, formulas set, and no link to nowhere in the page."""
     assert browser.evaluate("document.documentElement.lang") == "en"
     # The theme repeats the heading for print.
     headings = "[...document.querySelectorAll('h1')].filter(h => !h.closest('#jb-print-docs-body'))"
@@ -75,10 +97,8 @@ def test_page_is_complete_and_accessible(browser, page):
     assert browser.evaluate(lost) == []
 
 
-@pytest.mark.parametrize("width", [390, 1100], ids=["phone", "tablet"])
-def test_page_fits_a_small_screen(browser, page, width):
-    browser.resize(width)
-    browser.visit(page.as_uri())
+def fits(browser, width: int) -> None:
+    """Nothing lies beyond the right edge but in a box that scrolls by itself."""
     too_wide = """[...document.querySelectorAll('.bd-article *')].filter(e => {
             if (e.getBoundingClientRect().right <= innerWidth + 1) return false;
             for (let a = e.parentElement; a; a = a.parentElement)
@@ -90,16 +110,37 @@ def test_page_fits_a_small_screen(browser, page, width):
     assert browser.evaluate("document.documentElement.scrollWidth") <= width
 
 
-def test_figures_are_turned_round_in_the_dark_theme_only(browser, page):
-    filters = (
-        "[...document.querySelectorAll('.bd-article img')].map(i => getComputedStyle(i).filter)"
+def unfold(browser) -> None:
+    """Open what is folded: its colours count as well, once they have faded in."""
+    browser.evaluate("document.querySelectorAll('details').forEach(d => { d.open = true; })")
+    browser.evaluate("Promise.all(document.getAnimations().map(a => a.finished)).then(() => 0)")
+
+
+def test_what_is_not_accessible_is_found(browser, tmp_path):
+    page = tmp_path / "page.html"
+    page.write_text(
+        "<!doctype html><html lang=en><title>t</title><main><img src='data:,'>"
+        "<p style='color: #aaa; background: #fff'>pale</p><button></button></main>"
     )
     browser.visit(page.as_uri())
-    assert set(browser.evaluate(filters)) <= {"none"}
-    browser.prefer("dark")
+    found = {line.split(":")[0] for line in violations(browser)}
+    assert found == {"image-alt", "color-contrast", "button-name"}
+    colours = {line.split(":")[0] for line in violations(browser, rules=["color-contrast"])}
+    assert colours == {"color-contrast"}
+
+
+def test_what_does_not_fit_is_found(browser, tmp_path):
+    page = tmp_path / "page.html"
+    page.write_text(
+        "<main class=bd-article><p style='width: 600px'>wide</p>"
+        "<div style='overflow-x: auto'><p style='width: 900px'>in a box</p></div></main>"
+    )
+    browser.resize(1280)
     browser.visit(page.as_uri())
-    assert browser.evaluate("document.documentElement.dataset.theme") == "dark"
-    assert set(browser.evaluate(filters)) <= {"invert(1) hue-rotate(180deg)"}
+    fits(browser, 1280)
+    browser.resize(390)
+    with pytest.raises(AssertionError, match="P"):
+        fits(browser, 390)
 
 
 def test_search_finds_a_page_and_its_notebook_can_be_fetched(browser):
