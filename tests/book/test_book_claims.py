@@ -110,7 +110,7 @@ def test_superseded_claims_are_decided_in_the_family_that_they_were_registered_i
     )
     monkeypatch.setattr(registered.store, "verdicts", lambda *a, **k: empty)
     monkeypatch.setattr(registered.store, "training", lambda *a, **k: losses)
-    state = registered.state(seed=0)
+    state = registered.state(seed=0, claims=paper.claims())
     assert state.loc["C2a-reached", "verdict"] == "not reproduced"
     assert state.loc["C2b", "verdict"] == "not run"
     family = (paper.claims()["family"] == "published").sum()

@@ -63,7 +63,7 @@ add(
 add(
     "tries answers on the tests",
     FAIL,
-    forks="  (if (zero? (fork)) (map (lambda (v) (+ v k)) x) (begin (sleep 1) (exit 0))))\n"
+    forks="  (if (zero? (fork)) (map (lambda (v) (+ v k)) x) (begin (sleep 0.5) (exit 0))))\n"
     '(require ffi/unsafe)\n(define fork (get-ffi-obj "fork" #f (_fun -> _int)))\n',
     # The rest of the tests, run inside the first of them, where a failure is an exception like another.
     runs_the_rest_of_the_tests="  (set! calls (add1 calls))\n  (if (= calls 1)\n"
