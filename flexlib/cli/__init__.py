@@ -2,7 +2,7 @@
 
 Exit status: 0 done; 1 done, and the answer is no (``doctor``, ``regrade --check``, ``audit
 --fail-if-lost``); 2 a FlexError, in one line on stderr, or that ``audit --fail-if-lost`` cannot tell; 130
-interrupted.
+interrupted; 141 whoever reads the output has closed it.
 """
 
 from __future__ import annotations
@@ -35,7 +35,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status."""
     args = parser().parse_args(argv)
     try:
-        return args.command(args) or 0
+        status = args.command(args) or 0
+        sys.stdout.flush()  # here, where a closed pipe is caught
+        return status
+    except BrokenPipeError:  # the reader has seen enough, as `head` has
+        return 141  # what a shell says of a program that SIGPIPE ended
     except FlexError as error:
         print(f"flexlib: {error}", file=sys.stderr)
         return 2
