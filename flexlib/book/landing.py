@@ -90,22 +90,13 @@ SHORT = {
 }
 #: By kind and the first letters of their ids, claims that share a card, which counts their verdicts.
 TOPICS = {
-    (
-        "prediction",
-        "M",
-    ): "Registered predictions of what the penalty does, from this study's theory.",
-    (
-        "prediction",
-        "H",
-    ): "Registered predictions of how alike one task is inside the model in two languages.",
+    ("prediction", "M"): "Registered predictions of what the penalty does, from this study's theory.",
+    ("prediction", "H"): "Registered predictions of how alike one task is inside the model in two languages.",
     ("question", "T-"): "Our questions on transfer between four languages, each trained on.",
     ("question", "D-"): "Our questions on the penalty where training data is little or dirty.",
-    (
-        "question",
-        "X-",
-    ): "Our questions on tasks longer than any in training, where all arms are near zero.",
+    ("question", "X-"): "Our questions on tasks longer than any in training, where all arms are near zero.",
     ("question", "O-"): "Our questions on Muon and schedule-free AdamW.",
-}
+}  # fmt: skip
 #: The page that a card leads to, by the first letters of a claim's id, longer ones first.
 PAGES = {
     "C1": "lora",
