@@ -79,3 +79,21 @@ def benchmark_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no benchmark data in {folder}: set FLEX_BENCHMARK_DATA")
     return folder
+
+
+@pytest.fixture
+def untuned(monkeypatch: pytest.MonkeyPatch) -> tuple[str, ...]:
+    """Arms of the nano profile as they were before their trials: it has no settings for them."""
+    from flexlib.config import layers
+
+    arms, read = ("full", "prompt", "rslora"), layers._read
+
+    def before(kind: str, name: str) -> dict:
+        table = read(kind, name)
+        if (kind, name) == ("profile", "nano"):
+            for arm in arms:
+                table["arms"].pop(arm, None)
+        return table
+
+    monkeypatch.setattr(layers, "_read", before)
+    return arms

@@ -150,6 +150,7 @@ def test_a_decoding_that_brings_benchmarks_is_of_these_alone():
     assert all("hard" not in b.name for arm in config.arms() for b in load(arm=arm).benchmarks)
 
 
+@pytest.mark.usefixtures("untuned")
 def test_an_untuned_arm_is_told_from_one_at_a_value_that_was_named():
     """Even where that is the default: the label of the arm alone is kept for what will be tuned."""
     bare = load(arm="full")

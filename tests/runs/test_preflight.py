@@ -85,19 +85,20 @@ def test_a_grid_refuses_the_last_of_its_arms_before_it_trains_the_first(
 
 
 @pytest.mark.parametrize(
-    ("last", "message"),
+    ("arm", "overrides", "message"),
     [
-        (load("regularizer.strength=0", arm="l2-norm"), "find it with `flexlib calibrate`"),
-        (load(arm="full"), "flexlib tune --arm full"),
+        ("l2-norm", ["regularizer.strength=0"], "find it with `flexlib calibrate`"),
+        ("full", [], "flexlib tune --arm full"),
     ],
 )
+@pytest.mark.usefixtures("untuned")
 def test_a_grid_checks_every_label_before_it_trains_the_first(
-    base, tmp_path, monkeypatch, last, message
+    base, tmp_path, monkeypatch, arm, overrides, message
 ):
     place = Machine(base_model=base, store=tmp_path, work_dir=tmp_path, progress=False)
     monkeypatch.setattr("flexlib.runs.grid.run", lambda *_: pytest.fail("a run was made"))
     with pytest.raises(FlexError, match=message):
-        list(grid([load(), load(seed=2), last], place))
+        list(grid([load(), load(seed=2), load(*overrides, arm=arm)], place))
 
 
 def test_a_grid_of_stored_runs_needs_no_tools(base, tmp_path, monkeypatch):
@@ -158,15 +159,16 @@ def test_settings_that_would_stop_the_run_later_are_refused(base, overrides, mac
         preflight.check(resolved, inputs, place)
 
 
-@pytest.mark.parametrize("arm", ["prompt", "full", "rslora"])
-def test_an_arm_that_is_to_be_tuned_first_is_refused(base, arm):
+def test_an_arm_that_is_to_be_tuned_first_is_refused(base, untuned):
     place = Machine(base_model=base, progress=False)
-    for overrides in ([], ["training.epochs=1"]):
-        resolved, inputs = preflight.resolve(load(*overrides, arm=arm), place)
-        with pytest.raises(FlexError, match=f"flexlib tune --arm {arm} --profile nano`"):
-            preflight.check(resolved, inputs, place)
+    for arm in untuned:
+        for overrides in ([], ["training.epochs=1"]):
+            resolved, inputs = preflight.resolve(load(*overrides, arm=arm), place)
+            with pytest.raises(FlexError, match=f"flexlib tune --arm {arm} --profile nano`"):
+                preflight.check(resolved, inputs, place)
 
 
+@pytest.mark.usefixtures("untuned")
 def test_an_arm_at_a_value_that_was_chosen_is_not_refused(base):
     place = Machine(base_model=base, progress=False)
     default = config.load("nano", "full", 1).training.learning_rate
