@@ -41,6 +41,8 @@ WAYS = {
     "sophia, shared forward": ("sophia", "sophia.shared_forward=true"),
     "sophia-corrected": ("sophia-corrected",),
     "sophia-released": ("sophia-released",),
+    "muon": ("muon",),
+    "schedule-free": ("schedule-free",),
 }
 STEPS = 21  # one to warm up, then two cycles of ten
 FIELDS = (

@@ -96,9 +96,11 @@ TOPICS = {
     ("question", "D-"): "Our questions on the penalty where training data is little or dirty.",
     ("question", "X-"): "Our questions on tasks longer than any in training, where all arms are near zero.",
     ("question", "O-"): "Our questions on Muon and schedule-free AdamW.",
+    ("question", "A-"): "Our questions on FourierFT, DoRA and training all weights.",
 }  # fmt: skip
 #: The page that a card leads to, by the first letters of a claim's id, longer ones first.
 PAGES = {
+    "A": "adapters",
     "C1": "lora",
     "C2": "optimisers",
     "C3": "spectra",

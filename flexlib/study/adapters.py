@@ -12,19 +12,26 @@ import numpy as np
 import pandas as pd
 
 from flexlib import config as configs
-from flexlib import models
+from flexlib import models, paths
 from flexlib.models import adapters
 from flexlib.runs import store
 from flexlib.study import inference, metrics
 
 #: The arms of the comparison, in the order of its table.
 ARMS = (
-    *("lora-rank-1", "lora-rank-4", "lora", "lora-rank-16"),
+    *("lora-rank-1", "lora-rank-2", "lora-rank-3", "lora-rank-4", "lora", "lora-rank-16"),
     *("rslora", "dora", "pissa", "ia3", "vera", "oft"),
     *("fourierft", "orthogonal-basis", "random-basis", "prompt", "prefix", "full"),
     *("fourier-released", "rslora-fourier", "dora-fourier"),
 )
 PYTHON, JAVA = "nanobench-python", "nanobench-java"
+SPEED = paths.MEASURED / "adapters.csv"
+
+
+def step_times() -> pd.DataFrame | None:
+    """How long a training step takes, by ``arm``, beside plain LoRA in one run (``ratio, ratio_low,
+    ratio_high``): see benchmarks/adapters.py. None if nobody has measured it."""
+    return pd.read_csv(SPEED) if SPEED.is_file() else None
 
 
 def table(
@@ -47,11 +54,10 @@ def table(
         base: folder of the base model, to count parameters; None: the profile's.
 
     Returns:
-        ``arm, kind, parameters`` (trained), ``seeds, seconds`` (mean of a training; of machines with other
-        work to do), ``python, java`` (pass@1, 0..1, mean over seeds), ``python_change, python_low,
-        python_high`` and the same of ``java`` (against the base, 0..1, with a 95 % interval),
-        ``forgotten`` (share, 0..1, of the programs that the base wrote right in Java which are wrong after,
-        mean over seeds; NaN if it wrote none).
+        ``arm, kind, parameters`` (trained), ``seeds``, ``python, java`` (pass@1, 0..1, mean over seeds),
+        ``python_change, python_low, python_high`` and the same of ``java`` (against the base, 0..1, with a
+        95 % interval), ``forgotten`` (share, 0..1, of the programs that the base wrote right in Java which
+        are wrong after, mean over seeds; NaN if it wrote none).
 
     Raises:
         FlexError: as `flexlib.study.inference.contrast`.
@@ -68,8 +74,6 @@ def table(
     changes = found.set_index(["treatment", "benchmark"])
     rates = verdicts.groupby(["arm", "benchmark"])["passed"].mean()
     lost = forgotten(verdicts)
-    runs = store.runs(folder, profile=profile).reindex(columns=["arm", "seed", "seconds.train"])
-    seconds = runs.groupby("arm")["seconds.train"].mean()
     rows = []
     for arm in run:
         wanted = configs.load(profile, arm, 1)
@@ -80,7 +84,6 @@ def table(
             "kind": adapter.kind,
             "parameters": sum(map(math.prod, adapters.check(skeleton, adapter).values())),
             "seeds": int(changes.loc[(arm, JAVA), "seeds"]),
-            "seconds": seconds[arm],
         }
         for name, benchmark in (("python", PYTHON), ("java", JAVA)):
             change = changes.loc[(arm, benchmark)]
@@ -91,7 +94,7 @@ def table(
 
 
 COLUMNS = [
-    *("arm", "kind", "parameters", "seeds", "seconds"),
+    *("arm", "kind", "parameters", "seeds"),
     *("python", "python_change", "python_low", "python_high"),
     *("java", "java_change", "java_low", "java_high", "forgotten"),
 ]
