@@ -2,10 +2,9 @@
 
     python benchmarks/adapters.py [--base data/nano/base] [--device cpu] [--rounds 5] [--out FILE]
 
-Each arm of the comparison trains for 20 steps as it does in a run, its own packing included; the time of a
-round is the median of its steps after the first, from the forward pass to the end of the optimiser's
-step. Arms are interleaved round by round; a ratio is to LoRA *of the same round*, and its median and range
-over the rounds are kept.
+Each arm of the comparison trains for 20 steps as it does in a run; the time of a round is the median of its
+steps after the first, from the forward pass to the end of the optimiser's step. Arms are interleaved round
+by round; a ratio is to LoRA *of the same round*, and its median and range over the rounds are kept.
 """
 
 from __future__ import annotations
