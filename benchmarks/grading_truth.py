@@ -14,7 +14,7 @@ import csv
 from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
-from flexlib import paths
+from flexlib import formats, paths
 from flexlib.grading import grade, selfcheck
 from flexlib.grading.hostile import CASES
 from flexlib.tasks.languages import LANGUAGES
@@ -25,10 +25,7 @@ DEFAULT_OUT = paths.MEASURED
 def write(path: Path, rows: Iterable[dict]) -> None:
     rows = list(rows)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
+    path.write_bytes(formats.to_csv(list(rows[0]), rows))
 
 
 def hostile(languages: Collection[str]) -> Iterator[dict]:
