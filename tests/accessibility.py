@@ -9,22 +9,30 @@ from flexlib.book.chromium import Chromium
 WCAG = ("wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa")  # tags of rules: 2.2, level AA
 
 
-#: Rows of a long table are alike, and so are words of a kind in listings: with thousands an audit takes
-#: minutes, most of it for colours.
+#: Rows of a long table are alike, and so are words of listings that have the same colours and size: with
+#: thousands an audit takes minutes, most of it for colours.
 FURTHER = """(() => {
     document.querySelectorAll('tbody > tr:nth-child(n + 20)').forEach(e => e.remove());
+    const ground = e => {
+        const color = getComputedStyle(e).backgroundColor;
+        return color !== 'rgba(0, 0, 0, 0)' || !e.parentElement ? color : ground(e.parentElement);
+    };
+    const words = [...document.querySelectorAll('pre span')];
+    const looks = words.map(word => {
+        const style = getComputedStyle(word);
+        return [style.color, style.fontSize, style.fontWeight, ground(word)].join();
+    });
     const seen = new Map();
-    for (const word of document.querySelectorAll('pre span')) {
-        const kind = word.className + ' ' + word.closest('[class*=highlight-]')?.className;
-        seen.set(kind, 1 + (seen.get(kind) ?? 0));
-        if (seen.get(kind) > 3 && !word.children.length) word.remove();
-    }
+    words.forEach((word, i) => {  // none before all are looked at: each would make the page lay itself out anew
+        seen.set(looks[i], 1 + (seen.get(looks[i]) ?? 0));
+        if (seen.get(looks[i]) > 3 && !word.children.length) word.remove();
+    });
 })()"""
 
 
 def violations(browser: Chromium, rules: Sequence[str] = WCAG) -> list[str]:
     """What axe-core finds by rules or by all of a tag: rule, place and reason. Of each table the
-    beginning is looked at, of words of a listing three of a kind; the page loses the others."""
+    beginning is looked at, of words of listings three of each look; the page loses the others."""
     browser.evaluate(FURTHER)
     options = {"runOnly": list(rules), "resultTypes": ["violations"]}
     found = Axe().run(browser.page, options=options)

@@ -129,6 +129,22 @@ def test_what_is_not_accessible_is_found(browser, tmp_path):
     assert colours == {"color-contrast"}
 
 
+def test_one_pale_word_late_in_a_long_listing_is_found(browser, tmp_path):
+    """Though an audit looks at few words of a look, it looks at every look."""
+    page = tmp_path / "page.html"
+    words = "<span class=n>word</span> " * 300
+    pale = "<style>.light .o { color: #bbb } body { background: #fff }</style>"
+    plain, light = (
+        f"<div class=highlight-python><div class={name}><pre>{words}<span class=o>plus</span></pre></div></div>"
+        for name in ("dark", "light")
+    )
+    page.write_text(
+        f"<!doctype html><html lang=en><title>t</title>{pale}<main>{plain * 5}{light}</main>"
+    )
+    browser.visit(page.as_uri())
+    assert violations(browser, rules=["color-contrast"])
+
+
 def test_what_does_not_fit_is_found(browser, tmp_path):
     page = tmp_path / "page.html"
     page.write_text(
