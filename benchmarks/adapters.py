@@ -12,10 +12,9 @@ from __future__ import annotations
 import argparse
 import statistics
 import tempfile
-import time
 from pathlib import Path
 
-import torch
+import rounds
 import transformers
 
 from flexlib import config, disk, formats, models, paths
@@ -26,7 +25,7 @@ from flexlib.training import trainer
 DEFAULT_OUT = paths.MEASURED / "adapters.csv"
 CONTROL = "lora"
 STEPS = 20
-FIELDS = ("arm", "device", "rounds", "steps", "ms_per_step", "ratio", "ratio_low", "ratio_high")
+FIELDS = ("arm", *rounds.FIELDS)
 
 
 class Steps(transformers.TrainerCallback):
@@ -36,16 +35,10 @@ class Steps(transformers.TrainerCallback):
         self.seconds: list[float] = []
 
     def on_step_begin(self, args, state, control, **kwargs):
-        self._began = _now(args.device)
+        self._began = rounds.now(args.device)
 
     def on_step_end(self, args, state, control, **kwargs):
-        self.seconds.append(_now(args.device) - self._began)
-
-
-def _now(device: torch.device) -> float:
-    if device.type == "cuda":
-        torch.cuda.synchronize()
-    return time.perf_counter()
+        self.seconds.append(rounds.now(args.device) - self._began)
 
 
 def seconds_a_step(arm: str, base: Path, device: str) -> float:
@@ -88,19 +81,8 @@ def main() -> None:
         print(f"round {round_ + 1} of {args.rounds}", flush=True)
     rows = []
     for arm in ARMS:
-        ratios = [a / b for a, b in zip(seconds[arm], seconds[CONTROL], strict=True)]
-        rows.append(
-            {
-                "arm": arm,
-                "device": args.device,
-                "rounds": args.rounds,
-                "steps": STEPS - 1,
-                "ms_per_step": round(1000 * statistics.median(seconds[arm]), 2),
-                "ratio": round(statistics.median(ratios), 4),
-                "ratio_low": round(min(ratios), 4),
-                "ratio_high": round(max(ratios), 4),
-            }
-        )
+        found = rounds.summary(seconds[arm], seconds[CONTROL], device=args.device, steps=STEPS - 1)
+        rows.append({"arm": arm, **found})
         print(", ".join(f"{key} {value}" for key, value in rows[-1].items()), flush=True)
     args.out.parent.mkdir(parents=True, exist_ok=True)
     disk.write_atomically(args.out, formats.to_csv(FIELDS, rows))

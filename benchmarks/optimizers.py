@@ -15,13 +15,12 @@ import argparse
 import contextlib
 import io
 import resource
-import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
+import rounds
 import torch
 import transformers
 
@@ -45,10 +44,7 @@ WAYS = {
     "schedule-free": ("schedule-free",),
 }
 STEPS = 21  # one to warm up, then two cycles of ten
-FIELDS = (
-    *("way", "device", "rounds", "steps", "ms_per_step", "ratio", "ratio_low", "ratio_high"),
-    *("peak_mb", "state_bytes_per_parameter"),
-)
+FIELDS = ("way", *rounds.FIELDS, "peak_mb", "state_bytes_per_parameter")
 
 
 class Stopwatch(transformers.TrainerCallback):
@@ -58,17 +54,11 @@ class Stopwatch(transformers.TrainerCallback):
 
     def on_step_begin(self, args, state, control, **kwargs):
         if state.global_step == 1:
-            self.seconds -= _now(args.device)
+            self.seconds -= rounds.now(args.device)
 
     def on_step_end(self, args, state, control, **kwargs):
         if state.global_step == state.max_steps:
-            self.seconds += _now(args.device)
-
-
-def _now(device: torch.device) -> float:
-    if device.type == "cuda":
-        torch.cuda.synchronize()
-    return time.perf_counter()
+            self.seconds += rounds.now(args.device)
 
 
 def train(way: str, base: Path, device: str) -> tuple[float, float]:
@@ -145,17 +135,10 @@ def main() -> None:
             seconds[way].append(step)
     rows = []
     for way, steps in seconds.items():
-        ratios = [a / b for a, b in zip(steps, seconds["adamw"], strict=True)]
         rows.append(
             {
                 "way": way,
-                "device": args.device,
-                "rounds": args.rounds,
-                "steps": STEPS - 1,
-                "ms_per_step": round(1000 * statistics.median(steps), 2),
-                "ratio": round(statistics.median(ratios), 4),
-                "ratio_low": round(min(ratios), 4),
-                "ratio_high": round(max(ratios), 4),
+                **rounds.summary(steps, seconds["adamw"], device=args.device, steps=STEPS - 1),
                 "peak_mb": round(peak_mb(way, args.base, args.device)),
                 "state_bytes_per_parameter": round(state[way], 2),
             }
