@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from flexlib import config as configs
-from flexlib import models, paths
+from flexlib import models
 from flexlib.models import adapters
 from flexlib.runs import store
 from flexlib.study import inference, metrics
@@ -25,13 +25,6 @@ ARMS = (
     *("fourier-released", "rslora-fourier", "dora-fourier"),
 )
 PYTHON, JAVA = "nanobench-python", "nanobench-java"
-SPEED = paths.MEASURED / "adapters.csv"
-
-
-def step_times() -> pd.DataFrame | None:
-    """How long a training step takes, by ``arm``, beside plain LoRA in one run (``ratio, ratio_low,
-    ratio_high``): see benchmarks/adapters.py. None if nobody has measured it."""
-    return pd.read_csv(SPEED) if SPEED.is_file() else None
 
 
 def table(
@@ -40,7 +33,6 @@ def table(
     *,
     profile: str = "nano",
     seed: int,
-    state: pd.DataFrame | None = None,
     base: Path | None = None,
 ) -> pd.DataFrame:
     """A row for each of the arms that the store has with both benchmarks, in their order; empty without the
@@ -49,8 +41,6 @@ def table(
     Args:
         folder: of the runs; None: the project's own.
         seed: of the bootstrap.
-        state: from `flexlib.study.claims.state`; a contrast with the base that was registered has its
-            interval.
         base: folder of the base model, to count parameters; None: the profile's.
 
     Returns:
@@ -70,7 +60,7 @@ def table(
         return pd.DataFrame(columns=COLUMNS)
     # Judged as one table: of every arm the same problems.
     verdicts = metrics.judged(verdicts[verdicts["arm"].isin([*run, "base"])])
-    found = inference.contrasts(verdicts, [(arm, "base") for arm in run], seed=seed, state=state)
+    found = inference.contrasts(verdicts, [(arm, "base") for arm in run], seed=seed)
     changes = found.set_index(["treatment", "benchmark"])
     rates = verdicts.groupby(["arm", "benchmark"])["passed"].mean()
     lost = forgotten(verdicts)

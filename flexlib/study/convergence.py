@@ -10,7 +10,6 @@ import math
 import numpy as np
 import pandas as pd
 
-from flexlib import paths
 from flexlib.errors import FlexError
 from flexlib.study import inference
 from flexlib.study.inference import Effect
@@ -18,18 +17,11 @@ from flexlib.study.inference import Effect
 # Share of the coordinates that the clip is to leave alone, by which Sophia's authors choose rho.
 HEALTHY = (0.1, 0.5)
 STUDY = ("adamw", "sophia", "sophia-corrected", "sophia-released", "lion")
-SPEED = paths.MEASURED / "optimizers.csv"
-
-
-def step_costs() -> pd.DataFrame | None:
-    """What a step costs, by optimiser (``way``), measured in one run: see benchmarks/optimizers.py.
-    None where it was not run."""
-    return pd.read_csv(SPEED) if SPEED.is_file() else None
 
 
 def curves(training: pd.DataFrame, costs: pd.DataFrame | None = None) -> pd.DataFrame:
-    """Validation losses: ``arm, seed, step, tokens, passes, eval_loss`` and, with ``costs`` (of
-    :func:`step_costs`), ``seconds``.
+    """Validation losses: ``arm, seed, step, tokens, passes, eval_loss`` and, with ``costs`` (the table
+    of benchmarks/optimizers.py), ``seconds``.
 
     Tokens are the mean over the seeds of an arm, so that its seeds share their points. Seconds are
     steps times the time of a step in the benchmark: stored runs were made on machines with other work

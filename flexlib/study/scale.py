@@ -63,7 +63,8 @@ def decoding_bytes(
 
 
 def measured(name: str, folder: Path = MEASURED) -> pd.DataFrame | None:
-    """A table of ``benchmarks/gpu`` (``training``, ``generation``, ``merged``, ``machine``); None: not run.
+    """A table of ``benchmarks/gpu`` (``training``, ``generation``, ``merged``, ``machine``), or one of
+    another folder, as ``adapters`` and ``optimizers`` of `flexlib.paths.MEASURED`; None: not run.
 
     Raises:
         FlexError: the file is no such table.

@@ -132,17 +132,23 @@ def table(
     return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=list(FIELDS))
 
 
-def best(trials: pd.DataFrame, *, profile: str = "nano") -> dict[str, dict[str, Any]]:
+def best(
+    trials: pd.DataFrame,
+    *,
+    profile: str = "nano",
+    planned: Mapping[str, Mapping[str, Sequence[Any]]] | None = None,
+) -> dict[str, dict[str, Any]]:
     """The settings with the lowest final validation loss, for each arm whose trials are complete.
 
     Args:
         trials: of that profile, from :func:`table`.
+        planned: the values of each setting, by arm; None: those of :func:`tuned`.
 
     Raises:
         FlexError: the trials of an arm were made from different base models, or all diverged.
     """
     chosen = {}
-    for arm, values in tuned(profile).items():
+    for arm, values in (tuned(profile) if planned is None else planned).items():
         rows = trials[trials["arm"] == arm]
         if len(rows) < len(list(grid(values))):
             continue
