@@ -1,7 +1,8 @@
 """What a machine's choices change by rounding: texts and verdicts of the same greedy decoding.
 
 ``flexlib.runs.machine.Machine`` holds what a run's identity leaves out because it changes results by rounding
-alone: the batch of generation, the attention kernel, compilation. Here a stored run's model decodes
+alone: the batch of generation, the attention kernel, compilation; and a CPU without bf16 computes in
+float32 (:func:`flexlib.models.speed.arithmetic`). Here a stored run's model decodes
 its benchmarks once as a reference (batch 64, sdpa, not compiled) and once more with each choice
 changed alone, in fp32 and in bf16. A row says how many programs then differ and how many verdicts do;
 the row "again" changes nothing, and shows that the rest is the choice. Rows are written as they are
@@ -26,7 +27,7 @@ from typing import Any
 import torch
 
 from flexlib import disk, formats, models, paths
-from flexlib.config import BenchmarkSettings
+from flexlib.config import BenchmarkSettings, Precision
 from flexlib.generation.decoding import generate
 from flexlib.grading.completions import grade_completions
 from flexlib.models import adapters
@@ -49,6 +50,7 @@ class Choice:
     batch: int = 64
     attention: str = "sdpa"
     compiled: bool = False
+    arithmetic: Precision | None = None  # None: that of the weights
 
 
 REFERENCE = Choice()
@@ -57,6 +59,7 @@ CHANGES = {
     "batch 16": Choice(batch=16),
     "eager attention": Choice(attention="eager"),
     "compiled": Choice(compiled=True),
+    "fp32 from bf16 weights": Choice(arithmetic="fp32"),
 }
 
 
@@ -78,7 +81,9 @@ def decode(
     device: str,
 ) -> list[dict[str, Any]]:
     """The completions of all problems, in their order."""
-    model = models.load_model(subject.base, settings.precision, device, choice.attention)
+    model = models.load_model(
+        subject.base, settings.precision, device, choice.attention, arithmetic=choice.arithmetic
+    )
     if subject.adapter:
         model = adapters.load(model, subject.adapter, merge=False)
     if choice.compiled and device == "cpu":  # on a GPU transformers does it for a static cache
@@ -214,6 +219,7 @@ def main() -> None:
                 change
                 for change in args.change or CHANGES
                 if tuple((identity | {"change": change}).values()) not in there
+                and (precision == "bf16" or CHANGES[change].arithmetic is None)
             ]
             if not todo:
                 continue

@@ -31,7 +31,7 @@ import torch
 
 from flexlib import models
 from flexlib.errors import FlexError
-from flexlib.models import adapters
+from flexlib.models import adapters, speed
 from flexlib.runs import store
 from flexlib.runs.machine import Machine
 from flexlib.runs.regrade import problems_of
@@ -116,7 +116,10 @@ def _model_of(run: Path, machine: Machine, benchmark: str) -> tuple[Any, Any]:
             f"{folder} is not the base of run {run.name}; name that one by --base-model"
         )
     precision = config["benchmarks"][benchmark]["precision"]
-    model: Any = models.load_model(folder, precision, models.pick_device(machine.device))
+    device = models.pick_device(machine.device)
+    model: Any = models.load_model(
+        folder, precision, device, arithmetic=speed.arithmetic(precision, device)
+    )
     if adapter:
         model = adapters.load(model, adapter, merge=False)
     return model, models.load_tokenizer(folder)

@@ -133,11 +133,16 @@ def load_model(
     precision: Precision,
     device: torch.device | str,
     attention: str | None = None,
+    *,
+    arithmetic: Precision | None = None,
 ) -> PreTrainedModel:
     """A causal language model in evaluation mode.
 
     Args:
+        precision: that the weights are rounded to.
         attention: transformers' name of the kernel (``sdpa``, ``flash_attention_2``); None: its choice.
+        arithmetic: the precision to compute in, see :func:`flexlib.models.speed.arithmetic`; None: that of
+            the weights.
 
     Raises:
         FlexError: the folder holds no causal language model that loads.
@@ -145,16 +150,18 @@ def load_model(
     import torch
     from transformers import AutoModelForCausalLM
 
-    dtype = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
+    dtypes = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
     try:
         with quiet():
             model: Any = AutoModelForCausalLM.from_pretrained(
-                folder, dtype=dtype, attn_implementation=attention
+                folder, dtype=dtypes[precision], attn_implementation=attention
             )
     except torch.OutOfMemoryError:
         raise
     except Exception as error:  # transformers raises many kinds for a damaged folder
         raise FlexError(f"{folder} holds no causal model that loads: {one_line(error)}") from error
+    if arithmetic not in (None, precision):  # elsewhere the buffers keep types of their own
+        model = model.to(dtypes[arithmetic])
     return model.to(device).eval()
 
 
@@ -180,16 +187,18 @@ class BaseModels:
         *,
         merge: bool = False,
         spoils: bool = False,
+        arithmetic: Precision | None = None,
     ) -> Iterator[Any]:
         """The base model of a folder for one block, with an adapter if one is named.
 
         Args:
+            precision, device, attention, arithmetic: as for :func:`load_model`.
             spoils: whether the block leaves another model than it got.
 
         Raises:
             FlexError: as :func:`load_model`.
         """
-        model = self.take(folder, precision, device, attention)
+        model = self.take(folder, precision, device, attention, arithmetic=arithmetic)
         if adapter:
             model = adapters.load(model, adapter, merge=merge)
         yield model
@@ -197,15 +206,21 @@ class BaseModels:
             self.give_back(model)
 
     def take(
-        self, folder: Path, precision: Precision, device: str, attention: str | None = None
+        self,
+        folder: Path,
+        precision: Precision,
+        device: str,
+        attention: str | None = None,
+        *,
+        arithmetic: Precision | None = None,
     ) -> PreTrainedModel:
         """The base model of a folder as it was saved; raises as :func:`load_model`."""
-        wanted = (folder.resolve(), precision, device, attention)
+        wanted = (folder.resolve(), precision, device, attention, arithmetic or precision)
         kept, self._kept, self._lent = self._kept, None, wanted
         if kept and kept[0] == wanted:
             return kept[1]
         del kept  # before its successor is loaded: both may not fit
-        return load_model(folder, precision, device, attention)
+        return load_model(folder, precision, device, attention, arithmetic=arithmetic)
 
     def give_back(self, model: Any) -> None:
         """Keep the model that was taken last, without the adapter that it may have got."""

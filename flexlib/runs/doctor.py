@@ -182,11 +182,14 @@ def check_speed() -> Check:
 
     if torch.cuda.is_available():
         return Check("speed", True, "an arm of small takes a minute or two on a GPU")
-    bf16, fp32 = speed.matmul_rate("bf16"), speed.matmul_rate("fp32")
-    minutes = speed.arm_minutes(bf16)
-    detail = f"bf16 at {bf16 / 1e9:.0f} GFLOP/s: an arm of small takes about {minutes:.0f} minutes"
-    if bf16 < fp32:
-        detail += f" (fp32 at {fp32 / 1e9:.0f}: this CPU has no fast bf16)"
+    used = speed.arithmetic("bf16", "cpu")
+    rate = speed.matmul_rate(used)
+    minutes = speed.arm_minutes(rate)
+    detail = (
+        f"{used} at {rate / 1e9:.0f} GFLOP/s: an arm of small takes about {minutes:.0f} minutes"
+    )
+    if used != "bf16":
+        detail += f" (in {used}, since this CPU does not multiply bf16)"
     return Check("speed", True, detail)
 
 

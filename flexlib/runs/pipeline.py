@@ -130,7 +130,7 @@ def make(job: Job, call_others: Callable[[], None] = lambda: None) -> None:
 
 def train(job: Job) -> None:
     """Train the adapter: ``adapter/`` and ``training.csv``."""
-    from flexlib.models import memory
+    from flexlib.models import memory, speed
     from flexlib.training import trainer
 
     (settings, adapter), machine = job.config.method(), job.machine
@@ -138,10 +138,13 @@ def train(job: Job) -> None:
     spoils = configs.ADAPTERS[adapter.kind].changes_base or distributed.is_sharded()
     checkpointing = preflight.checkpointing(job.config, job.inputs, machine)
     base, attention = job.inputs.base, machine.attention
+    arithmetic = speed.arithmetic(settings.precision, job.device)
     sequences, _ = trainer.microbatches(settings, job.device, machine.microbatch)
     with (
         memory.enough(memory.training_remedy(sequences, checkpointing=checkpointing)),
-        job.bases.lend(base, settings.precision, job.device, attention, spoils=spoils) as model,
+        job.bases.lend(
+            base, settings.precision, job.device, attention, spoils=spoils, arithmetic=arithmetic
+        ) as model,
     ):
         trainer.train(
             job.config,
@@ -153,6 +156,7 @@ def train(job: Job) -> None:
             microbatch=machine.microbatch,
             progress=machine.progress,
             model=model,
+            arithmetic=arithmetic,
             checkpointing=checkpointing,
             compiled=machine.compile,
         )
@@ -207,17 +211,25 @@ def _complete(
 ) -> Completions:
     """The completions of benchmarks that are decoded with the same weights."""
     from flexlib.generation.decoding import generate
-    from flexlib.models import memory
+    from flexlib.models import memory, speed
 
     machine, (precision, merge) = job.machine, _weights(group[0])
     foreign = job.config.adapter_digest is not None
     adapter = job.result / "adapter" if job.config.training or foreign else None
     base, attention = job.inputs.base, machine.attention
+    arithmetic = speed.arithmetic(precision, job.device, merged=merge)
     with (
         memory.enough(memory.generation_remedy(group, machine.generation_batch)),
         # An adapter from elsewhere may change more than it takes with it, such as embeddings or biases.
         job.bases.lend(
-            base, precision, job.device, attention, adapter, merge=merge, spoils=foreign
+            base,
+            precision,
+            job.device,
+            attention,
+            adapter,
+            merge=merge,
+            spoils=foreign,
+            arithmetic=arithmetic,
         ) as model,
     ):
         return {

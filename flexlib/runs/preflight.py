@@ -216,18 +216,19 @@ def _check_model(config: RunConfig, machine: Machine, folder: Path) -> None:
     memory.check_device(shape, device, asked_for=machine.device is not None)
     in_bf16 = [s.precision == "bf16" for s in (config.training, *config.benchmarks) if s]
     if device == "cpu" and any(in_bf16) and shape.parameters > _WORTH_A_WARNING:
-        _warn_of_slow_bf16()
+        _warn_of_bf16()
 
 
 @functools.cache  # once a process, however many runs it makes
-def _warn_of_slow_bf16() -> None:
+def _warn_of_bf16() -> None:
     from flexlib.models import speed
 
-    bf16, fp32 = speed.matmul_rate("bf16"), speed.matmul_rate("fp32")
-    if bf16 < fp32:
+    used = speed.arithmetic("bf16", "cpu")
+    if used != "bf16":
+        rate = speed.matmul_rate(used)
         print(
-            f"flexlib: this CPU has no fast bf16 ({bf16 / 1e9:.0f} GFLOP/s, {fp32 / 1e9:.0f} in fp32): "
-            "training and decoding a model of 0.5 billion parameters takes about "
-            f"{speed.arm_minutes(bf16) / 60:.0f} hours an arm",
+            "flexlib: this CPU does not multiply bf16; weights are rounded to it and the run computes in "
+            f"{used} ({rate / 1e9:.0f} GFLOP/s): training and decoding a model of 0.5 billion parameters "
+            f"takes about {speed.arm_minutes(rate) / 60:.1f} hours an arm",
             file=sys.stderr,
         )

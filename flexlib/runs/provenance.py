@@ -13,6 +13,7 @@ from typing import Any
 from flexlib import paths
 from flexlib.config import RunConfig
 from flexlib.grading import tools
+from flexlib.models import speed
 from flexlib.runs.machine import Machine
 from flexlib.tasks import benchmarks, sources
 from flexlib.tasks.languages import LANGUAGES
@@ -49,11 +50,21 @@ def of_run(config: RunConfig, machine: Machine, device: str) -> dict[str, Any]:
         "microbatch": machine.microbatch,
         "compile": machine.compile,
         "attention": machine.attention,
+        "arithmetic": _arithmetic(config, device),
         "sandboxed": not machine.unsafe_no_sandbox,
         "known_verdicts": machine.known_verdicts,
         # Where each benchmark was read, and the sha256 that its content was held against.
         "data": {n: sources.describe(t, machine.data_dir) for n, t in tables.items() if t},
     }
+
+
+def _arithmetic(config: RunConfig, device: str) -> dict[str, str]:
+    """The precision that training and each benchmark were computed in, where it is not theirs."""
+    parts = [(b.name, b.precision, b.merge_adapter) for b in config.benchmarks]
+    if config.training:
+        parts.append(("training", config.training.precision, False))
+    used = {name: speed.arithmetic(wanted, device, merged=merged) for name, wanted, merged in parts}
+    return {name: used[name] for name, wanted, _ in parts if used[name] != wanted}
 
 
 def git_state() -> dict[str, Any] | None:

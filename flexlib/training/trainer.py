@@ -11,6 +11,7 @@ our mean at about 0.25.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import math
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -22,7 +23,7 @@ import transformers
 from transformers import Trainer, TrainerCallback, TrainingArguments
 
 from flexlib import disk, formats, models
-from flexlib.config import RunConfig, TrainingSettings
+from flexlib.config import Precision, RunConfig, TrainingSettings
 from flexlib.errors import FlexError
 from flexlib.models import adapters
 from flexlib.progress import bar as progress_bar
@@ -54,6 +55,7 @@ def train(
     microbatch: int | None = None,
     progress: bool = True,
     model: transformers.PreTrainedModel | None = None,
+    arithmetic: Precision | None = None,
     checkpointing: bool = False,
     compiled: bool = False,
     callbacks: Sequence[TrainerCallback] = (),
@@ -73,6 +75,7 @@ def train(
             sequence (:mod:`flexlib.training.attention`).
         model: the base model, if it is loaded already; it is left as it was, unless the kind of adapter
             ``changes_base``.
+        arithmetic: that ``model`` computes in, as for :func:`flexlib.models.load_model`.
         checkpointing: compute activations again in the backward pass, for a third more time.
         compiled: let torch.compile make the kernels.
         callbacks: to look on.
@@ -90,7 +93,7 @@ def train(
     }
     transformers.set_seed(config.seed)  # adapters begin at random
     if model is None:
-        model = models.load_model(base, settings.precision, device)
+        model = models.load_model(base, settings.precision, device, arithmetic=arithmetic)
     large = settings.precision != "fp32" or model.config.vocab_size > _LARGE_VOCABULARY
     # Sophia with shared_forward differentiates the logits of the training step themselves.
     if large and not (config.sophia and config.sophia.shared_forward):
@@ -112,7 +115,7 @@ def train(
     trainer = FlexTrainer(
         model=model,
         args=training_arguments(
-            settings,
+            dataclasses.replace(settings, precision=arithmetic or settings.precision),
             checkpoints,
             config.seed,
             device=device,

@@ -154,12 +154,15 @@ def test_the_small_base_is_here_or_to_be_had(tmp_path, monkeypatch):
     assert "no package gguf" in doctor.check_small_model(hub_answers=True).detail
 
 
-@pytest.mark.parametrize(("bf16", "said"), [(800e9, "bf16 at 800"), (50e9, "no fast bf16")])
-def test_how_long_an_arm_of_small_takes(monkeypatch, bf16, said):
-    rates = {"bf16": bf16, "fp32": 200e9}
-    monkeypatch.setattr("flexlib.models.speed.matmul_rate", rates.get)
+@pytest.mark.parametrize(
+    ("has_bf16", "said"), [(True, "bf16 at 800 GFLOP/s"), (False, "fp32 at 200 GFLOP/s")]
+)
+def test_how_long_an_arm_of_small_takes(monkeypatch, has_bf16, said):
+    monkeypatch.setattr("flexlib.models.speed.multiplies_bf16", lambda: has_bf16)
+    monkeypatch.setattr("flexlib.models.speed.matmul_rate", {"bf16": 800e9, "fp32": 200e9}.get)
     detail = doctor.check_speed().detail
     assert said in detail and "minutes" in detail
+    assert ("does not multiply bf16" in detail) is not has_bf16
 
 
 @pytest.mark.parametrize(("works", "status"), [(True, 0), (False, 1)])

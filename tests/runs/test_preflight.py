@@ -127,14 +127,16 @@ def test_a_grid_keeps_its_base_where_an_analysis_has_room_beside_it(monkeypatch,
     assert [bases is not None for bases in seen] == [kept, kept] and seen[0] is seen[1]
 
 
-def test_a_slow_cpu_is_told_once_a_process(base, monkeypatch, capsys):
+@pytest.mark.parametrize(("has_bf16", "told"), [(True, 0), (False, 1)])
+def test_a_cpu_without_bf16_is_told_once_a_process(base, monkeypatch, capsys, has_bf16, told):
+    monkeypatch.setattr("flexlib.models.speed.multiplies_bf16", lambda: has_bf16)
     monkeypatch.setattr("flexlib.models.speed.matmul_rate", {"bf16": 50e9, "fp32": 200e9}.get)
     monkeypatch.setattr(preflight, "_WORTH_A_WARNING", 0)
-    preflight._warn_of_slow_bf16.cache_clear()
+    preflight._warn_of_bf16.cache_clear()
     for seed in (1, 2):
         preflight.resolve(load("training.precision=bf16", seed=seed), Machine(base_model=base))
-    assert capsys.readouterr().err.count("no fast bf16") == 1
-    preflight._warn_of_slow_bf16.cache_clear()
+    assert capsys.readouterr().err.count("computes in fp32 (200 GFLOP/s)") == told
+    preflight._warn_of_bf16.cache_clear()
 
 
 def test_an_arm_that_trains_takes_no_adapter_from_elsewhere(base, tmp_path):
@@ -199,7 +201,7 @@ def test_a_model_that_was_sharded_is_not_lent_again(base, tmp_path, monkeypatch,
 
     class Bases:
         @contextlib.contextmanager
-        def lend(self, *_, spoils):
+        def lend(self, *_, spoils, **__):
             seen.append(spoils)
             yield
 

@@ -14,7 +14,9 @@ import signal
 from pathlib import Path
 
 import pytest
+import safetensors.torch
 import tiny
+import torch
 
 from flexlib import cli, config, models, paths
 from flexlib.analysis import spectra, stored
@@ -133,6 +135,27 @@ def test_a_run_is_stored_whole_and_reported_with_an_interval(place, capsys):
     table = store.verdicts(place.store)
     assert list(table["task_id"]) == [f"NanoBench/test/{i}" for i in range(5)]
     assert len(store.training(place.store)) == 16  # 20 records, batch 4, 3 epochs; step 0
+
+
+def test_without_bf16_a_cpu_computes_a_bf16_run_in_fp32(place, base, tmp_path, monkeypatch):
+    """The same, bit for bit, as an fp32 run from weights that were rounded beforehand; it says so."""
+    monkeypatch.setattr("flexlib.training.trainer._LARGE_VOCABULARY", 0)  # both in pieces
+    monkeypatch.setattr("flexlib.models.speed.multiplies_bf16", lambda: False)
+    rounded = tmp_path / "rounded"
+    shutil.copytree(base, rounded)
+    weights = safetensors.torch.load_file(base / "model.safetensors")
+    assert any(not torch.equal(w, w.bfloat16().float()) for w in weights.values())
+    weights = {name: w.bfloat16().float() for name, w in weights.items()}
+    safetensors.torch.save_file(weights, rounded / "model.safetensors", {"format": "pt"})
+    in_bf16 = ("--set", "training.precision=bf16", "--set", "decoding.precision=bf16")
+    for where, settings in ((base, in_bf16), (rounded, ())):
+        place.base = where
+        assert place.call("run", "--arm", "lora", "--seed", "1", *settings) == 0
+    made = {store.read_provenance(run)["arithmetic"] != {}: run for run in place.runs()}
+    computed = {"training": "fp32", "nanobench-python": "fp32"}
+    assert store.read_provenance(made[True])["arithmetic"] == computed
+    first, second = (contents(made[key]) for key in (True, False))
+    assert {**first, "config.json": b""} == {**second, "config.json": b""}
 
 
 def test_provenance_says_with_what_and_names_no_place(made):
