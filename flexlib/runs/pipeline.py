@@ -125,6 +125,8 @@ def make(job: Job, call_others: Callable[[], None] = lambda: None) -> None:
     # The run that this one's adapter was trained in, if it was not in this one.
     adopted = job.folder / "adapter-from"
     facts["adapter_from"] = (adopted.read_text() if adopted.exists() else "") or None
+    if facts["adapter_from"]:
+        facts["arithmetic"].pop("training", None)  # that run says how it was trained
     disk.write_atomically(job.result / "provenance.json", formats.to_json(facts))
 
 

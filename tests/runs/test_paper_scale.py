@@ -99,6 +99,7 @@ def test_prompts_of_a_sentencepiece_tokenizer_are_masked_to_the_character(base):
 
 def test_the_paper_profile_from_disk(command, tmp_path, monkeypatch):
     """Train, generate, grade, store; then another decoding of the same adapter, not trained again."""
+    monkeypatch.setattr("flexlib.models.speed.multiplies_bf16", lambda: False)
     assert cli.main(command("run", "--arm", "lora", "--seed", "1")) == 0
     [first] = store.run_folders(tmp_path / "runs")
     assert json.loads((first / "config.json").read_text())["training"]["packing"] == "flatten"
@@ -108,6 +109,7 @@ def test_the_paper_profile_from_disk(command, tmp_path, monkeypatch):
     assert facts["data"]["humaneval"] == (
         "file, openai/openai_humaneval openai_humaneval, content not checked"
     )
+    assert facts["arithmetic"]["training"] == "fp32"
     weights = load_file(first / "adapter" / "adapter_model.safetensors")
     assert any(t.abs().sum() > 0 for name, t in weights.items() if "lora_B" in name)
 
@@ -118,6 +120,7 @@ def test_the_paper_profile_from_disk(command, tmp_path, monkeypatch):
     assert cli.main([*arguments, "--set", "decoding.num_beams=2"]) == 0
     [second] = set(store.run_folders(tmp_path / "runs")) - {first}
     assert store.read_provenance(second)["adapter_from"] == first.name
+    assert "training" not in store.read_provenance(second)["arithmetic"]
     # The adapter is stored once, and analysed with each run.
     files = store.read_provenance(first)["files"]
     assert store.read_provenance(second)["dropped"] == {
