@@ -7,7 +7,7 @@ from collections.abc import Collection
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import LogLocator, NullFormatter, PercentFormatter
-from scipy.stats import t
+from scipy.special import stdtrit
 
 from flexlib.figures import style, vega
 
@@ -31,7 +31,7 @@ def convergence(
     drawn = []
     for name, look in style.looks(style.in_order(training[by])).items():
         curve = training[training[by] == name].groupby(x)[y].agg(["mean", "sem", "count"])
-        half = curve["sem"] * t.ppf(0.5 + confidence / 2, (curve["count"] - 1).clip(lower=1))
+        half = curve["sem"] * stdtrit((curve["count"] - 1).clip(lower=1), 0.5 + confidence / 2)
         half = half.where(curve["count"] > 2)
         seeds = curve["count"].max()
         label = f"{name} ({seeds} {'seed' if seeds == 1 else 'seeds'})"

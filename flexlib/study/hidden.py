@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
-from scipy.stats import norm, spearmanr
+from scipy.special import ndtr, ndtri
 
 from flexlib import analysis, config
 from flexlib.study import inference
@@ -55,10 +55,10 @@ class RankCorrelation:
         return math.sqrt(1.06 / (self.n - 3))
 
     def tail(self, null: float, side: int) -> float:
-        return float(norm.sf(side * (_z(self.estimate) - _z(null)) / self.se))
+        return float(ndtr(-side * (_z(self.estimate) - _z(null)) / self.se))
 
     def bound(self, level: float, side: int) -> float:
-        return math.tanh(_z(self.estimate) - side * float(norm.isf(level)) * self.se)
+        return math.tanh(_z(self.estimate) + side * float(ndtri(level)) * self.se)
 
 
 def _z(r: float) -> float:
@@ -71,7 +71,7 @@ def correlated(first: pd.Series, second: pd.Series) -> RankCorrelation | None:
     both = pd.concat([first, second], axis=1, join="inner").dropna()
     if len(both) < 10 or (both.nunique() < 2).any():
         return None
-    return RankCorrelation(float(spearmanr(both.iloc[:, 0], both.iloc[:, 1]).statistic), len(both))
+    return RankCorrelation(float(both.corr("spearman").iloc[0, 1]), len(both))
 
 
 def within_arms(first: pd.Series, second: pd.Series, *, seed: int) -> Bootstrap | None:

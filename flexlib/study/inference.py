@@ -29,7 +29,7 @@ from typing import Any, Protocol
 import numpy as np
 import pandas as pd
 from scipy.optimize import brentq
-from scipy.stats import beta, binom, norm
+from scipy.special import bdtr, bdtrc, betaincinv, ndtr, ndtri
 
 from flexlib.errors import FlexError
 from flexlib.study import paper
@@ -107,15 +107,15 @@ class Binomial:
         if not 0 <= share <= 1:  # no effect can be as small, or as large
             return float(side * (share - 0.5) > 0)
         if side > 0:
-            return float(binom.sf(self.successes - 1, self.trials, share))
-        return float(binom.cdf(self.successes, self.trials, share))
+            return float(bdtrc(self.successes - 1, self.trials, share))
+        return float(bdtr(self.successes, self.trials, share))
 
     def bound(self, level: float, side: int) -> float:
         k, n = self.successes, self.trials  # Clopper and Pearson's
         if side > 0:
-            share = beta.ppf(level, k, n - k + 1) if k > 0 else 0.0
+            share = betaincinv(k, n - k + 1, level) if k > 0 else 0.0
         else:
-            share = beta.ppf(1 - level, k + 1, n - k) if k < n else 1.0
+            share = betaincinv(k + 1, n - k, 1 - level) if k < n else 1.0
         return float(self.intercept + self.slope * share)
 
 
@@ -207,11 +207,11 @@ class TwoRuns:
         if side * null <= 0:
             return 0.0  # that says nothing of them
         alone = self.won if side > 0 else self.lost
-        return float(binom.sf(alone - 1, self.tasks, min(1.0, side * null)))
+        return float(bdtrc(alone - 1, self.tasks, min(1.0, side * null)))
 
     def _alone_bound(self, level: float, side: int) -> float:
         alone = self.won if side > 0 else self.lost
-        return float(beta.ppf(level, alone, self.tasks - alone + 1)) if alone else 0.0
+        return float(betaincinv(alone, self.tasks - alone + 1, level)) if alone else 0.0
 
     def _score(self, null: float, side: int) -> float:
         """Tango's one-sided p-value: the share of losses is the likeliest one under the null."""
@@ -224,7 +224,7 @@ class TwoRuns:
         variance = n * (2 * share + null * (1 - null))
         if variance <= 0:
             return 0.5
-        return float(norm.sf(side * (won - lost - n * null) / math.sqrt(variance)))
+        return float(ndtr(-side * (won - lost - n * null) / math.sqrt(variance)))
 
 
 @dataclass(frozen=True)
@@ -291,7 +291,7 @@ def _tables(
     """For each arm its rates (tasks, seeds, bases) and the seeds."""
     of = judged(verdicts[verdicts["benchmark"].isin(benchmark.split(" + "))])
     base = of["base"] if "base" in of else pd.Series("", index=of.index)
-    bases = sorted(set.intersection(*(set(base[of["arm"] == arm]) for arm in arms)))
+    bases = sorted(set.intersection(*(set(base[of["arm"] == arm].unique()) for arm in arms)))
     if not bases and all((of["arm"] == arm).any() for arm in arms):
         raise FlexError(f"{' and '.join(arms)} have no base model in common; run both on one")
     by_arm = [
@@ -530,7 +530,7 @@ def assess(
             named
             | found
             | {"difference": effect.estimate, "tasks": effect.tasks, "seeds": seeds}
-            | {"bases": effect.bases, "detectable": effect.se * float(norm.isf([level, 0.2]).sum())}
+            | {"bases": effect.bases, "detectable": effect.se * float(-ndtri([level, 0.2]).sum())}
             | {"verdict": decide(found["low"], found["high"], seeds, claim=claim)}
         )
     columns = ["id", "treatment", "control", "benchmark", "difference", "low", "high", "p_value"]
@@ -577,10 +577,16 @@ def contrasts(
         for r in told.itertuples():
             registered.setdefault((r.control, r.treatment, r.benchmark), (-r.high, -r.low, r.id))
     rows, keys = [], ["benchmark", "language"]
+    shown = verdicts[verdicts["arm"].isin({arm for pair in pairs for arm in pair})]
+    tables = [
+        (benchmark, language, dict(tuple(of.groupby("arm", observed=True))))
+        for (benchmark, language), of in shown.groupby(keys, sort=False, observed=True)
+    ]
     for treatment, control in pairs:
-        for (benchmark, language), of in verdicts.groupby(keys, sort=False, observed=True):
-            if not {treatment, control} <= set(of["arm"]):
+        for benchmark, language, of_arm in tables:
+            if not {treatment, control} <= of_arm.keys():
                 continue
+            of = pd.concat([of_arm[arm] for arm in sorted({treatment, control})])
             for group, tasks in {"all tasks": None, **of_group}.items():
                 effect = contrast(
                     of,

@@ -98,9 +98,9 @@ def check_verdicts(
     if verdicts.duplicated([*RUN, "task_id", "sample"]).any():
         raise FlexError("the same sample was counted twice; select one run for each arm and seed")
     for benchmark, rows in verdicts.groupby("benchmark", observed=True):
-        tasks = set(expected[benchmark] if expected else rows["task_id"])
-        for run, group in rows.groupby(RUN, observed=True):
-            missing = tasks - set(group["task_id"])
+        tasks = set(expected[benchmark] if expected else rows["task_id"].unique())
+        for run, judged_tasks in rows.groupby(RUN, observed=True)["task_id"].unique().items():
+            missing = tasks - set(judged_tasks)
             if missing:
                 raise FlexError(
                     f"{benchmark}, arm {run[0]}, seed {run[1]}: {len(missing)} of {len(tasks)} "
@@ -183,8 +183,10 @@ def solve_matrix(verdicts: pd.DataFrame, arm: str, benchmark: str) -> pd.DataFra
                 f"{benchmark} cannot be pooled: both have the task {shared[0]}; name each alone"
             )
         return pooled
-    rows = judged(verdicts[verdicts["benchmark"] == benchmark])
-    rows = rows[rows["arm"] == arm]
+    of = verdicts["benchmark"] == benchmark
+    if (of & (verdicts["verdict"] == "harness_error")).any():
+        verdicts = judged(verdicts[of])
+    rows = verdicts[(verdicts["benchmark"] == benchmark) & (verdicts["arm"] == arm)]
     if rows.empty:
         raise FlexError(f"no verdicts of arm {arm} on {benchmark}; run it with 'flexlib run'")
     check_verdicts(rows)

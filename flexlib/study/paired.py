@@ -11,7 +11,7 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.stats import norm, t
+from scipy.special import ndtri, stdtr, stdtrit
 
 from flexlib.errors import FlexError
 from flexlib.study.inference import TwoRuns
@@ -51,10 +51,10 @@ class Rates:
         return math.sqrt(self.squares + 1) / self.tasks
 
     def tail(self, null: float, side: int) -> float:
-        return float(t.sf(side * (self.estimate - null) / self.se, max(1, self.tasks - 1)))
+        return float(stdtr(max(1, self.tasks - 1), -side * (self.estimate - null) / self.se))
 
     def bound(self, level: float, side: int) -> float:
-        away = float(t.isf(level, max(1, self.tasks - 1))) * self.se
+        away = -float(stdtrit(max(1, self.tasks - 1), level)) * self.se
         return min(1.0, max(-1.0, self.estimate - side * away))
 
 
@@ -100,7 +100,7 @@ def detectable(discordance: float, tasks: int, level: float) -> float:
         discordance: as of the effects above.
         level: of the one-sided test.
     """
-    z = norm.ppf(1 - level) + norm.ppf(POWER)
+    z = ndtri(1 - level) + ndtri(POWER)
     change = max(z * math.sqrt(discordance / tasks), _fewest(level) / tasks)
     return change if change <= 1 else math.inf
 
@@ -118,13 +118,13 @@ def tasks_needed(estimate: float, discordance: float, margin: float, level: floa
     away, left = abs(estimate), margin - abs(estimate)
     needed = []
     if away > 0:
-        z = norm.ppf(1 - level) + norm.ppf(POWER)
+        z = ndtri(1 - level) + ndtri(POWER)
         needed.append(max(discordance * (z / away) ** 2, _fewest(level) / away))
     if left > 0:
-        z = norm.ppf(1 - level) + norm.ppf((1 + POWER) / 2)  # two bounds have to hold
+        z = ndtri(1 - level) + ndtri((1 + POWER) / 2)  # two bounds have to hold
         # Where none differs, before the exact interval and before Tango's exclude the margin.
         none_differs = math.log(level) / math.log1p(-margin)
-        score = float(norm.isf(level)) ** 2 * (1 - margin) / margin
+        score = float(ndtri(level)) ** 2 * (1 - margin) / margin
         needed.append(max(discordance * (z / left) ** 2, none_differs, score))
     return math.ceil(min(needed))
 

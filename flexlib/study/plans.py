@@ -90,7 +90,7 @@ def progress(wanted: Iterable[RunConfig], verdicts: pd.DataFrame) -> tuple[int, 
         wanted: every run, as :func:`configurations` or that of `flexlib.study.sweep` gives them.
         verdicts: from `flexlib.runs.store.verdicts`.
     """
-    runs = set(verdicts[["arm", "seed"]].itertuples(index=False, name=None))
+    runs = set(verdicts.groupby(["arm", "seed"], observed=True).groups)
     planned = {(run.label, run.seed) for run in wanted}
     return len(planned & runs), len(planned)
 

@@ -15,7 +15,7 @@ from datetime import date
 from pathlib import Path
 
 import pandas as pd
-from scipy.stats import norm
+from scipy.special import ndtr, ndtri
 
 from flexlib import disk, formats, paths
 from flexlib.errors import FlexError
@@ -37,13 +37,13 @@ def standard_error(
 
 def detectable(se: float, power: float = 0.8, alpha: float = 0.05) -> float:
     """The difference that a two-sided test finds with this power."""
-    return se * (norm.ppf(1 - alpha / 2) + norm.ppf(power))
+    return se * (ndtri(1 - alpha / 2) + ndtri(power))
 
 
 def equivalence_power(se: float, margin: float, alpha: float = 0.05) -> float:
     """Probability that two arms without a difference are found equivalent within +- ``margin`` by two
     one-sided tests (Schuirmann 1987)."""
-    return max(0.0, 2 * norm.cdf(margin / se - norm.ppf(1 - alpha)) - 1)
+    return max(0.0, 2 * ndtr(margin / se - ndtri(1 - alpha)) - 1)
 
 
 def of_design(

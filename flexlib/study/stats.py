@@ -17,9 +17,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 from scipy.optimize import brentq
-from scipy.stats import norm
-from statsmodels.stats.multitest import multipletests
-from statsmodels.stats.proportion import confint_proportions_2indep, proportions_ztest
+from scipy.special import ndtr, ndtri
 
 from flexlib.errors import FlexError
 from flexlib.study.metrics import solve_matrix
@@ -45,6 +43,9 @@ def two_proportions(
     This is all that can be done with two published rates: the pairing by problem is lost.
     Successes may be fractional (a rate times n), as some published rates are no k/n.
     """
+    # statsmodels takes seconds to import, and few who import this module need it.
+    from statsmodels.stats.proportion import confint_proportions_2indep, proportions_ztest
+
     for count, n in zip(successes, trials, strict=True):
         if n < 1 or not 0 <= count <= n:
             raise FlexError("a proportion needs 0 <= successes <= trials and at least one trial")
@@ -103,9 +104,7 @@ class Bootstrap:
         return float(self.draws[place - 1] if side > 0 else self.draws[-place])
 
 
-_QUARTILES = 2 * norm.ppf(
-    0.75
-)  # between the quartiles of a normal distribution, in standard errors
+_QUARTILES = 2 * ndtri(0.75)  # between the quartiles of a normal distribution, in standard errors
 
 
 def paired_bootstrap(
@@ -201,6 +200,8 @@ def _tasks_by_seeds(rates: ArrayLike) -> np.ndarray:
 
 def holm(p_values: Mapping[str, float]) -> dict[str, float]:
     """p-values adjusted for all comparisons made (Holm 1979): reject where adjusted <= alpha."""
+    from statsmodels.stats.multitest import multipletests
+
     if not p_values:
         raise FlexError("Holm's procedure needs at least one p-value")
     adjusted = multipletests(list(p_values.values()), method="holm")[1]
@@ -239,10 +240,10 @@ def power_paired(
 def _two_sided_power(
     difference: np.ndarray, null_sd: np.ndarray, true_sd: np.ndarray, alpha: float
 ) -> np.ndarray:
-    critical = norm.ppf(1 - alpha / 2) * null_sd
+    critical = ndtri(1 - alpha / 2) * null_sd
     with np.errstate(divide="ignore"):
-        upper = norm.sf((critical - difference) / true_sd)
-        lower = norm.cdf((-critical - difference) / true_sd)
+        upper = ndtr((difference - critical) / true_sd)
+        lower = ndtr((-critical - difference) / true_sd)
     return upper + lower
 
 
@@ -303,8 +304,8 @@ def best_of_many(
         shared = np.sqrt(correlation) * rng.standard_normal(n_problems)
         # Row 0 is the baseline's adapter; the searched adapters follow.
         own = np.sqrt(rest * adapter_share) * rng.standard_normal((n_adapters + 1, n_problems))
-        margin = norm.ppf(p) - shared - own
-        rate = norm.cdf(margin / noise_sd) if noise_sd > 0 else (margin > 0).astype(float)
+        margin = ndtri(p) - shared - own
+        rate = ndtr(margin / noise_sd) if noise_sd > 0 else (margin > 0).astype(float)
         base = rng.binomial(n_samples, rate[0]).mean() / n_samples
         draws = rng.binomial(n_samples, rate[1:, None, :], (n_adapters, n_decodings, n_problems))
         scores = draws.mean(axis=2) / n_samples
