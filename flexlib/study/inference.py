@@ -579,7 +579,7 @@ def contrasts(
     rows, keys = [], ["benchmark", "language"]
     shown = verdicts[verdicts["arm"].isin({arm for pair in pairs for arm in pair})]
     tables = [
-        (benchmark, language, dict(tuple(of.groupby("arm", observed=True))))
+        (benchmark, language, dict(tuple(judged(of).groupby("arm", observed=True))))
         for (benchmark, language), of in shown.groupby(keys, sort=False, observed=True)
     ]
     for treatment, control in pairs:
