@@ -149,7 +149,9 @@ def test_one_pale_cell_late_in_a_long_table_is_found(browser, tmp_path):
     page = tmp_path / "page.html"
     rows = ["<tr><td>cell</td><td><b>word</b></td></tr>"] * 60
     rows[50] = "<tr><td>cell</td><td><b style='color: #bbb'>word</b></td></tr>"
-    table = f"<table><thead><tr><th>a</th><th>b</th></tr></thead><tbody>{''.join(rows)}</tbody></table>"
+    table = (
+        f"<table><thead><tr><th>a</th><th>b</th></tr></thead><tbody>{''.join(rows)}</tbody></table>"
+    )
     ground = "<style>body { background: #fff }</style>"
     page.write_text(f"<!doctype html><html lang=en><title>t</title>{ground}<main>{table}</main>")
     browser.visit(page.as_uri())
