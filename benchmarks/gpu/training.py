@@ -77,7 +77,7 @@ def ours(model, args, arm: str, sequences: int, *, compiled: bool = False, extra
     chunk_loss(model)
     adapted = adapters.add(model, wanted.adapter)
     adapted.config.use_cache = False
-    clock, steps = Clock(), WARM + (CHECKED if args.tiny else TIMED)
+    clock = Clock()
     with tempfile.TemporaryDirectory() as folder:
         arguments_ = training_arguments(
             settings,
@@ -87,11 +87,13 @@ def ours(model, args, arm: str, sequences: int, *, compiled: bool = False, extra
             microbatch=min(sequences, AT_ONCE),
             compiled=compiled,
         )
-        arguments_.max_steps, arguments_.save_strategy = steps, "no"
+        arguments_.max_steps, arguments_.save_strategy = args.steps, "no"
         trainer = FlexTrainer(
             model=adapted,
             args=arguments_,
-            train_dataset=examples(sequences * steps, model.config.vocab_size, settings.max_length),
+            train_dataset=examples(
+                sequences * args.steps, model.config.vocab_size, settings.max_length
+            ),
             data_collator=encoding.collator(0, settings.packing),
             callbacks=[clock],
             optimizer_cls_and_kwargs=optimizer_class(wanted),
@@ -122,10 +124,9 @@ def released(model, args, sequences: int = 4) -> Clock:
     adapted = adapters.add(model, wanted.adapter).train()
     factors = [p for p in adapted.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(factors, lr=2e-4, weight_decay=0.01, foreach=False)
-    steps = WARM + (CHECKED if args.tiny else TIMED)
-    rows = examples(sequences * steps, model.config.vocab_size, 512)
+    rows = examples(sequences * args.steps, model.config.vocab_size, 512)
     clock = Clock()
-    for step in range(steps):
+    for step in range(args.steps):
         synchronize()
         start, tokens = time.perf_counter(), 0
         for row in rows[step * sequences : (step + 1) * sequences]:
@@ -149,6 +150,7 @@ def released(model, args, sequences: int = 4) -> Clock:
 
 def main() -> None:
     args = arguments(__doc__)
+    args.steps = WARM + (CHECKED if args.tiny else TIMED)
     write_machine(args)
     model = random_model(args.tiny)
     parameters = sum(p.numel() for p in model.parameters())

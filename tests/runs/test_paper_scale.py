@@ -241,11 +241,11 @@ def test_a_batch_that_the_processes_cannot_share_is_refused(command, monkeypatch
 @pytest.mark.slow
 def test_a_grid_as_jobs_of_the_local_executor(command, tmp_path, capsys):
     pytest.importorskip("submitit")
-    jobs = ["--slurm", "cluster=local", "timeout_min=5", "gpus_per_node=0", "--seeds", "1..1"]
+    jobs = ["--slurm", "cluster=local", "timeout_min=5", "gpus_per_node=0", "--seeds", "1..2"]
     assert cli.main(command("grid", "--arm", "base", "--arm", "lora", *jobs)) == 0
     said = capsys.readouterr().out
-    assert "[2/2]" in said and said.count("pass@1") == 2
-    assert len(store.run_folders(tmp_path / "runs")) == 2
+    assert "[3/3]" in said and said.count("pass@1") == 3
+    assert len(store.run_folders(tmp_path / "runs")) == 3
 
 
 def test_a_job_that_fails_says_which_and_why(base, tmp_path):

@@ -549,6 +549,15 @@ def test_assess_of_an_empty_store_and_of_unequal_alphas():
         inference.assess(unequal, verdicts, seed=1)
 
 
+def test_contrasts_of_one_table_are_on_the_same_problems():
+    verdicts = simulated_verdicts({"base": 0.3, "lora": 0.5, "fourier": 0.4})
+    broken = (verdicts["arm"] == "fourier") & (verdicts["task_id"] == "t003")
+    verdicts.loc[broken, ["verdict", "passed"]] = ["harness_error", False]
+    table = inference.contrasts(verdicts, [("lora", "base"), ("fourier", "base")], seed=1)
+    assert table["tasks"].tolist() == [299, 299]
+    assert inference.contrasts(verdicts, [("lora", "base")], seed=1)["tasks"].tolist() == [300]
+
+
 def test_a_registered_contrast_has_one_interval_on_every_page():
     verdicts = simulated_verdicts({"base": 0.3, "lora": 0.5, "fourier": 0.4})
     claims = pd.DataFrame(registered(id="B", treatment="fourier", control="lora"))
